@@ -1,0 +1,97 @@
+"""The verifier: whether a graph is what every pass and target may rely on."""
+
+from __future__ import annotations
+
+from compiler.ir.dims import Symbol, as_symbol
+from compiler.ir.graph import Graph, Node, Role, Value
+from compiler.ir.types import TensorType, TypeMismatch
+
+
+class VerificationError(Exception):
+    """A graph that is not sound: always a mistake in dlc, never in a user's file."""
+
+
+def verify(graph: Graph) -> None:
+    """Check the graph; raises VerificationError that shows the nodes around the fault.
+
+    Holds afterwards: every operand is made before it is read; names are unique; every result has the type that its
+    operation infers; every symbol is the size of some input and has one bound; an update fits what it
+    replaces, and nothing is updated twice.
+    """
+    known: set[Value] = set()
+    names: set[str] = set()
+    for item in graph.inputs:
+        _define(graph, item.value, known, names, None)
+    bound: dict[str, Symbol] = {}
+    for dim_symbol in (as_symbol(dim) for item in graph.inputs for dim in item.value.type.shape):
+        if dim_symbol is not None:
+            bound.setdefault(dim_symbol.name, dim_symbol)
+    for item in graph.inputs:
+        _verify_symbols(graph, item.value.type, bound, None)
+    for node in graph.nodes:
+        _verify_node(graph, node, known, bound)
+        for value in node.outputs:
+            _define(graph, value, known, names, node)
+    _verify_outputs(graph, known)
+
+
+def _define(graph: Graph, value: Value, known: set[Value], names: set[str], node: Node | None) -> None:
+    if value in known or value.name in names:
+        raise _fault(graph, node, f"{value} is defined twice")
+    known.add(value)
+    names.add(value.name)
+
+
+def _verify_node(graph: Graph, node: Node, known: set[Value], bound: dict[str, Symbol]) -> None:
+    for value in node.inputs:
+        if value not in known:
+            raise _fault(graph, node, f"{value} is read before it is made")
+    try:
+        types = node.operation.infer(tuple(value.type for value in node.inputs))
+    except (TypeMismatch, ValueError) as mismatch:
+        raise _fault(graph, node, f"operands do not fit: {mismatch}") from mismatch
+    if types != tuple(value.type for value in node.outputs):
+        inferred = ", ".join(map(str, types))
+        raise _fault(graph, node, f"the results have other types than {inferred}")
+    for type in types:
+        _verify_symbols(graph, type, bound, node)
+
+
+def _verify_symbols(graph: Graph, type: TensorType, bound: dict[str, Symbol], node: Node | None) -> None:
+    for symbol in type.symbols:
+        if symbol.name not in bound:
+            raise _fault(graph, node, f"symbol {symbol} is not the size of any input")
+        if symbol != bound[symbol.name]:
+            raise _fault(graph, node, f"symbol {symbol} has two bounds, {bound[symbol.name].upper} and {symbol.upper}")
+
+
+def _verify_outputs(graph: Graph, known: set[Value]) -> None:
+    kept = {item.name: item.value.type for item in graph.inputs if item.role is not Role.DATA}
+    names: set[str] = set()
+    updated: set[str] = set()
+    for output in graph.outputs:
+        if output.value not in known:
+            raise _fault(graph, None, f"output {output.name} is not a value of the graph")
+        if output.name in names:
+            raise _fault(graph, None, f"output {output.name} is named twice")
+        names.add(output.name)
+        if output.updates is None:
+            continue
+        if output.updates in updated:
+            raise _fault(graph, None, f"{output.updates} is updated twice")
+        updated.add(output.updates)
+        if kept.get(output.updates) != output.value.type:
+            raise _fault(graph, None, f"output {output.name} does not fit {output.updates}, which it updates")
+
+
+def _fault(graph: Graph, node: Node | None, message: str) -> VerificationError:
+    lines = [f"graph {graph.name}: {message}"]
+    if node is not None:
+        position = graph.nodes.index(node)
+        for index in range(max(0, position - 3), min(len(graph.nodes), position + 3)):
+            near = graph.nodes[index]
+            made = ", ".join(f"{value}: {value.type}" for value in near.outputs)
+            read = ", ".join(map(str, near.inputs))
+            mark = "-->" if index == position else "   "
+            lines.append(f"{mark} {made} = {near.operation.opcode}({read})")
+    return VerificationError("\n".join(lines))
