@@ -1,0 +1,39 @@
+"""The ONNX target: a graph and its weights as one ONNX file. The only package that imports onnx.
+
+:func:`export` lives here and imports the rest when it is called, so that a command which exports nothing
+does not load onnx.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from compiler.ir.graph import Graph
+
+if TYPE_CHECKING:
+    from compiler.ops.base import Array
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+def export(
+    graph: Graph,
+    weights: Mapping[str, Array],
+    *,
+    metadata: Mapping[str, str] = NOTHING,
+    opset: int = 21,
+    ir_version: int = 10,
+) -> bytes:
+    """``graph`` as an ONNX file that onnx's full check accepts; equal arguments give equal bytes.
+
+    Inputs that ``weights`` names are embedded under their names, the others stay inputs; symbols become
+    dynamic axes. ``metadata`` goes into the file's metadata. Raises DiagnosticError for what the user can
+    change: an operation that ONNX can't express (E0901), an opset or IR version that is not supported
+    (E0902), an input and an output of one name (E0903), more than 2 GiB of weights (E0904). A weight that is
+    missing or of another type is a ValueError.
+    """
+    from compiler.targets.onnx.model import export_graph
+
+    return export_graph(graph, weights, metadata, opset, ir_version)

@@ -1,0 +1,129 @@
+"""ONNX files as bytes: reading one with care, and changing what is beside the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from compiler.diagnostics import Diagnostic, DiagnosticError, error
+
+_OTHER_FILES = (
+    (b"PK\x03\x04", "a zip file, as .npz files are"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"\x80", "a pickle"),
+)
+
+
+def read(content: bytes, name: str) -> onnx.ModelProto:
+    """The model in ``content``; ``name`` is what messages call the file. Raises DiagnosticError for what is
+    no ONNX model or is damaged (E0906), and for a model with data in other files (E0907)."""
+    try:
+        model: onnx.ModelProto = onnx.ModelProto.FromString(content)
+    except DecodeError:
+        raise DiagnosticError([_not_onnx(content, name)]) from None
+    if not model.ir_version or not model.opset_import or not model.HasField("graph"):
+        raise DiagnosticError([_not_onnx(content, name)])
+    outside = next((proto for proto in _tensors(model) if _is_outside(proto)), None)
+    if outside is not None:
+        raise DiagnosticError(
+            [
+                error(
+                    "E0907",
+                    f"{name} keeps {outside.name or 'a tensor'} in another file",
+                    None,
+                    notes="dlc runs files that carry their weights, and opens no file that a model names",
+                    help="make one file of it: onnx.save(onnx.load(path), copy, save_as_external_data=False)",
+                )
+            ]
+        )
+    return model
+
+
+def node_sources(model: onnx.ModelProto) -> dict[str, str]:
+    """The place in the source, such as ``digits.dl:12:5``, of each node that tells it."""
+    found: dict[str, str] = {}
+    for node in model.graph.node:
+        for entry in node.metadata_props:
+            if entry.key == "source":
+                found[node.name] = entry.value
+    return found
+
+
+def unranked_inputs(model: onnx.ModelProto) -> frozenset[str]:
+    """The inputs whose number of dimensions the file leaves open."""
+    return frozenset(item.name for item in model.graph.input if not item.type.tensor_type.HasField("shape"))
+
+
+def with_metadata(content: bytes, metadata: Mapping[str, str]) -> bytes:
+    """The file with ``metadata`` in place of its own entries of these names; the network stays as it is."""
+    model = onnx.ModelProto.FromString(content)
+    entries = {entry.key: entry.value for entry in model.metadata_props} | dict(metadata)
+    onnx.helper.set_model_props(model, dict(sorted(entries.items())))
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def values_told(content: bytes) -> frozenset[str]:
+    """The values inside the network, and the outputs, of which the file tells the types."""
+    graph = onnx.ModelProto.FromString(content).graph
+    return frozenset(item.name for item in (*graph.value_info, *graph.output))
+
+
+def expose(content: bytes, names: Iterable[str]) -> bytes:
+    """The file with values inside the network as further outputs, so that they can be looked at.
+
+    Raises KeyError for a name that is not among :func:`values_told`.
+    """
+    model = onnx.ModelProto.FromString(content)
+    outputs = {item.name for item in model.graph.output}
+    told = {item.name: item for item in model.graph.value_info}
+    model.graph.output.extend(told[name] for name in dict.fromkeys(names) if name not in outputs)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _not_onnx(content: bytes, name: str) -> Diagnostic:
+    kind = next((kind for start, kind in _OTHER_FILES if content.startswith(start)), "")
+    if not content:
+        kind = "empty"
+    elif not kind and min(content[:1000]) >= ord("\t"):
+        kind = "text"
+    return error(
+        "E0906",
+        f"{name} is not an ONNX model, or is damaged",
+        None,
+        notes=f"it is {kind}" if kind else "its content ends early or is not what an ONNX file begins with",
+        help="a model file (.dl) becomes one with: dlc compile MODEL.dl -o MODEL.onnx"
+        if kind == "text"
+        else "get the file again, or export it again",
+    )
+
+
+def _is_outside(proto: onnx.TensorProto) -> bool:
+    return proto.data_location == onnx.TensorProto.EXTERNAL or len(proto.external_data) > 0
+
+
+def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor of the model, in subgraphs and functions too."""
+    yield from _graph_tensors(model.graph)
+    for function in model.functions:
+        for node in function.node:
+            yield from _node_tensors(node)
+
+
+def _graph_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        yield from _node_tensors(node)
+
+
+def _node_tensors(node: onnx.NodeProto) -> Iterator[onnx.TensorProto]:
+    for item in node.attribute:
+        yield from (item.t, *item.tensors)
+        for sparse in (item.sparse_tensor, *item.sparse_tensors):
+            yield from (sparse.values, sparse.indices)
+        for graph in (item.g, *item.graphs):
+            yield from _graph_tensors(graph)

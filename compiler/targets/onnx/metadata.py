@@ -1,0 +1,80 @@
+"""What dlc writes into a file's metadata beside the network, and how it is read back. Needs no onnx."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from compiler.ir.dims import Symbol
+
+_BOUNDS = "dlc.bounds"
+_LABELS = "dlc.labels"
+_METRICS = "dlc.metrics"
+_SOURCE = "dlc.source.sha256"
+_VERSION = "dlc.version"
+_CERTIFICATE = "dlc.certificate."
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a file says of itself.
+
+    ``labels`` are the names of the classes in the order of the last axis of the output; ``metrics`` what
+    training reached; ``certificate`` the words of the certification, empty for a file that has none.
+    """
+
+    version: str = ""
+    source_sha256: str = ""
+    labels: tuple[str, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    certificate: Mapping[str, str] = field(default_factory=dict)
+
+    def as_metadata(self) -> dict[str, str]:
+        """The entries that say this; nothing is written for what is empty."""
+        entries = {
+            _VERSION: self.version,
+            _SOURCE: self.source_sha256,
+            _LABELS: json.dumps(list(self.labels), ensure_ascii=False) if self.labels else "",
+            _METRICS: json.dumps(dict(self.metrics), sort_keys=True) if self.metrics else "",
+        }
+        entries |= {f"{_CERTIFICATE}{key}": text for key, text in self.certificate.items()}
+        return {key: text for key, text in entries.items() if text}
+
+
+def describe(metadata: Mapping[str, str]) -> Description:
+    """What ``metadata`` says; a file from elsewhere says nothing. Entries that another program garbled count
+    as absent, as nothing but what is shown to the user depends on them."""
+    labels, metrics = _json(metadata.get(_LABELS)), _json(metadata.get(_METRICS))
+    return Description(
+        metadata.get(_VERSION, ""),
+        metadata.get(_SOURCE, ""),
+        tuple(map(str, labels)) if isinstance(labels, list) else (),
+        {name: float(x) for name, x in metrics.items() if isinstance(x, int | float)}
+        if isinstance(metrics, dict)
+        else {},
+        {k.removeprefix(_CERTIFICATE): text for k, text in metadata.items() if k.startswith(_CERTIFICATE)},
+    )
+
+
+def bounds_metadata(symbols: Iterable[Symbol]) -> dict[str, str]:
+    """The entry that keeps the upper bounds of symbols, which ONNX itself can't say: ``T <= 64, S <= 8``."""
+    bounded: Sequence[str] = [f"{s.name} <= {s.upper}" for s in symbols if s.upper is not None]
+    return {_BOUNDS: ", ".join(bounded)} if bounded else {}
+
+
+def bounds(metadata: Mapping[str, str]) -> dict[str, int]:
+    """The upper bound of each symbol that has one."""
+    found: dict[str, int] = {}
+    for part in metadata.get(_BOUNDS, "").split(","):
+        name, _, number = part.partition("<=")
+        if number.strip().isdecimal():
+            found[name.strip()] = int(number)
+    return found
+
+
+def _json(text: str | None) -> object:
+    try:
+        return json.loads(text) if text else None
+    except ValueError:
+        return None

@@ -1,0 +1,216 @@
+"""An ONNX graph being written: its nodes, its constants and its arithmetic on symbolic sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PureWindowsPath
+from typing import Any
+
+import numpy as np
+import onnx
+
+from compiler.ir.dims import Atom, Dim, Floor, Monomial, Poly, Symbol, bounds
+from compiler.ir.graph import NOWHERE, Node, Origin, Value
+from compiler.ir.types import DType, TensorType
+from compiler.ops.base import Array
+from compiler.targets.onnx.names import Names, within
+from compiler.targets.onnx.proto import attribute, little_endian, schema, tensor
+
+OPSETS = range(17, 24)
+# Nodes carry metadata from this version on; before it the source place goes into doc_string.
+_NODE_METADATA = 10
+_SHORT = 4  # constants of up to this many elements are named by their content
+
+
+class OpsetError(Exception):
+    """A node has no such form in the opset that was asked for, but from ``needed`` on."""
+
+    def __init__(self, needed: int) -> None:
+        super().__init__(f"opset {needed}")
+        self.needed = needed
+
+
+class Writer:
+    """Collects nodes and initializers. ``symbols`` gives the input and the axis that each symbol is read from."""
+
+    def __init__(self, names: Names, symbols: Mapping[str, tuple[str, int]], opset: int, ir_version: int) -> None:
+        self.opset = opset
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: dict[str, onnx.TensorProto] = {}
+        self.sources: dict[str, str] = {}
+        self.made: set[str] = set()
+        self._names, self._node_names = names, Names()
+        self._ir_version = ir_version
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+        self._symbols = symbols
+        self._atoms: dict[Atom, str] = {}
+        self._sizes: dict[Dim, str] = {}
+        self._shapes: dict[tuple[Dim, ...], str] = {}
+
+    def node(
+        self,
+        kind: str,
+        inputs: Sequence[str],
+        outputs: Sequence[str] | None = None,
+        origin: Origin = NOWHERE,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Add a node and give the name of its first result, which is a fresh one where ``outputs`` are not given."""
+        name = self._node_names.take(within(origin.scope, kind))
+        results = [self._names.take(name)] if outputs is None else list(outputs)
+        proto = onnx.NodeProto(op_type=kind, name=name, input=inputs, output=results)
+        given = attributes or {}
+        declared = self._schema(kind, len(inputs), given).attributes
+        proto.attribute.extend(attribute(declared[key], given[key]) for key in sorted(given))
+        if origin.spans:
+            self._stamp(proto, source_place(origin))
+        self.nodes.append(proto)
+        self.made.update(results)
+        return results[0]
+
+    def _schema(self, kind: str, inputs: int, attributes: Mapping[str, Any]) -> onnx.defs.OpSchema:
+        found = schema(kind, inputs, attributes, self.opset)
+        if found is not None:
+            return found
+        later = [o for o in OPSETS if o > self.opset and schema(kind, inputs, attributes, o) is not None]
+        if not later:
+            raise ValueError(f"{kind} with {inputs} inputs and {sorted(attributes)} is in no opset")
+        raise OpsetError(later[0])
+
+    def _stamp(self, proto: onnx.NodeProto, place: str) -> None:
+        self.sources[proto.name] = place
+        if self._ir_version >= _NODE_METADATA:
+            proto.metadata_props.add(key="source", value=place)
+        else:
+            proto.doc_string = f"source: {place}"
+
+    def constant(self, array: Array, hint: str = "") -> str:
+        """The name of an initializer with this content; equal ones are kept once."""
+        key = (array.dtype.name, array.shape, little_endian(array))
+        if key not in self._constants:
+            described = hint or f"{array.dtype.name}{list(array.shape)}"
+            shown = str(array.tolist()) if array.size <= _SHORT else described
+            name = self._names.take(f"constant {shown}")
+            self._constants[key] = name
+            self.initializers[name] = tensor(name, array)
+        return self._constants[key]
+
+    def shape(self, dims: Sequence[Dim]) -> str:
+        """The name of an int64 tensor that holds ``dims``."""
+        key = tuple(dims)
+        if key not in self._shapes:
+            self._shapes[key] = self._write_shape(key)
+        return self._shapes[key]
+
+    def _write_shape(self, dims: tuple[Dim, ...]) -> str:
+        parts: list[str] = []
+        numbers: list[int] = []
+        for dim in (*dims, None):
+            if isinstance(dim, int):
+                numbers.append(dim)
+                continue
+            if numbers or not dims:
+                parts.append(self.constant(np.array(numbers, np.int64)))
+                numbers = []
+            if dim is not None:
+                parts.append(self.size(dim))
+        if len(parts) == 1:
+            return parts[0]
+        name = self._names.take(f"shape({', '.join(map(str, dims))})")
+        return self.node("Concat", parts, [name], attributes={"axis": 0})
+
+    def size(self, dim: Dim) -> str:
+        """The name of an int64 tensor of shape [1] that holds ``dim``; worked out once."""
+        if isinstance(dim, int):
+            return self.constant(np.array([dim], np.int64))
+        if dim not in self._sizes:
+            self._sizes[dim] = self._sum(dim)
+        return self._sizes[dim]
+
+    def _sum(self, dim: Poly) -> str:
+        # A positive term first, so that the others are added to or taken from something.
+        terms = sorted(dim.terms, key=lambda term: term[1] < 0)
+        total = ""
+        for index, (monomial, coefficient) in enumerate(terms):
+            last = f"size({dim})" if index == len(terms) - 1 else ""
+            if not total:
+                total = self._product(monomial, coefficient, last)
+            else:
+                term = self._product(monomial, abs(coefficient), "")
+                total = self._compute("Sub" if coefficient < 0 else "Add", total, term, last)
+        return total
+
+    def _product(self, monomial: Monomial, coefficient: int, name: str) -> str:
+        factors = [self._atom(atom) for atom, power in monomial for _ in range(power)]
+        if coefficient != 1 or not factors:
+            factors.append(self.size(coefficient))
+        product, *others = factors
+        for index, factor in enumerate(others):
+            product = self._compute("Mul", product, factor, name if index == len(others) - 1 else "")
+        return product
+
+    def _atom(self, atom: Atom) -> str:
+        if atom not in self._atoms:
+            self._atoms[atom] = self._read(atom) if isinstance(atom, Symbol) else self._floor(atom)
+        return self._atoms[atom]
+
+    def _read(self, symbol: Symbol) -> str:
+        source, axis = self._symbols[symbol.name]
+        name = self._names.take(f"size({symbol})")
+        return self.node("Shape", [source], [name], attributes={"start": axis, "end": axis + 1})
+
+    def _floor(self, division: Floor) -> str:
+        above, below = self.size(division.numerator), self.size(division.denominator)
+        # Div cuts towards zero; Mod has the divisor's sign, so what it leaves divides evenly.
+        if bounds(division.numerator)[0] < 0 or bounds(division.denominator)[0] < 1:
+            above = self._compute("Sub", above, self._compute("Mod", above, below))
+        return self._compute("Div", above, below, f"size({division})")
+
+    def _compute(self, kind: str, a: str, b: str, name: str = "") -> str:
+        return self.node(kind, [a, b], [self._names.take(name)] if name else None)
+
+
+class NodeWriter:
+    """What one operation sees of the writer while it is lowered: an ``OnnxLowering``."""
+
+    def __init__(self, writer: Writer, node: Node, names: dict[Value, str]) -> None:
+        self._writer, self._origin, self._node, self._names = writer, node.origin, node, names
+        self.inputs = tuple(names[value] for value in node.inputs)
+        self.outputs = tuple(names[value] for value in node.outputs)
+        self.input_types: tuple[TensorType, ...] = tuple(value.type for value in node.inputs)
+        self.output_types: tuple[TensorType, ...] = tuple(value.type for value in node.outputs)
+        self.opset = writer.opset
+
+    def node(self, kind: str, inputs: Sequence[str], outputs: Sequence[str] | None = None, **attributes: Any) -> str:
+        return self._writer.node(kind, inputs, outputs, self._origin, attributes)
+
+    def constant(self, array: Array, hint: str = "") -> str:
+        return self._writer.constant(array, within(self._origin.scope, hint) if hint else "")
+
+    def scalar(self, value: float, dtype: DType) -> str:
+        return self._writer.constant(np.array(value, dtype.numpy))
+
+    def shape(self, dims: Sequence[Dim]) -> str:
+        return self._writer.shape(dims)
+
+    def alias(self, name: str) -> None:
+        self._names[self._node.output] = name
+
+    def missing(self) -> list[str]:
+        """The results that have been neither made nor given as something that there is."""
+        names = [self._names[value] for value in self._node.outputs]
+        there = (self.inputs, self._writer.made, self._writer.initializers)
+        return [name for name in names if not any(name in place for place in there)]
+
+
+def source_place(origin: Origin) -> str:
+    """``digits.dl:12:5``: the file without its folder, so that the bytes do not depend on where it lies."""
+    if not origin.spans:
+        return ""
+    span = origin.spans[0]
+    return f"{PureWindowsPath(span.source.name).name}:{span.line}:{span.column}"
+
+
+def used_names(nodes: Iterable[onnx.NodeProto]) -> set[str]:
+    """Everything that some node reads."""
+    return {name for node in nodes for name in node.input}
