@@ -1,0 +1,128 @@
+"""Operations that stand for several others: what they mean is their expansion."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from compiler.ir.dims import Dim
+from compiler.ir.graph import Graph, Value
+from compiler.ir.types import DType, TensorType
+from compiler.ops.base import Array, NumpyLowering, OnnxLowering, Op, Sizes, without
+from compiler.ops.emit import Emit
+from compiler.ops.interpret import interpret
+
+
+class FusedOp(Op):
+    """An operation that a pass puts in the place of several: a subclass says which, and how they are lowered as one."""
+
+    gradient = without("a fused operation is made after the gradients: ask for those of the graph before fusion")
+
+    @abstractmethod
+    def expand(self, b: Emit, *inputs: Value) -> tuple[Value, ...]:
+        """The operations that this one stands for, made with ``b``; gives the results."""
+
+    def expansion(self, types: tuple[TensorType, ...]) -> Graph:
+        """The graph of the expansion for operands of these types. Raises TypeMismatch where they do not fit."""
+        return _expansion(self, types)
+
+    def infer(self, inputs: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
+        return tuple(output.value.type for output in self.expansion(inputs).outputs)
+
+    def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
+        # The sizes are known here, so that the types of the operands are their arrays' own.
+        types = tuple(TensorType(_dtype(operand), operand.shape) for operand in operands)
+        graph = self.expansion(types)
+        arrays = {item.name: operand for item, operand in zip(graph.inputs, operands, strict=True)}
+        values = interpret(graph, arrays, sizes)
+        return tuple(values[output.value] for output in graph.outputs)
+
+
+@lru_cache(maxsize=4096)
+def _expansion(operation: FusedOp, types: tuple[TensorType, ...]) -> Graph:
+    b = Emit(operation.opcode)
+    inputs = [b.input(f"operand{index}", type) for index, type in enumerate(types)]
+    for index, value in enumerate(operation.expand(b, *inputs)):
+        b.output(f"result{index}", value)
+    return b.finish()
+
+
+def _dtype(array: Array) -> DType:
+    dtype = DType.of(array.dtype)
+    assert dtype is not None, "operands come from graphs"
+    return dtype
+
+
+class StepLowering:
+    """One of the operations that a fused one stands for, as it sees the fused one's lowering: a ``NumpyLowering``."""
+
+    def __init__(
+        self, c: NumpyLowering, operands: Sequence[tuple[str, TensorType]], result: tuple[str, TensorType]
+    ) -> None:
+        self._c = c
+        self.inputs = tuple(name for name, _ in operands)
+        self.input_types = tuple(type for _, type in operands)
+        self.outputs, self.output_types = (result[0],), (result[1],)
+
+    def line(self, statement: str) -> None:
+        self._c.line(statement)
+
+    def contiguous(self, index: int) -> bool:
+        return False
+
+    def shares(self, index: int) -> bool:
+        return self.inputs[index] == self.outputs[0]
+
+    def dim(self, dim: Dim) -> str:
+        return self._c.dim(dim)
+
+    def shape(self, dims: Sequence[Dim]) -> str:
+        return self._c.shape(dims)
+
+    def scalar(self, value: float, dtype: DType) -> str:
+        return self._c.scalar(value, dtype)
+
+    def constant(self, array: Array) -> str:
+        return self._c.constant(array)
+
+    def bound(self, expression: str) -> str:
+        return self._c.bound(expression)
+
+    def view(self, array: str, how: str) -> str:
+        return self._c.view(array, how)
+
+    def local(self, wanted: str) -> str:
+        return self._c.local(wanted)
+
+    def helper(self, name: str, source: str) -> str:
+        return self._c.helper(name, source)
+
+    def scratch(self, type: TensorType) -> str:
+        return self._c.scratch(type)
+
+
+class OnnxStepLowering:
+    """The same for ONNX: an ``OnnxLowering``."""
+
+    def __init__(self, c: OnnxLowering, operand: tuple[str, TensorType], result: tuple[str, TensorType]) -> None:
+        self._c = c
+        self.inputs, self.input_types = (operand[0],), (operand[1],)
+        self.outputs, self.output_types = (result[0],), (result[1],)
+        self.opset = c.opset
+
+    def node(self, kind: str, inputs: Sequence[str], outputs: Sequence[str] | None = None, **attributes: Any) -> str:
+        return self._c.node(kind, inputs, outputs, **attributes)
+
+    def constant(self, array: Array, hint: str = "") -> str:
+        return self._c.constant(array, hint)
+
+    def scalar(self, value: float, dtype: DType) -> str:
+        return self._c.scalar(value, dtype)
+
+    def shape(self, dims: Sequence[Dim]) -> str:
+        return self._c.shape(dims)
+
+    def alias(self, name: str) -> None:
+        self._c.alias(name)

@@ -1,0 +1,76 @@
+"""A matrix product with what usually follows it, as one operation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from compiler.ir.dims import Dim, symbol
+from compiler.ir.graph import Value
+from compiler.ir.types import DType, TensorType
+from compiler.ops.activation import Elu, Gelu, LeakyRelu, Relu, Sigmoid, Silu, Softplus, Tanh
+from compiler.ops.base import NumpyLowering, OnnxLowering, Op, Sample, operation
+from compiler.ops.emit import Emit
+from compiler.ops.fused import FusedOp, OnnxStepLowering, StepLowering
+from compiler.ops.matmul import lower_matmul
+
+
+@operation
+@dataclass(frozen=True)
+class Linear(FusedOp):
+    """``activation(a @ w + bias)``: operands a, w and optionally the bias, which broadcasts to the product's shape.
+
+    ``activation`` is an elementwise operation of one operand, or None.
+    """
+
+    activation: Op | None = None
+
+    opcode = "linear"
+
+    def expand(self, b: Emit, *inputs: Value) -> tuple[Value, ...]:
+        a, weight, *bias = inputs
+        result = b.matmul(a, weight)
+        for value in bias:
+            result = b.add(result, value)
+        return (result if self.activation is None else b.add(self.activation, result),)
+
+    def numpy(self, c: NumpyLowering) -> None:
+        (out,), type = c.outputs, c.output_types[0]
+        before = out if self.activation is None or 0 in self.activation.inplace else c.scratch(type)
+        lower_matmul(c, before)
+        if len(c.inputs) == 3:
+            c.line(f"np.add({before}, {c.inputs[2]}, out={before})")
+        if self.activation is not None:
+            self.activation.numpy(StepLowering(c, [(before, type)], (out, type)))
+
+    def onnx(self, c: OnnxLowering) -> None:
+        result = c.outputs if self.activation is None else None
+        if len(c.inputs) == 3 and all(type.rank == 2 for type in c.input_types[:2]):
+            before = c.node("Gemm", c.inputs, result)
+        elif len(c.inputs) == 3:
+            product = c.node("MatMul", c.inputs[:2])
+            before = c.node("Add", (product, c.inputs[2]), result)
+        else:
+            before = c.node("MatMul", c.inputs, result)
+        if self.activation is not None:
+            type = c.output_types[0]
+            self.activation.onnx(OnnxStepLowering(c, (before, type), (c.outputs[0], type)))
+
+    @classmethod
+    def samples(cls) -> Sequence[Sample]:
+        n = symbol("N")
+
+        def sample(activation: Op | None, *shapes: tuple[Dim, ...]) -> Sample:
+            return Sample(cls(activation), tuple(TensorType(DType.F32, shape) for shape in shapes), sizes={"N": 5})
+
+        activations = (Relu(), Tanh(), Sigmoid(), LeakyRelu(0.2), Elu(), Gelu(), Gelu("tanh"), Silu(), Softplus())
+        return (
+            sample(None, (n, 4), (4, 3)),
+            sample(None, (n, 4), (4, 3), (3,)),
+            sample(None, (n, 4), (4, 3), (1, 3)),
+            sample(None, (n, 2, 4), (4, 3), (3,)),
+            sample(None, (n, 2, 4), (n, 4, 3), (2, 1)),
+            sample(Relu(), (n, 4), (4, 3)),
+            sample(Gelu(), (n, 2, 4), (4, 3), (3,)),
+            *(sample(activation, (n, 4), (4, 3), (3,)) for activation in activations),
+        )

@@ -1,0 +1,253 @@
+"""Random numbers that depend on nothing but a seed, a counter, a stream and the place in the tensor.
+
+The bits of element i are a keyed hash of i, in u32 arithmetic only, so that NumPy, the reference and ONNX Runtime give
+the same ones, in any order and on any number of threads. The hash is ``triple32`` of C. Wellons, "Prospecting for hash
+functions" (2018), https://nullprogram.com/blog/2018/07/31/, with one key added to i and another one after the second
+round; the keys come from seed, counter and stream by the same hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compiler.ir.dims import Dim, evaluate, less_equal, product, symbol
+from compiler.ir.types import DType, TensorType, TypeMismatch
+from compiler.ops.base import (
+    Array,
+    Gradients,
+    NumpyLowering,
+    OnnxLowering,
+    Op,
+    Sample,
+    Sizes,
+    Values,
+    operation,
+)
+from compiler.ops.checks import listed
+from compiler.ops.shape import shape_text
+
+if TYPE_CHECKING:
+    from compiler.ops.emit import Emit
+
+I64, U32 = DType.I64, DType.U32
+# triple32: x ^= x >> shift, then x *= factor, for each of these, then x ^= x >> 14. The second key is added after two
+# of them.
+ROUNDS = ((17, 0xED5AD4BB), (11, 0xAC4C1B51), (15, 0x31848BAB))
+LAST_SHIFT = 14
+# Where the two keys start: the first digits of pi and of e after the point, so that nothing is chosen.
+STARTS = (0x243F6A88, 0xB7E15162)
+MASK = 0xFFFFFFFF
+# How many random bits a float of each type takes: all that it can hold between 0 and 1, at most 24.
+FLOAT_BITS = {DType.F16: 11, DType.BF16: 8, DType.F32: 24, DType.F64: 24}
+
+
+def triple32(x: int) -> int:
+    """The hash of an integer of 32 bits."""
+    for shift, factor in ROUNDS:
+        x = (x ^ x >> shift) * factor & MASK
+    return x ^ x >> LAST_SHIFT
+
+
+@dataclass(frozen=True)
+class Random(Op):
+    """Operands: seed and counter, i64 scalars. At most 2**32 elements.
+
+    ``stream`` tells uses of one seed and counter apart, ``word`` the draws of one use.
+    """
+
+    shape: tuple[Dim, ...]
+    stream: int
+    word: int = 0
+
+    def infer(self, inputs: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
+        if any(type != TensorType(I64) for type in inputs):
+            raise TypeMismatch(
+                "E0303",
+                f"cannot draw random numbers from {listed(inputs)}: seed and counter are both i64[]",
+                help=("convert them first with cast(i64)",),
+            )
+        size = product(self.shape)
+        if less_equal(size, 2**32) is False:
+            raise TypeMismatch(
+                "E0301", f"cannot draw {shape_text(self.shape)} random numbers: they are more than 2**32"
+            )
+        return (TensorType(U32, self.shape),)
+
+    def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
+        return None, None
+
+    def start_keys(self) -> tuple[int, int]:
+        """The two keys after the stream and the word are hashed in."""
+        first, second = STARTS
+        for part in (self.stream & MASK, self.stream >> 32 & MASK, self.word & MASK):
+            first, second = triple32(first ^ part), triple32(second ^ part)
+        return first, second
+
+    def reference_bits(self, sizes: Sizes, seed: Array, counter: Array) -> Array:
+        """The bits by the definition, in vectors of u32."""
+        keys = np.array(self.start_keys(), np.uint32)
+        for number in (seed, counter):
+            for part in (int(number) & MASK, int(number) >> 32 & MASK):
+                keys = _reference_hash(keys ^ np.uint32(part))
+        shape = [evaluate(dim, sizes) for dim in self.shape]
+        places = np.arange(int(np.prod(shape)), dtype=np.uint32).reshape(shape)
+        return _reference_hash(places + keys[0], keys[1])
+
+    def numpy_bits(self, c: NumpyLowering, out: str) -> None:
+        """Write the statements that fill the u32 array ``out`` with the bits."""
+        work = c.scratch(TensorType(U32, self.shape))
+        places = c.bound(f"np.arange({c.dim(product(self.shape))}, dtype=np.uint32).reshape({c.shape(self.shape)})")
+        keys = c.helper("random_keys", RANDOM_KEYS)
+        fill = c.helper("random_bits", RANDOM_BITS)
+        c.line(f"{fill}({places}, {keys}({c.inputs[0]}, {c.inputs[1]}, {self.start_keys()}), {out}, {work})")
+
+    def onnx_bits(self, c: OnnxLowering) -> str:
+        """Write the nodes that make the bits; gives the name of their u32 tensor."""
+        keys = c.constant(np.array(self.start_keys(), np.uint32))
+        half = c.scalar(2**32, I64)
+        for number in c.inputs:
+            low = c.node("Mod", (number, half))
+            high = c.node("Div", (c.node("Sub", (number, low)), half))
+            for part in (low, high):
+                keys = _onnx_hash(c, c.node("BitwiseXor", (keys, c.node("Cast", (part,), to=U32))))
+        first, second = (c.node("Gather", (keys, c.constant(np.array(index)))) for index in (0, 1))
+        count = c.node("Reshape", (c.shape((product(self.shape),)), c.constant(np.array([], np.int64))))
+        places = c.node("Range", (c.scalar(0, I64), count, c.scalar(1, I64)))
+        shaped = c.node("Reshape", (c.node("Cast", (places,), to=U32), c.shape(self.shape)), allowzero=1)
+        return _onnx_hash(c, c.node("Add", (shaped, first)), second)
+
+    @classmethod
+    def _samples(cls, *more: Any) -> Sequence[Sample]:
+        operands = (TensorType(I64), TensorType(I64))
+        n = symbol("N")
+        sizes = {"N": 5}
+        return (
+            Sample(cls((n, 3), 7, 0, *more), operands, 0, 1000, sizes),
+            Sample(cls((n, 3), 7, 1, *more), operands, 0, 1000, sizes),
+            Sample(cls((40,), 2**40 + 3, 0, *more), operands, values=(np.array(-5), np.array(2**40 + 1))),
+            Sample(cls((), 0, 0, *more), operands, values=(np.array(0), np.array(0))),
+            Sample(cls((0, 2), 0, 0, *more), operands),
+        )
+
+
+@operation
+@dataclass(frozen=True)
+class RandomBits(Random):
+    """Evenly distributed integers of 32 bits."""
+
+    opcode = "random_bits"
+
+    def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
+        return (self.reference_bits(sizes, *operands),)
+
+    def numpy(self, c: NumpyLowering) -> None:
+        self.numpy_bits(c, c.outputs[0])
+
+    def onnx(self, c: OnnxLowering) -> None:
+        c.node("Identity", (self.onnx_bits(c),), c.outputs)
+
+    @classmethod
+    def samples(cls) -> Sequence[Sample]:
+        return cls._samples()
+
+
+@operation
+@dataclass(frozen=True)
+class RandomUniform(Random):
+    """Floats evenly distributed over 0 <= x < 1: the top bits of :class:`RandomBits`, at most 24, as a fraction."""
+
+    dtype: DType = DType.F32
+
+    opcode = "random_uniform"
+
+    def infer(self, inputs: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
+        if not self.dtype.is_float:
+            raise TypeMismatch(
+                "E0303",
+                f"cannot draw uniform random numbers of type {self.dtype}: they are floats",
+                help=("draw f32 and convert them with cast",),
+            )
+        return (super().infer(inputs)[0].with_dtype(self.dtype),)
+
+    def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
+        bits = FLOAT_BITS[self.dtype]
+        top = self.reference_bits(sizes, *operands) >> np.uint32(32 - bits)
+        return ((top.astype(np.float64) / 2**bits).astype(self.dtype.numpy),)
+
+    def numpy(self, c: NumpyLowering) -> None:
+        bits, drawn = FLOAT_BITS[self.dtype], c.scratch(TensorType(U32, self.shape))
+        self.numpy_bits(c, drawn)
+        c.line(f"np.right_shift({drawn}, {c.scalar(32 - bits, U32)}, out={drawn})")
+        c.line(f"np.copyto({c.outputs[0]}, {drawn}, casting='unsafe')")
+        c.line(f"np.multiply({c.outputs[0]}, {c.scalar(2.0**-bits, self.dtype)}, out={c.outputs[0]})")
+
+    def onnx(self, c: OnnxLowering) -> None:
+        bits = FLOAT_BITS[self.dtype]
+        shift = c.scalar(32 - bits, U32)
+        top = c.node("BitShift", (self.onnx_bits(c), shift), direction="RIGHT")
+        scale = c.scalar(2.0**-bits, self.dtype)
+        c.node("Mul", (c.node("Cast", (top,), to=self.dtype), scale), c.outputs)
+
+    @classmethod
+    def samples(cls) -> Sequence[Sample]:
+        return (*cls._samples(DType.F32), *cls._samples(DType.F64)[:1])
+
+
+def _reference_hash(x: Array, key: Any = 0) -> Array:
+    for index, (shift, factor) in enumerate(ROUNDS):
+        x = (x ^ (x >> np.uint32(shift))) * np.uint32(factor)
+        if index == 1:
+            x = x + np.uint32(key)
+    return np.asarray(x ^ (x >> np.uint32(LAST_SHIFT)))
+
+
+def _onnx_hash(c: OnnxLowering, x: str, key: str = "") -> str:
+    def mixed(x: str, shift: int) -> str:
+        shifted = c.node("BitShift", (x, c.scalar(shift, U32)), direction="RIGHT")
+        return c.node("BitwiseXor", (x, shifted))
+
+    for index, (shift, factor) in enumerate(ROUNDS):
+        x = c.node("Mul", (mixed(x, shift), c.scalar(factor, U32)))
+        if index == 1 and key:
+            x = c.node("Add", (x, key))
+    return mixed(x, LAST_SHIFT)
+
+
+# How the numbers enter the keys; in Python integers, as there are few of them.
+RANDOM_KEYS = '''\
+def random_keys(seed, counter, keys):
+    """Two keys of 32 bits, from those of the stream and a seed and a counter of 64, by the hash of random_bits."""
+    first, second = keys
+    seed, counter = int(seed), int(counter)
+    for part in (seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, counter & 0xFFFFFFFF, counter >> 32 & 0xFFFFFFFF):
+        first ^= part
+        second ^= part
+        for shift, factor in ((17, 0xED5AD4BB), (11, 0xAC4C1B51), (15, 0x31848BAB)):
+            first = (first ^ first >> shift) * factor & 0xFFFFFFFF
+            second = (second ^ second >> shift) * factor & 0xFFFFFFFF
+        first ^= first >> 14
+        second ^= second >> 14
+    return first, second
+'''
+
+RANDOM_BITS = '''\
+def random_bits(places, keys, out, work):
+    """Random bits for each place by the hash triple32 of C. Wellons with two keys; all arrays are u32."""
+    np.add(places, np.uint32(keys[0]), out=out)
+    np.right_shift(out, np.uint32(17), out=work)
+    np.bitwise_xor(out, work, out=out)
+    np.multiply(out, np.uint32(0xED5AD4BB), out=out)
+    np.right_shift(out, np.uint32(11), out=work)
+    np.bitwise_xor(out, work, out=out)
+    np.multiply(out, np.uint32(0xAC4C1B51), out=out)
+    np.add(out, np.uint32(keys[1]), out=out)
+    np.right_shift(out, np.uint32(15), out=work)
+    np.bitwise_xor(out, work, out=out)
+    np.multiply(out, np.uint32(0x31848BAB), out=out)
+    np.right_shift(out, np.uint32(14), out=work)
+    np.bitwise_xor(out, work, out=out)
+'''
