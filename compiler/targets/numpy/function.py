@@ -1,0 +1,214 @@
+"""Writing one graph as a function of a generated module: what is made once, and the statements of a call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from compiler.ir.dims import Dim, substitute, symbol
+from compiler.ir.graph import Graph, Input, Node, Role, Value
+from compiler.ir.types import TensorType
+from compiler.targets.numpy.literals import quoted
+from compiler.targets.numpy.memory import Block, Slot, assign_slots
+from compiler.targets.numpy.module import Shared
+from compiler.targets.numpy.names import Names, common_scope, input_name, value_name
+from compiler.targets.numpy.node import NodeLowering
+from compiler.targets.numpy.plan import Home, make_plan, operation_of
+
+
+@dataclass(frozen=True, slots=True)
+class _Declared:
+    """An array at the beginning of its block's slot, which is known only when every block is."""
+
+    name: str
+    block: Block
+    dtype: str
+    shape: str
+
+
+class FunctionWriter:
+    """Writes one graph; afterwards :meth:`lines` gives its text, and ``slots`` the memory that it works in.
+
+    ``once`` and ``call`` are the statements that are executed when the function is bound, and at each call.
+    """
+
+    def __init__(self, graph: Graph, shared: Shared) -> None:
+        self.graph, self.shared = graph, shared
+        self.plan = make_plan(graph)
+        self.names = Names(shared.names.taken)
+        self.name, self.bind_name = self.names.new(graph.name), self.names.new(f"bind_{graph.name}")
+        self.symbols: dict[str, Dim] = {s.name: symbol(self.names.new(s.name)) for s in graph.symbols}
+        self.expressions: dict[Value, str] = {}
+        # The arrays that are the same at each call.
+        self.fixed: set[str] = set()
+        self.once: list[str | _Declared] = []
+        self.call: list[str] = []
+        self._common = common_scope(graph)
+        self._returned = {output.value: output.name for output in graph.outputs if output.updates is None}
+        self._blocks: list[Block] = []
+        self.results: dict[str, str] = {}
+        self._made_once: dict[str, str] = {}
+        self._place = ""
+        self._write()
+        places, self.slots = assign_slots(self._blocks)
+        self._slot_names = [self.names.new(f"memory_{number}") for number in range(1, len(self.slots) + 1)]
+        self._memory = {block: self._slot_names[slot] for block, slot in places.items()}
+
+    # What the lowering of a node asks for
+
+    def dim(self, dim: Dim) -> str:
+        """The text of a size in this function, safe inside any expression."""
+        text = str(substitute(dim, self.symbols))
+        return text if text.isidentifier() or text.isdigit() else f"({text})"
+
+    def shape(self, dims: Sequence[Dim]) -> str:
+        """The text of a tuple of sizes."""
+        return self._tuple(str(substitute(dim, self.symbols)) for dim in dims)
+
+    def make_once(self, wanted: str, expression: str) -> str:
+        """The name of what ``expression`` gives when the function is bound; equal ones are made once."""
+        if expression not in self._made_once:
+            name = self._made_once[expression] = self.names.new(wanted)
+            self.once.append(f"{name} = {expression}")
+            self.fixed.add(name)
+        return self._made_once[expression]
+
+    def declare(self, wanted: str, type: TensorType, block: Block) -> str:
+        """The name of a new array in ``block``."""
+        name = self.names.new(wanted)
+        self.fixed.add(name)
+        self._blocks.append(block)
+        self.once.append(_Declared(name, block, self.shared.dtype(type.dtype), self.shape(type.shape)))
+        return name
+
+    def statement(self, text: str, place: str) -> None:
+        """Add a statement to the call, under a comment that shows the place it comes from."""
+        if place != self._place:
+            self._place = place
+            self.call.append(f"# {place or 'from no line of the source'}")
+        self.call.append(text)
+
+    # The graph, from the inputs to the end
+
+    def _write(self) -> None:
+        updated = {output.updates for output in self.graph.outputs}
+        for item in self.graph.inputs:
+            if item.role is Role.DATA or item.value in self.plan.last_use or item.name in updated:
+                self._write_input(item)
+        for index, node in enumerate(self.graph.nodes):
+            for value in node.outputs:
+                self.expressions[value] = self._result(node, value)
+            once = all(self.plan.is_made_once(value) for value in node.outputs)
+            operation_of(node).numpy(NodeLowering(self, index, node, once))
+        self._write_end()
+
+    def _write_input(self, item: Input) -> None:
+        name = self.expressions[item.value] = self.names.new(input_name(item, self._common))
+        if item.role is not Role.DATA:
+            type = item.value.type
+            where = f"{quoted(item.name)}, {self.shared.dtype(type.dtype)}, {self.shape(type.shape)}"
+            self.once.append(f"{name} = _kept(kept, {where})")
+            self.fixed.add(name)
+
+    def _result(self, node: Node, value: Value) -> str:
+        """The name of what holds a result, which is declared where the program writes into it."""
+        if value in self.plan.direct:
+            return self.expressions[self.plan.direct[value]]
+        wanted = self._returned.get(value) or value_name(value, node, self._common)
+        if value in self.plan.blocks and value not in self.plan.shared:
+            return self.declare(wanted, value.type, self.plan.blocks[value])
+        name = self.names.new(wanted)
+        if value in self.plan.shared:
+            self.once.append(f"{name} = {self.expressions[node.inputs[self.plan.shared[value]]]}")
+        if self.plan.home_of(value) is not Home.DATA:
+            self.fixed.add(name)
+        return name
+
+    def _write_end(self) -> None:
+        copies: dict[Block, str] = {}
+        for output, block in self.plan.returned:
+            source = self.expressions[output.value]
+            if block is None:
+                self.results[output.name] = source
+                continue
+            if block not in copies:
+                copies[block] = self.declare(output.name, output.value.type, block)
+                self.statement(f"np.copyto({copies[block]}, {source})", "results")
+            self.results[output.name] = copies[block]
+        staged: dict[Value, str] = {}
+        for value, block in self.plan.staged.items():
+            staged[value] = self.declare(f"old_{self.expressions[value]}", value.type, block)
+            self.statement(f"np.copyto({staged[value]}, {self.expressions[value]})", "for the next call")
+        for value, kept in self.plan.updates:
+            source = staged.get(value, self.expressions[value])
+            self.statement(f"np.copyto({self.expressions[kept]}, {source})", "for the next call")
+
+    # The text
+
+    @property
+    def sizes(self) -> list[str]:
+        """The parameters of the ``bind_…`` function behind ``kept``."""
+        return [str(self.symbols[s.name]) for s in self.graph.symbols]
+
+    @property
+    def data(self) -> list[str]:
+        """The parameters of the function."""
+        return [self.expressions[value] for value in self.graph.inputs_of(Role.DATA)]
+
+    def lines(self) -> Iterator[str]:
+        """The ``bind_…`` function, which makes the function of one step and gives it back."""
+        yield f"def {self.bind_name}({', '.join(['kept', *self.sizes])}):"
+        yield f'    """Make `{self.name}` for these sizes."""'
+        if self.slots:
+            yield "    # Memory, each piece for one result after the other."
+        for name, slot in zip(self._slot_names, self.slots, strict=True):
+            yield f"    {name} = _memory({self._slot_text(slot)})"
+        yield "    # Arrays that stay the same at every call."
+        for line in self.once:
+            yield f"    {line if isinstance(line, str) else self._declaration(line)}"
+        yield from self._results()
+        yield ""
+        yield f"    def {self.name}({', '.join(self.data)}):"
+        yield from (f"        {line}" for line in self.call)
+        yield "        return results"
+        yield ""
+        yield f"    return {self.name}"
+
+    def _results(self) -> Iterator[str]:
+        items = [f"{quoted(name)}: {expression}" for name, expression in self.results.items()]
+        if len(items) <= 3:
+            yield f"    results = {{{', '.join(items)}}}"
+            return
+        yield "    results = {"
+        yield from (f"        {item}," for item in items)
+        yield "    }"
+
+    def signature(self) -> Iterator[str]:
+        """The entry in the module's table of functions: one argument or result a line."""
+        outputs = self.graph.outputs
+        yield f"{quoted(self.graph.name)}: {{"
+        yield f'    "bind": {quoted(self.bind_name)},'
+        yield f'    "sizes": {self._tuple(map(quoted, self.sizes))},'
+        yield from self._types("inputs", ((value.name, value.type) for value in self.graph.inputs_of(Role.DATA)))
+        yield from self._types("outputs", ((o.name, o.value.type) for o in outputs if o.updates is None))
+        yield f'    "updates": {self._tuple(quoted(o.updates) for o in outputs if o.updates is not None)},'
+        yield "},"
+
+    def _types(self, name: str, types: Iterable[tuple[str, TensorType]]) -> Iterator[str]:
+        items = []
+        for key, type in types:
+            dims = self._tuple(str(d) if isinstance(d, int) else quoted(self.dim(d)) for d in type.shape)
+            items.append(f"        {quoted(key)}: ({quoted(type.dtype.numpy.name)}, {dims}),")
+        yield from [f'    "{name}": {{', *items, "    },"] if items else [f'    "{name}": {{}},']
+
+    @staticmethod
+    def _tuple(texts: Iterable[str]) -> str:
+        items = list(texts)
+        return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
+
+    def _slot_text(self, slot: Slot) -> str:
+        sizes = [str(substitute(size, self.symbols)) for size in slot.sizes]
+        return sizes[0] if len(sizes) == 1 else f"max({', '.join(sizes)})"
+
+    def _declaration(self, line: _Declared) -> str:
+        return f"{line.name} = _array({self._memory[line.block]}, {line.dtype}, {line.shape})"

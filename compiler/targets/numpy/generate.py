@@ -1,0 +1,99 @@
+"""Putting a generated module together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from compiler.diagnostics.source import Source
+from compiler.ir.graph import Graph
+from compiler.targets.numpy import preamble
+from compiler.targets.numpy.function import FunctionWriter
+from compiler.targets.numpy.literals import quoted
+from compiler.targets.numpy.module import Shared
+
+
+def generate(graphs: Sequence[Graph], *, title: str = "", source: Source | None = None) -> str:
+    """The text of a Python module, which needs only NumPy, with a function for each graph.
+
+    For a graph ``step`` with data input ``x`` there is ``bind_step(kept, N)``: it takes the weights and state by name
+    and the size of each symbol in the order of ``graph.symbols``, and gives ``step(x)``, which writes updates into
+    the arrays of ``kept`` and gives back a dict of the other outputs: always the same arrays, overwritten by the next
+    call. Arguments have to be contiguous arrays of the types in ``SIGNATURES``. Equal graphs give equal texts.
+    """
+    shared = Shared()
+    writers = [_write(graph, shared) for graph in graphs]
+    functions = ["\n".join(writer.lines()) for writer in writers]
+    shown = {name: text for name, text in shared.constants.items() if "\n" not in text}
+    # Long tables of bytes stand at the end, where they are in nobody's way.
+    hidden = {name: text for name, text in shared.constants.items() if "\n" in text}
+    parts = [
+        _header(writers, title, source),
+        "\n".join([preamble.ENVIRONMENT, *_imports(shared, bool(hidden))]),
+        _signatures(writers),
+        _definitions(shown),
+        preamble.MEMORY,
+        *(text.strip() for _, text in sorted(shared.helpers.items())),
+        *functions,
+        preamble.DECODE if hidden else "",
+        _definitions(hidden),
+    ]
+    return "\n\n\n".join(part for part in parts if part) + "\n"
+
+
+def planned_memory(graph: Graph, sizes: Mapping[str, int]) -> int:
+    """The bytes that the generated function of ``graph`` works in where its symbols have these sizes.
+
+    Weights, state, arguments and constants come on top. Raises KeyError for a symbol without a size.
+    """
+    return sum(slot.bytes(sizes) for slot in _write(graph, Shared()).slots)
+
+
+def _write(graph: Graph, shared: Shared) -> FunctionWriter:
+    """The function of ``graph``, written anew where something of the module's took the name of one of its arrays."""
+    while True:
+        writer = FunctionWriter(graph, shared)
+        if not writer.names.given & shared.names.taken:
+            shared.names.taken |= {writer.name, writer.bind_name}
+            return writer
+
+
+def _header(writers: Sequence[FunctionWriter], title: str, source: Source | None) -> str:
+    made = f"made by dlc from {source.name}" if source else "made by dlc"
+    lines = [
+        f"{title or 'A network'} as plain NumPy, {made}. It needs nothing else.",
+        "",
+        *preamble.HOW_TO.splitlines(),
+    ]
+    lines += [f"    {line}" for writer in writers for line in _usage(writer)]
+    lines += ["", *preamble.WHAT_HOLDS.splitlines()]
+    text = "\n".join(lines).replace("\\", r"\\").replace('"""', r"\"\"\"")
+    return f'"""{text}\n"""'
+
+
+def _usage(writer: FunctionWriter) -> Iterator[str]:
+    arguments = ", ".join(writer.data)
+    if writer.graph.name == "initial" and not arguments:
+        yield f'kept = {writer.bind_name}({{"seed": np.array(0)}})()  # fresh ones instead'
+        return
+    sizes = "".join(f", {size}=..." for size in writer.sizes)
+    yield f"{writer.name} = {writer.bind_name}(kept{sizes})"
+    yield f"{writer.name}({arguments})  # gives {', '.join(map(quoted, writer.results)) or 'nothing'}"
+
+
+def _imports(shared: Shared, decodes: bool) -> Iterator[str]:
+    if decodes:
+        yield "import base64"
+    yield "import numpy as np"
+    if shared.uses_bfloat16:
+        yield "from ml_dtypes import bfloat16"
+
+
+def _definitions(constants: Mapping[str, str]) -> str:
+    return "\n".join(f"{name} = {text}" for name, text in constants.items())
+
+
+def _signatures(writers: Sequence[FunctionWriter]) -> str:
+    lines = [*preamble.SIGNATURES.splitlines(), "SIGNATURES = {"]
+    for writer in writers:
+        lines += (f"    {line}" for line in writer.signature())
+    return "\n".join([*lines, "}"])

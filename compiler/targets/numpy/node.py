@@ -1,0 +1,93 @@
+"""What an operation sees of a generated function while it writes its statements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from compiler.ir.dims import Dim
+from compiler.ir.graph import Node
+from compiler.ir.types import DType, TensorType
+from compiler.ops.base import Array
+from compiler.targets.numpy.memory import Block
+from compiler.targets.numpy.names import place_of
+from compiler.targets.numpy.plan import byte_size
+
+if TYPE_CHECKING:
+    from compiler.targets.numpy.function import FunctionWriter
+
+
+class NodeLowering:
+    """One node's view of the function that is being written: a ``NumpyLowering``.
+
+    ``once`` says that its statements are executed when the function is bound, as those of views and constants are.
+    """
+
+    def __init__(self, writer: FunctionWriter, index: int, node: Node, once: bool) -> None:
+        self._writer, self._index, self._node, self._once = writer, index, node, once
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return tuple(self._writer.expressions[value] for value in self._node.inputs)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return tuple(self._writer.expressions[value] for value in self._node.outputs)
+
+    @property
+    def input_types(self) -> tuple[TensorType, ...]:
+        return tuple(value.type for value in self._node.inputs)
+
+    @property
+    def output_types(self) -> tuple[TensorType, ...]:
+        return tuple(value.type for value in self._node.outputs)
+
+    def line(self, statement: str) -> None:
+        if not self._once:
+            self._writer.statement(statement, place_of(self._node.origin))
+            return
+        name, _, expression = statement.partition(" = ")
+        if expression.isidentifier() and name in self.outputs:
+            # Another name for an array says nothing: its own is used.
+            self._writer.expressions[self._node.outputs[self.outputs.index(name)]] = expression
+            self._writer.names.give_back(name)
+            self._writer.fixed.discard(name)
+        else:
+            self._writer.once.append(statement)
+
+    def contiguous(self, index: int) -> bool:
+        return self._node.inputs[index] in self._writer.plan.contiguous
+
+    def shares(self, index: int) -> bool:
+        operand = self._writer.plan.shared.get(self._node.outputs[0])
+        return operand is not None and self._node.inputs[operand] is self._node.inputs[index]
+
+    def dim(self, dim: Dim) -> str:
+        return self._writer.dim(dim)
+
+    def shape(self, dims: Sequence[Dim]) -> str:
+        return self._writer.shape(dims)
+
+    def scalar(self, value: float, dtype: DType) -> str:
+        return self._writer.shared.scalar(value, dtype)
+
+    def constant(self, array: Array) -> str:
+        return self._writer.shared.constant(array)
+
+    def bound(self, expression: str) -> str:
+        return self._writer.make_once(f"{self._node.operation.opcode}_table", expression)
+
+    def view(self, array: str, how: str) -> str:
+        if array not in self._writer.fixed and array not in self._writer.shared.constants:
+            return f"{array}.{how}"
+        return self._writer.make_once(f"{array}_{how.partition('(')[0]}", f"{array}.{how}")
+
+    def local(self, wanted: str) -> str:
+        return self._writer.names.new(wanted)
+
+    def helper(self, name: str, source: str) -> str:
+        return self._writer.shared.helper(name, source)
+
+    def scratch(self, type: TensorType) -> str:
+        block = Block(byte_size(type), self._index, self._index)
+        return self._writer.declare(f"{self._node.operation.opcode}_work", type, block)

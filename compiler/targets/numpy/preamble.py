@@ -1,0 +1,59 @@
+"""What every generated module says and has."""
+
+ENVIRONMENT = """\
+import os
+import sys
+
+if "numpy" not in sys.modules:
+    for _name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+        os.environ.setdefault(_name, "1")
+"""
+
+HOW_TO = """\
+Each function is made by its `bind_...`, which takes the weights and the sizes and makes every array that the
+function works in, once:
+
+    kept = dict(np.load("weights.npz"))  # weights and state: arrays by name\
+"""
+
+WHAT_HOLDS = """\
+Functions that train change the arrays in `kept`. Results are the function's own arrays, which its next call overwrites:
+copy what has to last. Arguments are contiguous arrays of the types in SIGNATURES. Two threads can't run one bound
+function at the same time: bind one for each.
+
+Import this file before NumPy, or set OPENBLAS_NUM_THREADS=1: sums that threads share are rounded differently, and
+one thread gives the numbers that training gave.\
+"""
+
+SIGNATURES = """\
+# For each function the sizes it is bound to, its arguments, its results, and what it changes in `kept`.\
+"""
+
+MEMORY = '''\
+def _memory(size):
+    """`size` bytes that begin at a multiple of 64."""
+    raw = np.empty(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size]
+
+
+def _array(memory, dtype, shape):
+    """An array at the beginning of `memory`."""
+    return np.ndarray(shape, dtype, memory)
+
+
+def _kept(kept, name, dtype, shape):
+    """The array that is kept under `name`, which is read, and changed, where it is."""
+    array = kept[name]
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
+        raise ValueError(f"{name} has to be an array of {np.dtype(dtype)} with shape {shape}")
+    if not array.flags.c_contiguous:
+        raise ValueError(f"{name} has to be contiguous")
+    return array\
+'''
+
+DECODE = '''\
+def _decode(dtype, shape, text):
+    """The array whose bytes are `text` in base64."""
+    return np.frombuffer(base64.b64decode(text), dtype).reshape(shape)\
+'''
