@@ -1,0 +1,303 @@
+"""The one call rule: which argument goes to which parameter of a catalogue entry, and what it has to be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from compiler.diagnostics import Span, did_you_mean, error
+from compiler.front import tree
+from compiler.front.catalogue import Entry, entries
+from compiler.front.catalogue.entry import (
+    ArgumentError,
+    DType,
+    Initialiser,
+    ModelWeights,
+    Operand,
+    Parameter,
+)
+from compiler.front.scope import Scope
+from compiler.front.signature import as_dim
+from compiler.front.values import Callable, DslValue, Poison, Tensor, describe, has_poison, is_number
+from compiler.ir.dims import Dim
+from compiler.ir.graph import Value
+
+if TYPE_CHECKING:
+    from compiler.front.expressions import Evaluator
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One argument as it came: already a value (piped in, or looked at before), or an expression still to evaluate."""
+
+    span: Span
+    expression: tree.Expression | None = None
+    value: DslValue | None = None
+
+
+class Refused(Exception):
+    """An argument was reported; the call gives POISON."""
+
+
+def needs_current(entry: Entry, given: Sequence[Given]) -> bool:
+    """Whether the tensors that ``entry`` must have are not all among the leading arguments."""
+    leading = [parameter for parameter in entry.parameters if parameter.is_tensor and parameter.required]
+    for position, parameter in enumerate(leading):
+        if position >= len(given):
+            return True
+        value = given[position].value
+        fits = isinstance(value, Tensor | Poison) or (parameter.kind == Operand and _is_numeric(value))
+        if not fits:
+            return True
+    return False
+
+
+def leading_tensors(entry: Entry) -> int:
+    """How many arguments at the front have to be looked at to know whether the current value is to be put in."""
+    return sum(parameter.is_tensor and parameter.required for parameter in entry.parameters)
+
+
+def bind_arguments(
+    evaluator: Evaluator,
+    entry: Entry,
+    at: Span,
+    given: Sequence[Given],
+    keywords: Sequence[tree.Keyword],
+    scope: Scope,
+) -> tuple[list[Any], dict[str, Any], dict[str, Span]]:
+    """Positional and named arguments for ``entry.build``, and where each parameter's argument stands.
+
+    Raises Refused after everything that is wrong with the arguments was reported.
+    """
+    assigned, extra = _assign(evaluator, entry, at, given, keywords)
+    failed = extra
+    positional: list[Any] = []
+    named: dict[str, Any] = {}
+    places: dict[str, Span] = {}
+    for parameter in entry.parameters:
+        arguments = assigned.get(parameter.name, [])
+        if not arguments and parameter.required:
+            _report_missing(evaluator, entry, parameter, at)
+            failed = True
+        values: list[Any] = []
+        for argument in arguments:
+            places.setdefault(parameter.name, argument.span)
+            try:
+                values.append(_convert(evaluator, entry, parameter, argument, scope))
+            except Refused:
+                failed = True
+        if parameter.variadic:
+            positional.extend(values)
+        elif values:
+            named[parameter.name] = values[0]
+    if failed:
+        raise Refused
+    return _split(entry, positional, named), {k: v for k, v in named.items() if k not in _before(entry)}, places
+
+
+def _before(entry: Entry) -> set[str]:
+    """Parameters before a variadic one: Python takes those by position only."""
+    names = [parameter.name for parameter in entry.parameters]
+    variadic = next((i for i, parameter in enumerate(entry.parameters) if parameter.variadic), 0)
+    return set(names[:variadic])
+
+
+def _split(entry: Entry, variadic: list[Any], named: dict[str, Any]) -> list[Any]:
+    return [named[parameter.name] for parameter in entry.parameters if parameter.name in _before(entry)] + variadic
+
+
+def _assign(
+    evaluator: Evaluator, entry: Entry, at: Span, given: Sequence[Given], keywords: Sequence[tree.Keyword]
+) -> tuple[dict[str, list[Given]], bool]:
+    """Arguments by parameter, and whether anything was reported."""
+    failed = False
+    assigned: dict[str, list[Given]] = {}
+    by_position = [parameter for parameter in entry.parameters if not parameter.keyword_only]
+    for index, argument in enumerate(given):
+        if index < len(by_position) and not any(parameter.variadic for parameter in by_position[:index]):
+            assigned.setdefault(by_position[index].name, []).append(argument)
+        elif by_position and by_position[-1].variadic:
+            assigned.setdefault(by_position[-1].name, []).append(argument)
+        else:
+            evaluator.report(_too_many(entry, argument.span, len(by_position)))
+            failed = True
+            break
+    known = {parameter.name: parameter for parameter in entry.parameters}
+    for keyword in keywords:
+        name = keyword.name.name
+        if name not in known or known[name].variadic:
+            near = did_you_mean(name, known)
+            evaluator.report(
+                error(
+                    "E0401",
+                    f"{entry.name} has no argument {name}",
+                    keyword.name.span,
+                    f"did you mean {near}?" if near else "",
+                    help=f"it is {entry.signature}",
+                )
+            )
+            failed = True
+        elif name in assigned:
+            evaluator.report(error("E0401", f"{entry.name} gets {name} twice", keyword.span, "given already"))
+            failed = True
+        else:
+            assigned[name] = [Given(keyword.value.span, keyword.value)]
+    return assigned, failed
+
+
+def _too_many(entry: Entry, at: Span, limit: int) -> Any:
+    takes = "no arguments" if limit == 0 else f"at most {limit} argument{'s' * (limit != 1)} by position"
+    return error(
+        "E0405", f"{entry.name} takes {takes}", at, "one too many", help=f"it is {entry.signature}"
+    )
+
+
+def _report_missing(evaluator: Evaluator, entry: Entry, parameter: Parameter, at: Span) -> None:
+    text = "no current value to take here" if parameter.is_tensor else f"{parameter.name} is missing"
+    evaluator.report(
+        error("E0402", f"{entry.name} needs {parameter.name}", at, text, help=f"it is {entry.signature}")
+    )
+
+
+def _is_numeric(value: object) -> bool:
+    return is_number(value) or as_dim(value) is not None
+
+
+def _convert(evaluator: Evaluator, entry: Entry, parameter: Parameter, argument: Given, scope: Scope) -> Any:
+    """The argument as what the parameter takes. Raises Refused after a report."""
+    if parameter.choices:
+        return _choice(evaluator, entry, parameter, argument, scope)
+    if parameter.kind is Initialiser:
+        return _from_namespace(evaluator, "initialiser", argument, scope)
+    value = argument.value
+    if value is None:
+        assert argument.expression is not None
+        value = evaluator.evaluate(argument.expression, scope)
+    if has_poison(value):
+        raise Refused
+    converted = _as_kind(evaluator, parameter.kind, value)
+    if converted is not None:
+        return converted
+    evaluator.report(
+        error(
+            "E0403",
+            f"{parameter.name} of {entry.name} is {_KIND_WORDS[parameter.kind]}, not {describe(value)}",
+            argument.span,
+            describe(value),
+            help=_kind_help(parameter, value, entry),
+        )
+    )
+    raise Refused
+
+
+def _as_kind(evaluator: Evaluator, kind: Any, value: DslValue) -> Any:
+    """``value`` as ``kind``, or None where it is not of that kind."""
+    if kind is Value:
+        return value.value if isinstance(value, Tensor) else None
+    if kind == Operand:
+        if isinstance(value, Tensor):
+            return value.value
+        return value if is_number(value) else None
+    if kind is int:
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+    if kind is float:
+        return float(value) if is_number(value) else None
+    if kind is ModelWeights:
+        return evaluator.declarations.model_weights(evaluator, value) if isinstance(value, Callable) else None
+    if kind == Dim:
+        return as_dim(value)
+    return value if isinstance(value, kind) else None
+
+
+_KIND_WORDS: dict[Any, str] = {
+    Value: "a tensor",
+    Operand: "a tensor or a number",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    DType: "an element type",
+    Dim: "a size",
+    ModelWeights: "a model",
+}
+
+
+def _kind_help(parameter: Parameter, value: DslValue, entry: Entry) -> tuple[str, ...]:
+    if isinstance(value, Callable) and parameter.is_tensor:
+        return (f"a layer is applied with an arrow: write (x -> {value.name})",)
+    return (f"it is {entry.signature}",)
+
+
+def _choice(
+    evaluator: Evaluator, entry: Entry, parameter: Parameter, argument: Given, scope: Scope
+) -> str:
+    """One of the words of a Literal, written as a name or as a text."""
+    expression = argument.expression
+    word: DslValue | None = argument.value
+    if isinstance(expression, tree.Name) and scope.find(expression.name) is None:
+        word = expression.name
+    elif expression is not None:
+        word = evaluator.evaluate(expression, scope)
+    if isinstance(word, str) and word in parameter.choices:
+        return word
+    if word is None or not has_poison(word):
+        near = did_you_mean(word, parameter.choices) if isinstance(word, str) else None
+        shown = ", ".join(parameter.choices)
+        evaluator.report(
+            error(
+                "E0404",
+                f"{parameter.name} of {entry.name} is one of {shown}",
+                argument.span,
+                f"did you mean {near}?" if near else "none of them",
+            )
+        )
+    raise Refused
+
+
+def _from_namespace(evaluator: Evaluator, kind: Any, argument: Given, scope: Scope) -> Any:
+    """An initialiser, written as its name or as a call."""
+    expression = argument.expression
+    if expression is None:
+        evaluator.report(error("E0403", f"an {kind} is needed here", argument.span, help=_known(kind)))
+        raise Refused
+    return build_from(evaluator, kind, expression, scope)
+
+
+def _known(kind: Any) -> str:
+    return f"the {kind}s are {', '.join(sorted(entries(kind)))}"
+
+
+def build_from(evaluator: Evaluator, kind: Any, expression: tree.Expression, scope: Scope) -> Any:
+    """What an initialiser or optimizer expression builds. Raises Refused after a report."""
+    name = expression.function if isinstance(expression, tree.Call) else expression
+    known = entries(kind)
+    if not isinstance(name, tree.Name) or name.name not in known:
+        near = did_you_mean(name.name, known) if isinstance(name, tree.Name) else None
+        shown = name.name if isinstance(name, tree.Name) else name.span.text
+        evaluator.report(
+            error(
+                "E0201",
+                f"there is no {kind} {shown}",
+                name.span,
+                f"did you mean {near}?" if near else "not found",
+                help=_known(kind),
+            )
+        )
+        raise Refused
+    entry = known[name.name]
+    call = expression if isinstance(expression, tree.Call) else None
+    given = [Given(item.span, item) for item in call.positional] if call else []
+    keywords = call.keywords if call else ()
+    positional, named, places = bind_arguments(evaluator, entry, expression.span, given, keywords, scope)
+    try:
+        return entry.build(*positional, **named)
+    except ArgumentError as problem:
+        report_argument(evaluator, problem, expression.span, places)
+        raise Refused from None
+
+
+def report_argument(evaluator: Evaluator, problem: ArgumentError, at: Span, places: dict[str, Span]) -> Poison:
+    """Report an argument that its entry refused."""
+    span = places.get(problem.argument, at)
+    return evaluator.report(error("E0404", problem.title, span, problem.detail, help=problem.help))

@@ -1,0 +1,208 @@
+"""Bodies: stages one after the other, labels, shared instances, and the structures with bodies of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from compiler.diagnostics import Label, error
+from compiler.front import tree
+from compiler.front.scope import Naming, Scope
+from compiler.front.trace import Trace
+from compiler.front.values import POISON, Callable, DslValue, Instance, Tensor, describe, has_poison
+from compiler.ir.dims import Dim
+from compiler.ir.types import TypeMismatch
+from compiler.ops.base import Op
+from compiler.program import Stage
+
+if TYPE_CHECKING:
+    from compiler.front.expressions import Evaluator
+
+# More copies than any network has: a slip of the finger should not fill the memory.
+MOST_REPEATS = 10_000
+
+
+def structure(evaluator: Evaluator, expression: tree.Expression, scope: Scope) -> DslValue:
+    """``residual { … }``, ``repeat n { … }`` and ``if … { … } else { … }`` as stages."""
+    match expression:
+        case tree.Residual():
+            before = scope.current
+            inner = Scope(scope.naming, scope)
+            after = run_body(evaluator, expression.body, inner)
+            return _add_residual(evaluator, expression, before, after, scope)
+        case tree.If():
+            holds = evaluator.condition(expression.condition, scope)
+            if holds is None:
+                return POISON
+            body = expression.then if holds else expression.otherwise
+            if body is None:
+                return scope.current if scope.current is not None else POISON
+            return run_body(evaluator, body, Scope(scope.naming, scope))
+        case tree.Repeat():
+            return _repeat(evaluator, expression, scope)
+    raise AssertionError(expression)
+
+
+def _add_residual(
+    evaluator: Evaluator, expression: tree.Residual, before: DslValue | None, after: DslValue, scope: Scope
+) -> DslValue:
+    if before is None or has_poison(before) or has_poison(after):
+        return POISON
+    if not isinstance(before, Tensor) or not isinstance(after, Tensor):
+        wrong = after if isinstance(before, Tensor) else before
+        return evaluator.report(
+            error("E0403", f"residual adds tensors, not {describe(wrong)}", expression.span, describe(wrong))
+        )
+    trace = evaluator.graph()
+    with trace.at(expression.span, scope.naming.path):
+        try:
+            return Tensor(trace.b.add(before.value, after.value), expression.span)
+        except TypeMismatch as problem:
+            first = expression.span.source.span(expression.span.start, expression.span.start + len("residual"))
+            return evaluator.mismatch(problem, first, [before, after])
+
+
+def _repeat(evaluator: Evaluator, expression: tree.Repeat, scope: Scope) -> DslValue:
+    count = evaluator.evaluate(expression.count, scope)
+    if has_poison(count):
+        return POISON
+    if not isinstance(count, int) or isinstance(count, bool):
+        return evaluator.report(
+            error("E0403", f"repeat takes a whole number, not {describe(count)}", expression.count.span)
+        )
+    if not 0 <= count <= MOST_REPEATS:
+        return evaluator.report(
+            error("E0404", f"repeat takes 0 to {MOST_REPEATS} copies, not {count}", expression.count.span)
+        )
+    naming = scope.naming if scope.fresh_label else scope.naming.child("repeat")
+    current = scope.current
+    for number in range(count):
+        inner = Scope(Naming(f"{naming.path}.{number}"), scope)
+        inner.current = current
+        if expression.index is not None:
+            inner.declare(expression.index.name, number, expression.index.span)
+        current = run_body(evaluator, expression.body, inner)
+        if has_poison(current):
+            return POISON  # the other copies would say the same
+    return current if current is not None else POISON
+
+
+def _declare_instance(evaluator: Evaluator, stage: tree.Layer, scope: Scope) -> None:
+    name = stage.name.name
+    call = stage.value
+    function = call.function if isinstance(call, tree.Call) else call
+    callee = evaluator.evaluate(function, scope)
+    if isinstance(callee, Callable) and not isinstance(callee.target, tree.Model):
+        path = f"{scope.naming.path}.{name}.{callee.name}"
+        scope.declare(name, Instance(name, path, call, callee, scope), stage.name.span)
+        return
+    scope.declare(name, POISON, stage.name.span)
+    if not has_poison(callee):
+        evaluator.report(
+            error("E0403", f"layer declares a layer or a block, not {describe(callee)}", function.span)
+        )
+
+
+def run_body(evaluator: Evaluator, body: tree.Body, scope: Scope) -> DslValue:
+    """Run the stages of a body in ``scope``; the last current value is its result."""
+    trace = evaluator.trace
+    for stage in body.stages:
+        first = len(trace.b.nodes) if trace else 0
+        run_stage(evaluator, stage, scope)
+        if trace is not None and trace.recorded is scope:
+            _record(trace, stage, first, scope)
+    return scope.current if scope.current is not None else POISON
+
+
+def _record(trace: Trace, stage: tree.Stage, first: int, scope: Scope) -> None:
+    """Note the stage for the table of a model: what it gives, its new weights, its multiply-adds."""
+    result: DslValue | None = scope.current
+    name = stage.label if isinstance(stage, tree.ExpressionStage) else None
+    if isinstance(stage, tree.Assign):
+        name = stage.targets[0]
+        binding = scope.peek(name.name)
+        result = binding.value if binding else None
+    if isinstance(stage, tree.Layer) or not isinstance(result, Tensor):
+        return
+    path = f"{scope.naming.path}.{name.name}" if name else scope.naming.path
+    counted = {weight.name for row in trace.stages for weight in row.weights}
+    weights = tuple(t.weight for t in trace.weights.values() if t.weight.name not in counted)
+    text = " ".join(stage.value.span.text.split())
+    trace.stages.append(Stage(path, text, stage.span, result.value.type, weights, _macs(trace, first)))
+
+
+def _macs(trace: Trace, first: int) -> Dim:
+    total: Dim = 0
+    for node in trace.b.nodes[first:]:
+        operation = node.operation
+        assert isinstance(operation, Op)
+        total = total + operation.macs(tuple(v.type for v in node.inputs), tuple(v.type for v in node.outputs))
+    return total
+
+
+def run_stage(evaluator: Evaluator, stage: tree.Stage, scope: Scope) -> None:
+    """Run one stage: it makes the current value, names a value, or makes an instance to share."""
+    match stage:
+        case tree.ExpressionStage():
+            inner = scope if stage.label is None else _labelled(evaluator, stage.label, scope)
+            value = evaluator.stage(stage.value, inner)
+            scope.current = _as_stage_value(evaluator, stage.value, value, scope)
+        case tree.Assign():
+            assign(evaluator, stage, scope)
+        case tree.Layer():
+            _declare_instance(evaluator, stage, scope)
+
+
+def assign(evaluator: Evaluator, stage: tree.Assign, scope: Scope) -> None:
+    """``skip = …``, ``mean, scale = …``."""
+    value = evaluator.stage(stage.value, scope)
+    if isinstance(value, Tensor):
+        # Errors about a named value point at the whole expression that made it.
+        value = Tensor(value.value, stage.value.span)
+    if len(stage.targets) == 1:
+        scope.bind(stage.targets[0].name, value, stage.targets[0].span)
+        return
+    if not has_poison(value) and not (isinstance(value, tuple) and len(value) == len(stage.targets)):
+        what = f"{len(value)} values" if isinstance(value, tuple) else describe(value)
+        evaluator.report(
+            error("E0403", f"{len(stage.targets)} names, but {what}", stage.value.span, f"this gives {what}")
+        )
+        value = POISON
+    for index, target in enumerate(stage.targets):
+        scope.bind(target.name, value[index] if isinstance(value, tuple) else POISON, target.span)
+
+
+def _labelled(evaluator: Evaluator, label: tree.Name, scope: Scope) -> Scope:
+    before = scope.labels.get(label.name)
+    if before is not None:
+        evaluator.report(
+            error(
+                "E0202",
+                f"the label {label.name} stands twice in one body",
+                label.span,
+                "used again here",
+                labels=[Label(before, "first used here")],
+                help="labels name weights: give each stage one of its own",
+            )
+        )
+        inner = Scope(Naming(f"{scope.naming.path}.{label.name}_2"), scope)
+    else:
+        scope.labels[label.name] = label.span
+        inner = Scope(Naming(f"{scope.naming.path}.{label.name}"), scope)
+    inner.fresh_label = True
+    return inner
+
+
+def _as_stage_value(
+    evaluator: Evaluator, expression: tree.Expression, value: DslValue, scope: Scope
+) -> DslValue:
+    if isinstance(value, Tensor | tuple) or has_poison(value):
+        return value
+    return evaluator.report(
+        error(
+            "E0403",
+            f"a stage gives a tensor, not {describe(value)}",
+            expression.span,
+            describe(value),
+            help="name it with = if it is needed later, or remove it",
+        )
+    )

@@ -1,0 +1,213 @@
+"""How the catalogue describes a layer, function, loss, metric, optimizer or initialiser.
+
+An entry is a Python function under a decorator. Its signature is the signature in ``.dl``; its docstring is its
+page in the language reference. The annotations say what each argument has to be:
+
+==================  ==========================================================================
+``Value``           a tensor
+``Operand``         a tensor or a number, which becomes a constant of the first tensor's dtype
+``int``             a whole number known at compile time
+``float``           a number known at compile time
+``bool``, ``str``   a truth value, a text
+``Literal[…]``      one of these words, written with or without quotes
+``DType``           an element type
+``Dim``             a size, symbols allowed
+``Initialiser``     an initialiser, such as ``he`` or ``normal(0.02)``
+``ModelWeights``    a model, for what speaks about its weights
+==================  ==========================================================================
+
+``*name: T`` takes any number of them. An argument with a default may be left out; ``T | None`` allows None as that.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import UnionType
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from compiler.ir.dims import Dim
+from compiler.ir.graph import Value
+from compiler.ir.types import DType, TensorType
+from compiler.ops.emit import Emit
+
+Kind: TypeAlias = Literal["layer", "function", "loss", "metric", "optimizer", "initialiser"]
+Operand: TypeAlias = Value | float
+
+
+@dataclass(frozen=True)
+class Initialiser:
+    """How a weight begins: ``build(b, type, seed, stream)`` gives its first content; ``text`` is how it is written."""
+
+    text: str
+    build: Callable[[Emit, TensorType, Value, int], Value]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelWeights:
+    """The weights of a model as values of the graph, those that regularisation takes in and all."""
+
+    name: str
+    decaying: tuple[Value, ...]
+    every: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What a metric gives for one batch: sums that add up over batches, and ``finish(b, *sums)``, which makes the
+    figure of them in the same order."""
+
+    totals: Mapping[str, Value]
+    finish: Callable[..., Value]
+    better: Literal["higher", "lower"]
+
+
+class ArgumentError(Exception):
+    """An argument that an entry can't take; ``argument`` names the parameter to point at."""
+
+    def __init__(self, argument: str, title: str, detail: str = "", help: Sequence[str] = ()) -> None:
+        super().__init__(title)
+        self.argument, self.title, self.detail, self.help = argument, title, detail, tuple(help)
+
+
+class Context(Protocol):
+    """What an entry sees of the graph that it adds to."""
+
+    @property
+    def b(self) -> Emit: ...
+
+    @property
+    def training(self) -> bool:
+        """Whether this graph is for a training step, rather than for evaluation or inference."""
+
+    def weight(
+        self, name: str, type: TensorType, init: Initialiser, *, decays: bool = True
+    ) -> Value:
+        """The weight ``name`` of the layer under construction; ``decays`` is false for biases and norms."""
+
+    def random(self) -> tuple[Value, Value, int]:
+        """Seed, counter and a stream of its own for one more random tensor."""
+
+    def index_range(self, indices: Value, size: Dim) -> None:
+        """Note that ``indices`` have to lie in 0 to ``size`` - 1: checked on the data before training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of an entry: ``kind`` is the annotation, without ``| None``."""
+
+    name: str
+    kind: Any
+    default: Any
+    required: bool
+    variadic: bool
+    keyword_only: bool
+
+    @property
+    def is_tensor(self) -> bool:
+        return self.kind is Value or self.kind == Operand
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The words of a ``Literal``; () for other kinds."""
+        return get_args(self.kind) if get_origin(self.kind) is Literal else ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    name: str
+    kind: Kind
+    parameters: tuple[Parameter, ...]
+    build: Callable[..., Any]
+    documentation: str
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of the documentation."""
+        return self.documentation.split("\n", 1)[0]
+
+    @property
+    def signature(self) -> str:
+        """The signature as it reads in ``.dl``."""
+        return f"{self.name}({', '.join(map(_parameter_text, self.parameters))})"
+
+
+_ENTRIES: dict[tuple[str, str], Entry] = {}
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def entry(kind: Kind, name: str | None = None) -> Callable[[_Function], _Function]:
+    """Put a function into the catalogue, under its own name or ``name``. TypeError if the name is taken or the
+    function has no docstring."""
+
+    def register(function: _Function) -> _Function:
+        called = name or function.__name__
+        if (namespace(kind), called) in _ENTRIES:
+            raise TypeError(f"the catalogue has a {kind} {called} already")
+        if not function.__doc__:
+            raise TypeError(f"the {kind} {called} has no documentation")
+        parameters = _parameters(function, skip=0 if kind in ("optimizer", "initialiser") else 1)
+        documentation = inspect.cleandoc(function.__doc__)
+        _ENTRIES[namespace(kind), called] = Entry(called, kind, parameters, function, documentation)
+        return function
+
+    return register
+
+
+def namespace(kind: Kind) -> str:
+    """Layers, functions and losses share one namespace; the other kinds are found only where they can stand."""
+    return "value" if kind in ("layer", "function", "loss") else kind
+
+
+def entries(kind: Kind) -> dict[str, Entry]:
+    """Every entry that can stand where one of ``kind`` can, by name."""
+    wanted = namespace(kind)
+    return {name: found for (space, name), found in _ENTRIES.items() if space == wanted}
+
+
+def _parameters(function: Callable[..., Any], skip: int) -> tuple[Parameter, ...]:
+    hints = get_type_hints(function)
+    found = []
+    for parameter in list(inspect.signature(function).parameters.values())[skip:]:
+        required = parameter.default is inspect.Parameter.empty
+        variadic = parameter.kind is inspect.Parameter.VAR_POSITIONAL
+        default = None if required else parameter.default
+        keyword_only = parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        kind = _kind(hints[parameter.name])
+        found.append(
+            Parameter(parameter.name, kind, default, required and not variadic, variadic, keyword_only)
+        )
+    return tuple(found)
+
+
+def _kind(hint: Any) -> Any:
+    """The annotation without ``| None``."""
+    if get_origin(hint) in (Union, UnionType) and type(None) in get_args(hint):
+        rest = tuple(argument for argument in get_args(hint) if argument is not type(None))
+        return rest[0] if len(rest) == 1 else Union[rest]  # noqa: UP007 - made from a tuple
+    return hint
+
+
+def _parameter_text(parameter: Parameter) -> str:
+    if parameter.variadic:
+        return f"*{parameter.name}"
+    if parameter.required:
+        return parameter.name
+    return f"{parameter.name}={_default_text(parameter.default)}"
+
+
+def _default_text(default: Any) -> str:
+    if isinstance(default, bool):
+        return str(default).lower()
+    if default is None:
+        return "none"
+    if isinstance(default, Initialiser):
+        return default.text
+    return str(default)
+
+
+__all__ = [
+    "ArgumentError", "Context", "DType", "Dim", "Entry", "Initialiser", "Kind", "ModelWeights", "Operand",
+    "Parameter", "Totals", "Value", "entries", "entry", "namespace",
+]  # fmt: skip

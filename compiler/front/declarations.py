@@ -1,0 +1,207 @@
+"""What a file declares: constants evaluated when they are needed, models elaborated once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from compiler.diagnostics import Label, Sink, Source, Span, did_you_mean, error
+from compiler.front import tree
+from compiler.front.catalogue.entry import ModelWeights
+from compiler.front.expressions import Evaluator
+from compiler.front.models import ElaboratedModel, elaborate_model
+from compiler.front.parse import parse
+from compiler.front.scope import Naming, Scope
+from compiler.front.values import POISON, Callable, DslValue, Namespace, describe, has_poison, is_number
+
+
+class Declarations:
+    """The names of a file. ``overrides`` are the constants that the command line sets, as texts; ``imports`` what its
+    import statements bring in."""
+
+    def __init__(
+        self,
+        file: tree.File,
+        sink: Sink,
+        overrides: Mapping[str, str] | None = None,
+        imports: Sequence[tuple[tree.Import, Declarations]] = (),
+    ) -> None:
+        self.sink = sink
+        self._nodes: dict[str, tree.Declaration] = {}
+        self._imported: dict[str, tuple[Span, Declarations]] = {}
+        self._namespaces: dict[str, tuple[Span, Namespace]] = {}
+        for statement, declarations in imports:
+            self._bring_in(statement, declarations)
+        self._constants: dict[str, DslValue] = {}
+        self._pending: list[str] = []
+        self._models: dict[str, ElaboratedModel | None] = {}
+        self._in_progress: set[str] = set()
+        for declaration in file.declarations:
+            self._declare(declaration)
+        self._overrides = {name: text for name, text in (overrides or {}).items() if self._can_set(name)}
+
+    def __contains__(self, name: str) -> bool:
+        if name in self._nodes:
+            return not isinstance(self._nodes[name], tree.Train)
+        return name in self._imported or name in self._namespaces
+
+    def names(self) -> list[str]:
+        """Every name that an expression can speak of, imported ones last."""
+        return [*(name for name in self._nodes if name in self), *self._imported, *self._namespaces]
+
+    def own_names(self) -> dict[str, Span]:
+        """What an import of this file brings in: its own constants, models and blocks."""
+        return {name: node.name.span for name, node in self._nodes.items() if not isinstance(node, tree.Train)}
+
+    def models(self) -> list[tree.Model]:
+        return [node for node in self._nodes.values() if isinstance(node, tree.Model)]
+
+    def blocks(self) -> list[tree.Block]:
+        return [node for node in self._nodes.values() if isinstance(node, tree.Block)]
+
+    def trains(self) -> list[tree.Train]:
+        return [node for node in self._nodes.values() if isinstance(node, tree.Train)]
+
+    def constants(self) -> dict[str, DslValue]:
+        """Every constant with its value, those with errors left out."""
+        names = [name for name, node in self._nodes.items() if isinstance(node, tree.Const)]
+        return {name: value for name in names if not has_poison(value := self.value(name))}
+
+    def module_scope(self, name: str) -> Scope:
+        """A scope for the body of ``name``, whose weights go by that name."""
+        return Scope(Naming(name))
+
+    def value(self, name: str) -> DslValue:
+        """What a declared or imported name stands for."""
+        if name in self._imported:
+            return self._imported[name][1].value(name)
+        if name in self._namespaces:
+            return self._namespaces[name][1]
+        node = self._nodes[name]
+        if isinstance(node, tree.Model | tree.Block):
+            return Callable(node, self)
+        assert isinstance(node, tree.Const)
+        if name not in self._constants:
+            self._constants[name] = self._evaluate_constant(node)
+        return self._constants[name]
+
+    def elaborated(self, model: tree.Model) -> ElaboratedModel | None:
+        """The model on its own; None where it has errors, which were reported."""
+        name = model.name.name
+        if name not in self._models:
+            self._in_progress.add(name)
+            self._models[name] = elaborate_model(self, model)
+            self._in_progress.discard(name)
+        return self._models[name]
+
+    def is_sound(self, model: tree.Model) -> bool:
+        """Whether the model's own body has no errors; one that is being elaborated counts as sound."""
+        return model.name.name in self._in_progress or self.elaborated(model) is not None
+
+    def model_weights(self, evaluator: Evaluator, value: Callable) -> ModelWeights | None:
+        """The weights of a model in the graph of ``evaluator``; None where ``value`` is no model."""
+        if not isinstance(value.target, tree.Model):
+            return None
+        model = (value.home or self).elaborated(value.target)
+        if model is None:
+            return ModelWeights(value.name, (), ())
+        trace = evaluator.graph()
+        values = [(traced.weight, trace.adopt(traced.weight, traced.init)) for traced in model.weights]
+        decaying = tuple(value for weight, value in values if weight.decays)
+        return ModelWeights(model.name, decaying, tuple(value for _, value in values))
+
+    def _bring_in(self, statement: tree.Import, declarations: Declarations) -> None:
+        """Make the names of another file known, or the one name that stands for them all."""
+        if statement.alias is not None:
+            name = statement.alias
+            if not self._taken(name.name, name.span):
+                self._namespaces[name.name] = name.span, Namespace(name.name, declarations)
+            return
+        for found in declarations.own_names():
+            if not self._taken(found, statement.span):
+                self._imported[found] = statement.span, declarations
+
+    def _declare(self, declaration: tree.Declaration) -> None:
+        if not self._taken(declaration.name.name, declaration.name.span):
+            self._nodes[declaration.name.name] = declaration
+
+    def _taken(self, name: str, at: Span) -> bool:
+        """Whether ``name`` is known already, which is reported."""
+        before = self._first_place(name)
+        if before is not None:
+            self.sink.report(
+                error(
+                    "E0202",
+                    f"{name} is declared twice",
+                    at,
+                    "declared again here",
+                    labels=[Label(before, "first declared here")],
+                )
+            )
+        return before is not None
+
+    def _first_place(self, name: str) -> Span | None:
+        if name in self._imported:
+            return self._imported[name][0]
+        if name in self._namespaces:
+            return self._namespaces[name][0]
+        node = self._nodes.get(name)
+        return node.name.span if node else None
+
+    def _can_set(self, name: str) -> bool:
+        if isinstance(self._nodes.get(name), tree.Const):
+            return True
+        known = [key for key, node in self._nodes.items() if isinstance(node, tree.Const)]
+        near = did_you_mean(name, known)
+        declared = f"it declares {', '.join(known)}" if known else "it declares none"
+        help = f"did you mean {near}?" if near else declared
+        self.sink.report(error("E0201", f"--set {name}: the file has no constant {name}", None, help=help))
+        return False
+
+    def _evaluate_constant(self, node: tree.Const) -> DslValue:
+        name = node.name.name
+        if name in self._pending:
+            cycle = " -> ".join([*self._pending[self._pending.index(name) :], name])
+            self.sink.report(error("E0501", f"the constant {name} needs itself: {cycle}", node.value.span))
+            return POISON
+        self._pending.append(name)
+        scope = self.module_scope(name)
+        value = Evaluator(self).evaluate(node.value, scope)
+        if name in self._overrides:
+            value = self._override(node, value, self._overrides[name])
+        self._pending.pop()
+        if isinstance(value, Callable):
+            self.sink.report(
+                error("E0403", f"a constant is a value, not {describe(value)}", node.value.span, describe(value))
+            )
+            return POISON
+        return value
+
+    def _override(self, node: tree.Const, default: DslValue, text: str) -> DslValue:
+        name = node.name.name
+        source = Source(f"--set {name}", f"const {name} = {text}")
+        before = len(self.sink.errors)
+        file = parse(source, self.sink)
+        if len(self.sink.errors) > before:
+            return POISON
+        (declaration,) = file.declarations
+        assert isinstance(declaration, tree.Const)
+        value = Evaluator(self).evaluate(declaration.value, self.module_scope(name))
+        if has_poison(value) or has_poison(default) or _same_kind(default, value):
+            return value
+        self.sink.report(
+            error(
+                "E0502",
+                f"--set {name}={text}: {name} is {describe(default)} in the file, not {describe(value)}",
+                declaration.value.span,
+                describe(value),
+                labels=[Label(node.span, "declared here")],
+            )
+        )
+        return POISON
+
+
+def _same_kind(default: DslValue, value: DslValue) -> bool:
+    """Whether ``value`` can stand for ``default``: a whole number does for any number."""
+    if is_number(default) and is_number(value):
+        return isinstance(value, int) or isinstance(default, float)
+    return type(default) is type(value)

@@ -1,0 +1,122 @@
+"""Imports: other files of the same folder, and the standard library, read once each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from compiler.diagnostics import DiagnosticError, Label, Sink, Span, did_you_mean, error
+from compiler.front import tree
+from compiler.front.declarations import Declarations
+from compiler.front.parse import parse, source_from_bytes
+
+LIBRARY = Path(__file__).parent.parent / "library"
+# A file of declarations is small; what is larger was named by mistake.
+LARGEST_FILE = 16 * 1024 * 1024
+
+
+def declare(file: tree.File, overrides: Mapping[str, str], sink: Sink) -> Declarations:
+    """The declarations of a file, with those of everything that it imports."""
+    main = Path(file.span.source.name)
+    return _Importer(main.parent, sink).declare(file, main, overrides)
+
+
+class _Importer:
+    """Reads imported files. ``folder`` is that of the main file: nothing outside it is read."""
+
+    def __init__(self, folder: Path, sink: Sink) -> None:
+        self.folder = folder
+        self.sink = sink
+        self._known: dict[Path, Declarations | None] = {}
+        self._open: list[tuple[Path, Span]] = []
+
+    def declare(self, file: tree.File, path: Path, overrides: Mapping[str, str] | None = None) -> Declarations:
+        found = [(statement, self._import(statement, path)) for statement in file.imports]
+        imports = [(statement, declarations) for statement, declarations in found if declarations is not None]
+        return Declarations(file, self.sink, overrides, imports)
+
+    def _import(self, statement: tree.Import, importer: Path) -> Declarations | None:
+        source = statement.source
+        path = (
+            self._library_file(source) if isinstance(source, tree.ModuleName) else self._file(source, importer)
+        )
+        if path is None:
+            return None
+        real = path.resolve()
+        if real in (place for place, _ in self._open) or real == importer.resolve():
+            self._report_cycle(statement, real, importer)
+            return None
+        if real not in self._known:
+            self._open.append((importer.resolve(), statement.span))
+            self._known[real] = self._read(path, statement)
+            self._open.pop()
+        return self._known[real]
+
+    def _read(self, path: Path, statement: tree.Import) -> Declarations | None:
+        try:
+            if path.stat().st_size > LARGEST_FILE:
+                raise OSError("the file is too large to be a source text")
+            source = source_from_bytes(str(path), path.read_bytes())
+        except OSError as problem:
+            reason = problem.strerror or str(problem)
+            self.sink.report(error("E0204", f"cannot read {path}: {reason}", statement.source.span))
+            return None
+        except DiagnosticError as broken:
+            for diagnostic in broken.diagnostics:
+                self.sink.report(diagnostic)
+            return None
+        before = len(self.sink.errors)
+        file = parse(source, self.sink)
+        return self.declare(file, path) if len(self.sink.errors) == before else None
+
+    def _file(self, name: tree.String, importer: Path) -> Path | None:
+        if not name.value.endswith(".dl"):
+            self.sink.report(
+                error("E0204", f"cannot import {name.value}", name.span, "only .dl files can be imported")
+            )
+            return None
+        path = importer.parent / name.value
+        if not path.resolve().is_relative_to(self.folder.resolve()):
+            self.sink.report(
+                error(
+                    "E0204",
+                    f"{name.value} lies outside the folder of the main file",
+                    name.span,
+                    "not read",
+                    help="copy the file into the folder, or below it",
+                )
+            )
+            return None
+        if path.is_file():
+            return path
+        near = did_you_mean(path.name, [other.name for other in path.parent.glob("*.dl")])
+        help = (f"did you mean {near}?",) if near else ()
+        self.sink.report(error("E0204", f"there is no file {name.value}", name.span, "not found", help=help))
+        return None
+
+    def _library_file(self, module: tree.ModuleName) -> Path | None:
+        known = {f"std.{path.stem}": path for path in sorted(LIBRARY.glob("*.dl"))}
+        name = ".".join(part.name for part in module.parts)
+        if name in known:
+            return known[name]
+        near = did_you_mean(name, known)
+        help = f"did you mean {near}?" if near else f"there is {', '.join(known)}"
+        self.sink.report(
+            error("E0204", f"the standard library has no module {name}", module.span, "not found", help=help)
+        )
+        return None
+
+    def _report_cycle(self, statement: tree.Import, real: Path, importer: Path) -> None:
+        places = [place for place, _ in self._open] + [importer.resolve()]
+        cycle = [*places[places.index(real) :], real]
+        labels = [Label(span, "imported here") for place, span in self._open if place in cycle]
+        self.sink.report(
+            error(
+                "E0205",
+                f"files import each other: {' -> '.join(path.name for path in cycle)}",
+                statement.span,
+                "this closes the circle",
+                labels=labels,
+                help="move what both need into a third file",
+            )
+        )

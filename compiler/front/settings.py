@@ -1,0 +1,150 @@
+"""The settings of a train block: statements of one constant each, at most once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from compiler.diagnostics import Label, Span, error
+from compiler.front import tree
+from compiler.front.declarations import Declarations
+from compiler.front.expressions import Evaluator
+from compiler.front.scope import Scope
+from compiler.front.values import DslValue, describe, has_poison, is_number
+from compiler.program import Settings, Stop
+
+_Setting = (
+    tree.Data
+    | tree.Validate
+    | tree.Test
+    | tree.Batch
+    | tree.Epochs
+    | tree.Steps
+    | tree.Stop
+    | tree.Clip
+    | tree.Seed
+)
+# Epochs without improvement that are waited for where the file does not say.
+PATIENCE = 10
+
+
+class _Reader:
+    """Evaluates the expressions of settings, which see the file's constants only."""
+
+    def __init__(self, declarations: Declarations, train: tree.Train) -> None:
+        self._declarations = declarations
+        self._scope = Scope(declarations.module_scope(train.name.name).naming)
+        self.failed = False
+
+    def value(self, expression: tree.Expression) -> DslValue:
+        value = Evaluator(self._declarations).evaluate(expression, self._scope)
+        self.failed |= has_poison(value)
+        return value
+
+    def refuse(self, code: str, title: str, at: Span, *help: str) -> None:
+        self._declarations.sink.report(error(code, title, at, help=help))
+        self.failed = True
+
+    def count(self, expression: tree.Expression, what: str, least: int) -> int | None:
+        """A whole number of at least ``least``."""
+        value = self.value(expression)
+        if has_poison(value):
+            return None
+        if not isinstance(value, int) or isinstance(value, bool):
+            self.refuse("E0403", f"{what} is a whole number, not {describe(value)}", expression.span)
+            return None
+        if value < least or value >= 1 << 62:
+            self.refuse("E0404", f"{what} is at least {least}, not {value}", expression.span)
+            return None
+        return value
+
+    def share(self, expression: tree.Expression, what: str) -> float | str | None:
+        """A share of the data, above 0 and below 1, or the name of a file."""
+        value = self.value(expression)
+        if has_poison(value):
+            return None
+        if isinstance(value, str):
+            return value
+        if not is_number(value):
+            self.refuse("E0403", f"{what} takes a share or a file, not {describe(value)}", expression.span)
+            return None
+        if not 0.0 < value < 1.0:
+            title = f"{what} takes a share between 0% and 100%, not {value}"
+            self.refuse("E0404", title, expression.span, f"write for example {what} 20%")
+            return None
+        return float(value)
+
+    def positive(self, expression: tree.Expression, what: str) -> float | None:
+        """A number above 0."""
+        value = self.value(expression)
+        if has_poison(value):
+            return None
+        if not is_number(value):
+            self.refuse("E0403", f"{what} is a number, not {describe(value)}", expression.span)
+            return None
+        if value <= 0:
+            self.refuse("E0404", f"{what} is above 0, not {value}", expression.span)
+            return None
+        return float(value)
+
+    def text(self, expression: tree.Expression, what: str) -> str | None:
+        value = self.value(expression)
+        if isinstance(value, str):
+            return value
+        if not has_poison(value):
+            self.refuse("E0403", f"{what} takes the name of a file, not {describe(value)}", expression.span)
+        return None
+
+
+def read_settings(declarations: Declarations, train: tree.Train) -> Settings | None:
+    """The settings of ``train``; None where there are errors, which are reported."""
+    reader = _Reader(declarations, train)
+    found: dict[str, _Setting] = {}
+    for statement in train.statements:
+        if isinstance(statement, _Setting):
+            _note(reader, found, statement)
+    values: dict[str, Any] = {}
+    for name, statement in found.items():
+        value: Any
+        match statement:
+            case tree.Data():
+                value = reader.text(statement.source, name)
+            case tree.Validate() | tree.Test():
+                value = reader.share(statement.source, name)
+            case tree.Batch():
+                value = reader.count(statement.size, name, 1)
+            case tree.Epochs() | tree.Steps():
+                value = reader.count(statement.count, name, 1)
+            case tree.Clip():
+                value = reader.positive(statement.limit, name)
+            case tree.Stop():
+                patience = reader.count(statement.patience, "patience", 1) if statement.patience else PATIENCE
+                value = None if patience is None else Stop(statement.measure.span.text, patience)
+            case _:
+                value = reader.count(statement.value, name, 0)
+        if value is not None:
+            values[name] = value
+    shares = [value for name in ("validate", "test") if isinstance(value := values.get(name), float)]
+    if sum(shares) >= 1.0:
+        reader.refuse("E0404", "validate and test leave nothing to train on", found["test"].span)
+    if "epochs" in found and "steps" in found:
+        reader.refuse("E0507", "epochs and steps both say when training ends", found["steps"].span, "keep one of them")
+    if reader.failed:
+        return None
+    spans = {name: statement.span for name, statement in found.items()}
+    return Settings(**values, spans=spans)
+
+
+def _note(reader: _Reader, found: dict[str, _Setting], statement: _Setting) -> None:
+    name = type(statement).__name__.lower()
+    before = found.setdefault(name, statement)
+    if before is not statement:
+        reader._declarations.sink.report(
+            error(
+                "E0507",
+                f"{name} stands twice in one train block",
+                statement.span,
+                "given again here",
+                labels=[Label(before.span, "first given here")],
+            )
+        )
+        reader.failed = True

@@ -1,0 +1,101 @@
+"""A graph while the front end writes it: the builder, the weights met so far, random streams, stages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from compiler.diagnostics import Span
+from compiler.front.catalogue.entry import Initialiser
+from compiler.front.scope import Scope
+from compiler.ir.dims import Dim
+from compiler.ir.graph import Origin, Role, Value
+from compiler.ir.types import DType, TensorType, TypeMismatch
+from compiler.ops.emit import Emit
+from compiler.program import IndexRange, Stage, Weight
+
+
+class StrayWeight(Exception):
+    """A layer with weights where there is no model to own them."""
+
+
+@dataclass(frozen=True, slots=True)
+class TracedWeight:
+    """A weight with the value that stands for it in this graph, and how it begins."""
+
+    weight: Weight
+    value: Value
+    init: Initialiser
+
+
+@dataclass
+class Trace:
+    """One graph under construction, and what the catalogue's entries see of it (their ``Context``)."""
+
+    name: str
+    training: bool
+    has_state: bool  # a train block's graph carries seed and step; a model's takes the seed as an input
+    b: Emit = field(init=False)
+    weights: dict[str, TracedWeight] = field(default_factory=dict)
+    ranges: list[IndexRange] = field(default_factory=list)
+    stages: list[Stage] = field(default_factory=list)
+    recorded: Scope | None = None  # the body whose stages are noted
+    weightless: str = ""  # the path under which no weight may be made: that of a train block
+    _state: dict[str, Value] = field(default_factory=dict)
+    _streams: int = 0
+
+    def __post_init__(self) -> None:
+        self.b = Emit(self.name)
+
+    @contextmanager
+    def at(self, span: Span, scope: str) -> Iterator[None]:
+        """Stamp the place ``span`` and the path ``scope`` on what is added inside."""
+        with self.b.at(Origin((span,), scope)):
+            yield
+
+    def weight(self, name: str, type: TensorType, init: Initialiser, *, decays: bool = True) -> Value:
+        """The weight ``name`` under the current path; the same one again where it was made before."""
+        origin = self.b.origin
+        if self.weightless and f"{origin.scope}.".startswith(f"{self.weightless}."):
+            raise StrayWeight(name)
+        return self.adopt(Weight(f"{origin.scope}.{name}", type, origin.spans[0], decays), init)
+
+    def adopt(self, weight: Weight, init: Initialiser) -> Value:
+        """The value of a weight that is described whole; the same one again where it was made before."""
+        known = self.weights.get(weight.name)
+        if known is None:
+            known = TracedWeight(weight, self.b.input(weight.name, weight.type, Role.WEIGHT), init)
+            self.weights[weight.name] = known
+        elif known.weight.type != weight.type:
+            raise TypeMismatch(
+                "E0301",
+                f"{weight.name} is {known.weight.type} in one use and {weight.type} in another",
+                "shared weights have to have one type",
+            )
+        return known.value
+
+    def placeholder(self, name: str, type: TensorType) -> Value:
+        """A value that stands for what could not be built; the graph is given up later."""
+        return self.b.input(name, type)
+
+    def random(self) -> tuple[Value, Value, int]:
+        """Seed, counter and a stream of its own for one more random tensor."""
+        self._streams += 1
+        return self._kept("seed"), self._counter(), self._streams
+
+    def index_range(self, indices: Value, size: Dim) -> None:
+        """Note that the data array ``indices`` has to stay below ``size``; what was computed is not checked."""
+        if self.b.producer(indices) is None and isinstance(size, int):
+            self.ranges.append(IndexRange(indices.name, size, self.b.origin.spans[0]))
+
+    def _counter(self) -> Value:
+        return self._kept("step") if self.has_state else self.b.constant(np.array(0, np.int64))
+
+    def _kept(self, name: str) -> Value:
+        if name not in self._state:
+            role = Role.STATE if self.has_state else Role.DATA
+            self._state[name] = self.b.input(name, TensorType(DType.I64), role)
+        return self._state[name]

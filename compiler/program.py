@@ -1,0 +1,125 @@
+"""What compilation gives: the graphs of a file and what the runtime has to know to run them.
+
+The front end makes :class:`Elaborated`; ``compiler`` turns it into :class:`ModelProgram` and :class:`TrainProgram`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from compiler.diagnostics.source import Span
+from compiler.ir.dims import Dim
+from compiler.ir.graph import Graph, Value
+from compiler.ir.types import TensorType
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A learned tensor. ``decays`` tells whether regularisation takes it in: kernels yes, biases and norms no."""
+
+    name: str
+    type: TensorType
+    span: Span
+    decays: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One row of ``dlc check``: a stage of a model's body, what it gives and what it costs for one forward pass.
+
+    ``path`` is the path of labels; ``macs`` counts multiply-adds, symbolic in the batch size.
+    """
+
+    path: str
+    text: str
+    span: Span
+    output: TensorType
+    weights: tuple[Weight, ...]
+    macs: Dim
+
+
+@dataclass(frozen=True)
+class ModelProgram:
+    """A model for inference: ``graph`` takes data and weights and gives the named results."""
+
+    name: str
+    graph: Graph
+    weights: tuple[Weight, ...]
+    stages: tuple[Stage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRange:
+    """The integers of the data array ``input`` index something of ``size`` entries (classes, a vocabulary)."""
+
+    input: str
+    size: int
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A figure over a whole data set.
+
+    ``totals`` name outputs of the step and evaluation graphs that add up over batches; ``finish`` takes inputs of those
+    names and gives the output ``value``.
+    """
+
+    name: str
+    totals: tuple[str, ...]
+    finish: Graph
+    better: Literal["higher", "lower"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Early stopping: when ``measure`` (``loss``, ``val.loss``, ``val.accuracy`` …) has not improved for ``patience``
+    epochs, training ends and the best weights are kept."""
+
+    measure: str
+    patience: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The statements of a ``train`` block, with the places where they stand under the statement's name.
+
+    ``validate`` and ``test`` are shares of the samples, or names of files. Training ends after ``epochs`` passes over the
+    data or ``steps`` updates, whichever is given; ``clip`` bounds the norm of all gradients together.
+    """
+
+    data: str | None = None
+    validate: float | str | None = None
+    test: float | str | None = None
+    batch: int = 32
+    epochs: int | None = None
+    steps: int | None = None
+    stop: Stop | None = None
+    clip: float | None = None
+    seed: int = 0
+    spans: Mapping[str, Span] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainProgram:
+    """A training run, ready for a target.
+
+    ``inputs`` are the data arrays by name; their first dimension is the symbol ``batch_symbol``. ``initial`` takes the
+    state input ``seed`` (i64 scalar) and gives every weight and state under its name. Each of ``steps``, run in order,
+    makes one minimize statement's update: outputs ``loss`` (a mean over the batch), the totals of the measures (in the
+    first), and updates. ``evaluate`` gives ``loss`` and the totals with dropout and augmentation off.
+    """
+
+    name: str
+    inputs: tuple[Value, ...]
+    batch_symbol: str
+    initial: Graph
+    steps: tuple[Graph, ...]
+    evaluate: Graph
+    weights: tuple[Weight, ...]
+    models: tuple[str, ...]
+    measures: tuple[Measure, ...] = ()
+    ranges: tuple[IndexRange, ...] = ()
+    settings: Settings = Settings()
