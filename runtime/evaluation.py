@@ -1,0 +1,88 @@
+"""Figures over a data set: losses and measures added up over batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+import numpy as np
+
+from compiler.diagnostics import DiagnosticError
+from compiler.ops.interpret import interpret_outputs
+from compiler.program import Measure, TrainProgram
+from runtime.batches import Batches, DataSet
+from runtime.failure import bad_evaluation
+from runtime.tensors import Array
+
+
+class Executor(Protocol):
+    """What runs the graphs of a program: :class:`runtime.engine.Engine`."""
+
+    @property
+    def kept(self) -> Mapping[str, Array]:
+        """Weights and state by name; updates are made in these arrays, in place."""
+
+    def call(self, name: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Runs the graph ``name``; the results are valid until the next call."""
+
+
+class Totals:
+    """Sums over the samples seen so far, in f64 or i64, whatever the program's own types are."""
+
+    def __init__(self, sums: Mapping[str, Array] | None = None, rows: int = 0) -> None:
+        self.sums: dict[str, Array] = dict(sums or {})
+        self.rows = rows
+
+    def add_loss(self, name: str, loss: float, rows: int) -> None:
+        """Adds a mean over ``rows`` samples."""
+        self._add(name, np.asarray(loss * rows, np.float64))
+
+    def add(self, names: Iterable[str], outputs: Mapping[str, Array]) -> None:
+        """Adds outputs that are sums over a batch."""
+        for name in names:
+            exact = np.int64 if outputs[name].dtype.kind in "biu" else np.float64
+            self._add(name, outputs[name].astype(exact))
+
+    def mean(self, name: str) -> float:
+        return float(self.sums[name]) / self.rows
+
+    def finish(self, measure: Measure) -> float:
+        """The figure that ``measure`` makes of its totals."""
+        inputs = {item.name: self.sums[item.name].astype(item.value.type.dtype.numpy) for item in measure.finish.inputs}
+        return float(interpret_outputs(measure.finish, inputs)["value"])
+
+    def _add(self, name: str, amount: Array) -> None:
+        self.sums[name] = np.asarray(self.sums[name] + amount) if name in self.sums else amount
+
+
+def total_names(program: TrainProgram) -> tuple[str, ...]:
+    """The outputs that the program's measures add up, each once."""
+    return tuple(dict.fromkeys(name for measure in program.measures for name in measure.totals))
+
+
+def evaluate(
+    program: TrainProgram,
+    engine: Executor,
+    data: DataSet,
+    *,
+    batch: int | None = None,
+    each: Callable[[int], None] = lambda rows: None,
+) -> dict[str, float]:
+    """The loss and every measure of ``program`` over ``data``, dropout and augmentation off.
+
+    ``batch`` samples go in at a time, by default as many as in training; ``each`` is told how many went
+    through. Raises DiagnosticError E0702 for a loss that is NaN or infinite.
+    """
+    batches = Batches(data, batch or program.settings.batch, seed=None)
+    totals, names = Totals(), total_names(program)
+    for index in range(len(batches)):
+        inputs, rows = batches.at(0, index), batches.count(index)
+        outputs = engine.call("evaluate", inputs)
+        loss = float(outputs["loss"])
+        if not np.isfinite(loss):
+            raise DiagnosticError([bad_evaluation(program, engine.kept, inputs, loss, data.source, index + 1)])
+        totals.rows += rows
+        totals.add_loss("loss", loss, rows)
+        totals.add(names, outputs)
+        each(rows)
+    return {"loss": totals.mean("loss")} | {measure.name: totals.finish(measure) for measure in program.measures}

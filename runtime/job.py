@@ -1,0 +1,159 @@
+"""A training run made ready: the program with what the command line changed of it, its NumPy module, its data."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+import compiler
+from compiler.diagnostics import DiagnosticError, error
+from compiler.front.resolve import resolve
+from compiler.program import ModelProgram, Settings, TrainProgram
+from runtime.batches import DataSet
+from runtime.checkpoint import check_same, load_weights
+from runtime.engine import Engine
+from runtime.evaluation import evaluate
+from runtime.progress import Progress
+from runtime.project import Project
+from runtime.runs import RUNS, WEIGHTS, RunFolder, latest_run
+from runtime.split import Arrays, Splits, prepare
+from runtime.tensors import Array, read_tensors
+from runtime.training import MakeEngine, Trainer, initial_state
+
+Split: TypeAlias = Literal["train", "validate", "test", "all"]
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What goes before the statements of the train block; None leaves them. Paths start at the current folder."""
+
+    data: str | Path | Arrays | None = None
+    validate: float | str | Path | Arrays | None = None
+    test: float | str | Path | Arrays | None = None
+    epochs: int | None = None
+    batch: int | None = None
+    seed: int | None = None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The counts that are changed."""
+        counts = {"epochs": self.epochs, "batch": self.batch, "seed": self.seed}
+        return {name: count for name, count in counts.items() if count is not None}
+
+    def statements(self, stated: Settings, origin: Path, folder: Path) -> dict[str, str]:
+        """The changes as whole statements, by their first word, and with them those whose paths start at ``origin``
+        and have to be written anew from ``folder``. Arrays have no statement."""
+        texts = {name: f"{name} {count}" for name, count in self.counts.items()}
+        for name in ("data", "validate", "test"):
+            given, before = getattr(self, name), getattr(stated, name)
+            if isinstance(given, float):
+                texts[name] = f"{name} {given!r}"
+            elif isinstance(given, str | Path):
+                texts[name] = _path_statement(name, Path(given), folder)
+            elif given is None and isinstance(before, str):
+                texts[name] = _path_statement(name, origin / before, folder)
+        return texts
+
+
+_UNCHANGED = Changes()
+
+
+@dataclass(frozen=True)
+class Job:
+    """A train block with the changes to it. ``make_engine`` puts its module to work on weights and state."""
+
+    project: Project
+    program: TrainProgram
+    changes: Changes
+    make_engine: MakeEngine
+
+    def prepare(self) -> Splits:
+        """The data: loaded, checked and split. Raises DiagnosticError, see :func:`runtime.split.prepare`."""
+        changes, folder = self.changes, self.project.folder
+        return prepare(self.program, changes.data, validate=changes.validate, test=changes.test, folder=folder)
+
+    def samples(self, split: Split | None = None) -> tuple[Split, DataSet]:
+        """The samples of one split with its name; by default those for testing, or else those for validation. Of data
+        that was given instead of the block's own it is all of them, as none of them was trained on."""
+        if split is None and self.changes.data is not None:
+            split = "all"
+        if split == "all":
+            unsplit = replace(self.program.settings, validate=None, test=None)
+            program = replace(self.program, settings=unsplit)
+            return split, prepare(program, self.changes.data, folder=self.project.folder).train
+        splits = self.prepare()
+        split = split or ("test" if splits.test else "validate" if splits.validation else "train")
+        chosen = {"train": splits.train, "validate": splits.validation, "test": splits.test}[split]
+        if chosen is None:
+            title = f"the train block `{self.program.name}` sets no samples apart to {split}"
+            advice = f"add a line like `{split} 20%` to it, or take other samples: --split all"
+            raise DiagnosticError([error("E0613", title, None, help=advice)])
+        return split, chosen
+
+    def trainer(
+        self,
+        splits: Splits,
+        *,
+        run: RunFolder | None = None,
+        resume: bool = False,
+        weights: Mapping[str, Array] | None = None,
+        progress: Progress | None = None,
+    ) -> Trainer:
+        """A :class:`Trainer` for the job; the model file as it is trained goes to the folder ``run``."""
+        trainer = Trainer(
+            self.program, self.make_engine, splits, run=run, resume=resume, weights=weights, progress=progress
+        )
+        if run is not None:
+            statements = self.changes.statements(self.program.settings, self.project.folder, run.path)
+            overrides = self.project.checked.overrides
+            run.save_source(resolve(self.project.source, overrides, self.program.name, statements))
+        return trainer
+
+    def evaluate(self, weights: Mapping[str, Array], data: DataSet) -> dict[str, float]:
+        """The loss and every measure over ``data`` with these weights. Raises DiagnosticError E0702."""
+        kept = initial_state(self.program, self.make_engine) | dict(weights)
+        return evaluate(self.program, self.make_engine(kept), data)
+
+
+def make_job(project: Project, name: str | None = None, changes: Changes = _UNCHANGED) -> Job:
+    """The train block ``name`` of ``project``, or the only one, compiled. Raises DiagnosticError E0203 where the block
+    is not clear, and what compiling raises."""
+    compiled = project.train(name)
+    program = replace(compiled, settings=replace(compiled.settings, **changes.counts))
+    return Job(project, program, changes, partial(Engine, compiler.train_module(program), name=program.name))
+
+
+@dataclass(frozen=True)
+class Results:
+    """The figures of a trained program on samples that it was not trained on; empty where none were set apart."""
+
+    validation: Mapping[str, float]
+    test: Mapping[str, float]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """All of them, as ``val.loss``, ``test.accuracy`` and so on."""
+        parts = (("val", self.validation), ("test", self.test))
+        return {f"{part}.{name}": figure for part, figures in parts for name, figure in figures.items()}
+
+
+def results(trainer: Trainer) -> Results:
+    """How well the weights of a finished training do. Raises DiagnosticError E0702."""
+    last = trainer.history.rows[-1].figures if trainer.history.rows else {}
+    validation = {name.removeprefix("val."): figure for name, figure in last.items() if name.startswith("val.")}
+    return Results(validation, trainer.evaluate(trainer.splits.test) if trainer.splits.test else {})
+
+
+def _path_statement(name: str, path: Path, folder: Path) -> str:
+    try:
+        shown = Path(os.path.relpath(path, folder))
+    except ValueError:  # another drive
+        shown = path.absolute()
+    return f"{name} {json.dumps(shown.as_posix(), ensure_ascii=False)}"

@@ -1,0 +1,56 @@
+"""Running a model's NumPy program on arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+import compiler
+from compiler.diagnostics import DiagnosticError, error
+from compiler.ir.graph import Role
+from compiler.program import ModelProgram
+from runtime.bind import ArrayLike, as_array
+from runtime.engine import Engine
+from runtime.signature import Port, match
+from runtime.tensors import Array
+
+
+class Predictor:
+    """A model with weights: the arrays given, which it reads at every call and never changes."""
+
+    def __init__(self, program: ModelProgram, weights: Mapping[str, Array]) -> None:
+        self.program = program
+        self._engine = Engine(compiler.model_module(program), weights, program.name)
+        values = program.graph.inputs_of(Role.DATA)
+        self._inputs = {value.name: value for value in values}
+        self._ports = tuple(
+            Port(value.name, value.type.dtype, tuple(d if isinstance(d, int) else str(d) for d in value.type.shape))
+            for value in values
+        )
+        self._bounds = {symbol.name: symbol.upper for symbol in program.graph.symbols if symbol.upper is not None}
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The outputs by name for arrays that fit; they are overwritten by the next call."""
+        return self._engine.call("infer", inputs)
+
+    def predict(self, given: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, Array]:
+        """The outputs by name, arrays of their own.
+
+        ``given`` are the inputs by name, or the one input; lists of Python numbers take its element type. Raises
+        DiagnosticError where names (E0910), element types (E0911) or shapes (E0912) do not fit.
+        """
+        named = given if isinstance(given, Mapping) else {self._only_input(): given}
+        arrays = {
+            name: as_array(value, self._inputs[name].type.dtype) if name in self._inputs else np.asarray(value)
+            for name, value in named.items()
+        }
+        results = self.run(match(self._ports, arrays, self._bounds, {}))
+        return {name: array.copy() for name, array in results.items()}
+
+    def _only_input(self) -> str:
+        if len(self._ports) == 1:
+            return self._ports[0].name
+        title = f"{self.program.name} takes {len(self._ports)} inputs, and one array without a name was given"
+        names = ", ".join(f"{port.name!r}: …" for port in self._ports)
+        raise DiagnosticError([error("E0910", title, None, help=f"name them: {{{names}}}")])

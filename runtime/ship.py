@@ -1,0 +1,85 @@
+"""From a model and its weights to an ONNX file that is certified."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+import compiler
+from compiler.ir.graph import Role
+from compiler.program import ModelProgram
+from compiler.targets.onnx.metadata import Description
+from compiler.version import VERSION
+from runtime.batches import DataSet
+from runtime.certify import Certificate, certified_export
+from runtime.output import save_output
+from runtime.predict import Predictor
+from runtime.project import Project
+from runtime.session import Device
+from runtime.tensors import Array
+
+# Real samples that a certification tries beside random ones.
+_SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class Shipping:
+    """How to export: ``metrics`` go into the file, ``data`` are real samples to certify with, where there are any."""
+
+    device: Device = "cpu"
+    opset: int = 21
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    data: DataSet | None = None
+
+
+def ship(
+    project: Project, model: ModelProgram, weights: Mapping[str, Array], path: Path, how: Shipping
+) -> Certificate:
+    """Writes the ONNX file of ``model`` to ``path`` and gives its certificate; nothing is written unless all went well.
+
+    Raises DiagnosticError: what export and certification raise (E09xx), E0801 where the file can't be written.
+    """
+    own = {weight.name: weights[weight.name] for weight in model.weights}
+    content, certificate = certified_export(
+        compiler.onnx_graph(model),
+        own,
+        Predictor(model, own).run,
+        description=_description(project, how),
+        samples=real_samples(model, how.data),
+        device=how.device,
+        opset=how.opset,
+    )
+    save_output(path, content)
+    return certificate
+
+
+def export_unproved(
+    project: Project, model: ModelProgram, weights: Mapping[str, Array], path: Path, how: Shipping
+) -> None:
+    """Writes the ONNX file of ``model`` without running it. Raises DiagnosticError (E0901 to E0904, E0801)."""
+    own = {weight.name: weights[weight.name] for weight in model.weights}
+    metadata = _description(project, how).as_metadata()
+    save_output(path, compiler.onnx_file(model, own, metadata, opset=how.opset))
+
+
+def _description(project: Project, how: Shipping) -> Description:
+    return Description(VERSION, hashlib.sha256(project.text.encode()).hexdigest(), metrics=dict(how.metrics))
+
+
+def real_samples(model: ModelProgram, data: DataSet | None) -> dict[str, Array] | None:
+    """A batch of ``data`` for ``model``, where arrays of its inputs' names and types are in it."""
+    if data is None:
+        return None
+    samples = {}
+    for value in model.graph.inputs_of(Role.DATA):
+        array = data.arrays.get(value.name)
+        if array is None or array.dtype != value.type.dtype.numpy or array.ndim != value.type.rank:
+            return None
+        if any(isinstance(dim, int) and dim != size for dim, size in zip(value.type.shape, array.shape, strict=True)):
+            return None
+        samples[value.name] = np.ascontiguousarray(array[data.rows[:_SAMPLES]])
+    return samples

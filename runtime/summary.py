@@ -1,0 +1,98 @@
+"""What a model and a train block are, for people: stages, types, sizes and costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
+
+from compiler.front.training import ElaboratedTrain
+from compiler.ir.dims import Dim, as_symbol, evaluate, substitute, symbols
+from compiler.ir.graph import Role, Value
+from compiler.ir.types import TensorType
+from compiler.program import ModelProgram, Settings, Weight
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """A model as a table: ``title`` is its signature, ``total`` the last row, ``note`` what the costs are for."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    total: tuple[str, ...]
+    note: str
+
+
+def summarise_model(model: ModelProgram, batch: int | None = None) -> ModelSummary:
+    """The stages of ``model``; types and costs are those of a batch where its size is given, and costs those of one
+    sample where it is not. Sizes that stay open are shown as expressions."""
+    inputs, results = model.graph.inputs_of(Role.DATA), model.graph.outputs
+    first = next((as_symbol(value.type.shape[0]) for value in inputs if value.type.rank), None)
+    shown = {first.name: batch} if first and batch else {}
+    counted = {first.name: batch or 1} if first else {}
+    rows = tuple(
+        (
+            stage.path.partition(".")[2],
+            stage.text,
+            str(_at(stage.output, shown)),
+            f"{parameters(stage.weights):,}",
+            _number(stage.macs, counted),
+        )
+        for stage in model.stages
+    )
+    outputs = ", ".join(str(_at(output.value.type, shown)) for output in results)
+    title = f"model {model.name}({_arguments(inputs, shown)}) -> {outputs if len(results) == 1 else f'({outputs})'}"
+    macs: Dim = 0
+    for stage in model.stages:
+        macs = macs + stage.macs
+    total = ("total", "", "", f"{parameters(model.weights):,}", _number(macs, counted))
+    note = f"multiply-adds for {first.name} = {batch or 1}" if first else ""
+    return ModelSummary(title, ("stage", "layer", "output", "parameters", "MACs"), rows, total, note)
+
+
+def describe_train(train: ElaboratedTrain, weights: Iterable[Weight]) -> list[str]:
+    """The lines that tell what a train block does."""
+    lines = [f"train {train.name}({_arguments(train.inputs, {})})"]
+    lines += [f"  {' '.join(loss.span.text.split())}" for loss in train.losses]
+    changed = {name for loss in train.losses for name in loss.over}
+    count = parameters(weight for weight in weights if weight.name in changed)
+    facts = {
+        "trains": f"{count:,} parameters of {' and '.join(train.models) or 'no model'}",
+        "measures": ", ".join(measure.name for measure in train.measures),
+        "data": _data(train.settings),
+        "settings": _settings(train.settings),
+    }
+    return lines + [f"  {name:<8}  {text}" for name, text in facts.items() if text]
+
+
+def parameters(weights: Iterable[Weight]) -> int:
+    """The number of learned numbers."""
+    return sum(prod(int(dim) for dim in weight.type.shape if isinstance(dim, int)) for weight in weights)
+
+
+def _data(settings: Settings) -> str:
+    parts = [settings.data] if settings.data else []
+    for name, source in (("validation", settings.validate), ("test", settings.test)):
+        if source is not None:
+            parts.append(f"{100 * source:g}% for {name}" if isinstance(source, float) else f"{source} for {name}")
+    return ", ".join(parts)
+
+
+def _settings(settings: Settings) -> str:
+    parts = [f"batch {settings.batch}"]
+    parts += [f"epochs {settings.epochs}"] if settings.epochs else []
+    return ", ".join([*parts, f"seed {settings.seed}"])
+
+
+def _arguments(values: Iterable[Value], sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{value.name}: {_at(value.type, sizes)}" for value in values)
+
+
+def _at(type: TensorType, sizes: Mapping[str, int]) -> TensorType:
+    return type.with_shape(tuple(substitute(dim, sizes) for dim in type.shape))
+
+
+def _number(dim: Dim, sizes: Mapping[str, int]) -> str:
+    open_sizes = [symbol.name for symbol in symbols(dim) if symbol.name not in sizes]
+    return str(substitute(dim, sizes)) if open_sizes else f"{evaluate(dim, sizes):,}"

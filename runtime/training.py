@@ -1,0 +1,260 @@
+"""The training loop: deterministic, interruptible between any two steps, and resumable from there bit for
+bit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from compiler.diagnostics import Diagnostic, DiagnosticError, error
+from compiler.ir.graph import Role
+from compiler.program import TrainProgram
+from runtime.batches import Batches, DataSet
+from runtime.checkpoint import (
+    Checkpoint,
+    Origin,
+    Position,
+    check_origin,
+    check_same,
+    fingerprint,
+    load_checkpoint,
+    save_checkpoint,
+    save_weights,
+    types_of,
+    weight_types,
+)
+from runtime.evaluation import Executor, Totals, evaluate, total_names
+from runtime.failure import not_finite
+from runtime.files import reason, write_text
+from runtime.history import History, Row
+from runtime.interrupt import Interruption, deferred_interrupt
+from runtime.progress import Outline, Progress, Silent
+from runtime.replay import Snapshot, diagnose
+from runtime.runs import RunFolder
+from runtime.split import Splits
+from runtime.tensors import Array
+
+# Makes an engine around the weights and state it is to use: `partial(Engine, module_text)`.
+MakeEngine = Callable[[dict[str, Array]], Executor]
+
+# A checkpoint is written after every epoch, except that epochs shorter than this many seconds share one; and
+# within an epoch where the last one is older than the second figure.
+_SHORT_EPOCH, _LONG_EPOCH = 0.25, 60.0
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C stopped the training between two steps, after a checkpoint was written (where there is a run
+    folder)."""
+
+    def __init__(self, history: History, position: Position) -> None:
+        super().__init__(f"stopped in epoch {position.epoch} after {position.batch} batches of it")
+        self.history, self.position = history, position
+
+
+class _Stop(BaseException):
+    """Someone asked to stop, and this is a good place: no mistake that anyone else may catch."""
+
+
+class Trainer:
+    """One run of a program over its data.
+
+    ``kept`` are the weights and state by name, current at any time between calls; ``history`` has a row for
+    each finished epoch.
+    """
+
+    def __init__(
+        self,
+        program: TrainProgram,
+        make_engine: MakeEngine,
+        splits: Splits,
+        *,
+        run: RunFolder | None = None,
+        resume: bool = False,
+        weights: Mapping[str, Array] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Makes the initial weights, or takes ``weights``, or with ``resume`` the state in the folder of
+        ``run``.
+
+        Raises DiagnosticError: E0613 where the number of epochs is not said, E0804 to E0807 for a checkpoint
+        that is missing, damaged, of another model or of another run.
+        """
+        if program.settings.epochs is None:
+            advice = "add a line like `epochs 10` to the train block, or say it on the command line: --epochs 10"
+            title = f"the train block `{program.name}` does not say for how many epochs to train"
+            raise DiagnosticError([error("E0613", title, None, help=advice)])
+        self.program, self.splits, self.run = program, splits, run
+        self.epochs: int = program.settings.epochs
+        self.progress: Progress = progress or Silent()
+        self.kept = initial_state(program, make_engine)
+        self.history, self.position, self._totals = History(), Position(), Totals()
+        self._notes: list[str] = []
+        self._fingerprint = fingerprint(program) if run else ""
+        self._saved: Position | None = None
+        if weights is not None:
+            check_same("the mapping of weights", weights, weight_types(program))
+            self._take(weights)
+        if resume and run:
+            self._resume(run)
+        self.engine = make_engine(self.kept)
+        self._batches = Batches(splits.train, program.settings.batch, program.settings.seed)
+        self._total_names = total_names(program)
+        self._interruption = Interruption()
+        self._snapshot = Snapshot(self.kept, self.position)
+        self._saved_at = 0.0
+
+    @property
+    def weights(self) -> dict[str, Array]:
+        """The weights that inference needs, by name: the arrays at work, which further training changes."""
+        return {name: self.kept[name] for name in weight_types(self.program) if name in self.kept}
+
+    def fit(self) -> History:
+        """Trains for the epochs that are left and gives the history, earlier epochs included.
+
+        Ctrl-C waits for the end of the step, writes a checkpoint and raises :class:`Interrupted`; a second
+        one raises KeyboardInterrupt at once. Raises DiagnosticError: E0701 for a loss or weights that are NaN
+        or infinite (``kept`` is then as it was before that step), E0702 for such a loss in validation, E0808
+        where a checkpoint can't be written.
+        """
+        try:
+            self._start()
+            with deferred_interrupt() as self._interruption:
+                self._save()
+                while self.position.epoch <= self.epochs:
+                    self._epoch()
+                self._save()
+        except _Stop:
+            self._save()
+            raise Interrupted(self.history, self.position) from None
+        finally:
+            self.progress.stop()
+        return self.history
+
+    def evaluate(self, data: DataSet) -> dict[str, float]:
+        """The loss and every measure over ``data`` with the weights as they are. Raises DiagnosticError
+        E0702."""
+        return evaluate(self.program, self.engine, data)
+
+    def _start(self) -> None:
+        validation = self.splits.validation
+        samples = len(self.splits.train) + (len(validation) if validation else 0)
+        self.progress.start(Outline(self.epochs, self.position.epoch, samples, self._totals.rows))
+        for note in self._notes:
+            self.progress.note(note)
+        self._saved_at = time.perf_counter()
+
+    def _resume(self, run: RunFolder) -> None:
+        checkpoint = load_checkpoint(run.checkpoint)
+        check_same(run.checkpoint, checkpoint.kept, types_of(self.kept))
+        check_origin(run.checkpoint, checkpoint, Origin.of(self.program, self.splits))
+        self._take(checkpoint.kept)
+        self.history, self.position, self._totals = checkpoint.history, checkpoint.position, checkpoint.totals
+        done = self.position.epoch - 1
+        if done >= self.epochs:
+            self._notes.append(f"nothing left to do: {done} epochs of {self.epochs} are done")
+        else:
+            self._notes.append(f"going on in epoch {self.position.epoch} after {self.position.step} steps")
+        if checkpoint.fingerprint != self._fingerprint:
+            self._notes.append("the program has changed since the checkpoint; the new one goes on with its weights")
+
+    def _take(self, arrays: Mapping[str, Array]) -> None:
+        for name, array in arrays.items():
+            np.copyto(self.kept[name], array)
+
+    def _epoch(self) -> None:
+        """What is left of the epoch at work: its batches, validation, its row in the history."""
+        while self.position.batch < len(self._batches):
+            self._pause()
+            self._step()
+            self._snapshot.renew(self.kept, self.position)
+        self._check_weights()
+        figures = self._figures()
+        if self.splits.validation is not None:
+            validated = evaluate(self.program, self.engine, self.splits.validation, each=self._validated)
+            figures |= {f"val.{name}": value for name, value in validated.items()}
+        number, step = self.position.epoch, self.position.step
+        self.history.rows.append(Row(number, step, figures))
+        self.position, self._totals = Position(number + 1, 0, step), Totals()
+        self.progress.epoch(self.history.rows[-1])
+        if time.perf_counter() - self._saved_at >= _SHORT_EPOCH:
+            self._save()
+
+    def _step(self) -> None:
+        """One batch: an update for each minimize statement."""
+        position = self.position
+        inputs, rows = self._batches.at(position.epoch, position.batch), self._batches.count(position.batch)
+        for index in range(len(self.program.steps)):
+            outputs = self.engine.call(f"step{index}", inputs)
+            loss = float(outputs["loss"])
+            if not np.isfinite(loss):
+                raise DiagnosticError([self._diagnose()])
+            self._totals.add_loss(self._loss_name(index), loss, rows)
+            if index == 0:
+                self._totals.add(self._total_names, outputs)
+        self._totals.rows += rows
+        self.position = Position(position.epoch, position.batch + 1, position.step + 1)
+        self.progress.advance(rows, self._figures)
+
+    def _pause(self) -> None:
+        """Between two steps: stops where that was asked for, and saves in an epoch that takes long."""
+        if self._interruption.requested:
+            raise _Stop
+        if time.perf_counter() - self._saved_at >= _LONG_EPOCH:
+            self._save()
+
+    def _validated(self, rows: int) -> None:
+        if self._interruption.requested:
+            raise _Stop
+        self.progress.advance(rows, self._figures)
+
+    def _loss_name(self, index: int) -> str:
+        return "loss" if len(self.program.steps) == 1 else f"loss{index + 1}"
+
+    def _figures(self) -> dict[str, float]:
+        """The losses and measures of the epoch so far."""
+        losses = {name: self._totals.mean(name) for name in map(self._loss_name, range(len(self.program.steps)))}
+        return losses | {measure.name: self._totals.finish(measure) for measure in self.program.measures}
+
+    def _save(self) -> None:
+        if self.run is None or self._saved == self.position:
+            return
+        self._check_weights()
+        origin = Origin.of(self.program, self.splits)
+        checkpoint = Checkpoint(self.kept, self.position, self._totals, self.history, origin, self._fingerprint)
+        try:
+            save_checkpoint(self.run.checkpoint, checkpoint)
+            save_weights(self.run.weights, self.program, self.kept)
+            write_text(self.run.history, self.history.csv())
+        except OSError as failure:
+            title = f"cannot write to the run folder {self.run.path}: {reason(failure)}"
+            note = "a checkpoint that was written there before is still whole"
+            advice = "make room on the disk, or mend the folder; then go on with --resume"
+            raise DiagnosticError([error("E0808", title, None, notes=note, help=advice)]) from failure
+        self._saved, self._saved_at = self.position, time.perf_counter()
+
+    def _check_weights(self) -> None:
+        """An update can spoil weights while the loss, worked out before it, still is finite."""
+        if not_finite(self.kept):
+            raise DiagnosticError([self._diagnose()])
+
+    def _diagnose(self) -> Diagnostic:
+        diagnostic = diagnose(self.program, self.engine, self._batches, self._snapshot, self.position)
+        if self.run is None or self._saved is None:
+            return diagnostic
+        kept = f"{self.run.checkpoint} is as it was after step {self._saved.step}"
+        return replace(diagnostic, notes=(*diagnostic.notes, kept))
+
+
+def initial_state(program: TrainProgram, make_engine: MakeEngine) -> dict[str, Array]:
+    """Every weight and state by name, as the program's seed makes them."""
+    seed = np.array(program.settings.seed, np.int64)
+    outputs = make_engine({"seed": seed}).call("initial", {})
+    state = {"seed": seed} | {name: np.array(array, order="C") for name, array in outputs.items()}
+    for graph in (*program.steps, program.evaluate):
+        for value in graph.inputs_of(Role.STATE):
+            if value.name == "step":
+                state.setdefault("step", np.zeros((), np.int64))
+    return state

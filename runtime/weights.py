@@ -1,0 +1,61 @@
+"""Weights in files, and the first ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+import compiler
+from compiler.diagnostics import DiagnosticError, error
+from compiler.program import ModelProgram, TrainProgram
+from runtime.checkpoint import check_same, load_weights
+from runtime.engine import Engine
+from runtime.output import saving
+from runtime.project import Project
+from runtime.runs import RUNS, WEIGHTS, latest_run
+from runtime.tensors import Array, read_tensors, write_tensors
+
+
+def load_trained(program: TrainProgram, path: Path | None = None) -> tuple[Path, dict[str, Array]]:
+    """The weights for ``program`` in a file or a run folder, by default the last run, and the file they are in.
+
+    Raises DiagnosticError: what :func:`runtime.checkpoint.load_weights` raises.
+    """
+    file = weights_file(path or latest_run(program.name) or RUNS / program.name / WEIGHTS)
+    return file, load_weights(file, program)
+
+
+def weights_file(path: Path) -> Path:
+    """The file with the weights: ``path``, or the one in the run folder ``path``."""
+    return path / WEIGHTS if path.is_dir() else path
+
+
+def load_model_weights(path: Path, model: ModelProgram) -> dict[str, Array]:
+    """The weights of ``model`` in a weights file, a checkpoint or a run folder; what else is there is left out.
+
+    Raises DiagnosticError as :func:`load_weights` does.
+    """
+    file = weights_file(path)
+    if not file.exists():
+        raise DiagnosticError(
+            [error("E0804", f"there are no weights: {file} does not exist", None, help="train first")]
+        )
+    wanted = {weight.name: str(weight.type) for weight in model.weights}
+    found = {name: array for name, array in read_tensors(file)[0].items() if name in wanted}
+    check_same(file, found, wanted)
+    return found
+
+
+def fresh_weights(project: Project, model: ModelProgram, seed: int = 0) -> dict[str, Array]:
+    """The weights of ``model`` as a training with this seed begins."""
+    graph = compiler.initial_graph(project.checked, model.name)
+    engine = Engine(compiler.numpy_module([graph], f"the first weights of {model.name}"), {"seed": np.array(seed)})
+    return {name: np.array(array) for name, array in engine.call(graph.name, {}).items() if name != "seed"}
+
+
+def save_weights_file(path: Path, weights: Mapping[str, Array]) -> None:
+    """Writes weights as a safetensors file. Raises DiagnosticError E0801."""
+    with saving(path):
+        write_tensors(path, weights, {"format": 1})

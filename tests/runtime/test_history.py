@@ -1,0 +1,50 @@
+import json
+import math
+
+import pytest
+
+from runtime.history import History, Row
+
+
+def history() -> History:
+    return History(
+        [
+            Row(1, 10, {"loss": 1 / 3, "val.loss": 2.0}),
+            Row(2, 20, {"loss": 0.25, "val.loss": math.nan}),
+            Row(3, 30, {"loss": 1e-9, "val.loss": 1.5, "val.accuracy": 0.5}),
+        ]
+    )
+
+
+def test_csv_has_every_digit_and_gaps_where_there_is_no_figure() -> None:
+    assert history().csv() == (
+        "epoch,step,loss,val.loss,val.accuracy\n1,10,0.3333333333333333,2.0,\n2,20,0.25,nan,\n3,30,1e-09,1.5,0.5\n"
+    )
+    assert History().csv() == "epoch,step\n"
+
+
+def test_a_figure_of_all_epochs() -> None:
+    assert history()["loss"] == [1 / 3, 0.25, 1e-9]
+    assert [math.isnan(value) for value in history()["val.accuracy"]] == [True, True, False]
+    with pytest.raises(KeyError, match=r"the history has loss, val\.loss, val\.accuracy"):
+        history()["los"]
+
+
+def test_best() -> None:
+    assert history().best("val.loss", "lower").epoch == 3
+    assert history().best("val.loss", "higher").epoch == 1
+    with pytest.raises(KeyError):
+        history().best("f1", "higher")
+
+
+def test_survives_json_exactly() -> None:
+    again = History.from_json(json.loads(json.dumps(history().as_json())))
+    assert again.csv() == history().csv()
+    assert [row.step for row in again] == [10, 20, 30]
+    assert len(again) == 3
+
+
+@pytest.mark.parametrize("content", [[[1, 2]], [[1, 2, {"loss": "much"}]], {"rows": 1}, None])
+def test_refuses_what_is_no_history(content: object) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        History.from_json(content)

@@ -1,0 +1,134 @@
+"""Training in a process of its own, which gets signals: Ctrl-C, and kill -9 at any moment."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runtime.checkpoint import load_checkpoint
+from runtime.tensors import read_tensors, write_tensors
+
+ROOT = Path(__file__).parents[2]
+FILES = ("weights.safetensors", "checkpoint.safetensors", "history.csv")
+
+# Trains into the folder argv[1] for argv[2] epochs, sleeping argv[3] seconds in each step, from a checkpoint if there
+# is one; a checkpoint is written after every epoch. "begun" is printed when training goes on.
+SCRIPT = """
+import runpy, sys, time
+from functools import partial
+from pathlib import Path
+import runtime.training
+from runtime.progress import Silent
+from runtime.runs import RunFolder
+from runtime.split import prepare
+from runtime.training import Interrupted, Trainer
+
+folder, epochs, pause = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+line = runpy.run_path(sys.argv[4])
+runtime.training._SHORT_EPOCH = 0.0
+
+class Slow(Silent):
+    def advance(self, samples, figures):
+        time.sleep(pause)
+
+program = line["line_program"](epochs=epochs, batch=20)
+splits = prepare(program, line["line_data"](50), validate=0.2)
+with RunFolder(folder, "line") as run:
+    trainer = Trainer(program, partial(line["ReferenceEngine"], program), splits, run=run,
+                      resume=run.checkpoint.exists(), progress=Slow())
+    print("begun", flush=True)
+    try:
+        trainer.fit()
+    except Interrupted as interrupted:
+        print(interrupted, flush=True)
+        sys.exit(130)
+"""
+
+
+@contextmanager
+def training(folder: Path, epochs: int, pause: float = 0.0) -> Iterator[subprocess.Popen[str]]:
+    """A process that has begun to train."""
+    command = [
+        sys.executable,
+        "-c",
+        SCRIPT,
+        str(folder),
+        str(epochs),
+        str(pause),
+        str(ROOT / "tests/runtime/conftest.py"),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        yield process
+
+
+def finish(folder: Path, epochs: int) -> dict[str, bytes]:
+    with training(folder, epochs) as process:
+        assert process.wait(60) == 0
+    return {name: (folder / name).read_bytes() for name in FILES}
+
+
+def test_ctrl_c_ends_in_a_checkpoint_from_which_the_run_goes_on(tmp_path: Path) -> None:
+    with training(tmp_path / "parts", 20, pause=0.02) as process:
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert out.startswith("stopped in epoch ")
+    assert sorted(os.listdir(tmp_path / "parts")) == sorted(FILES)
+    assert 0 < load_checkpoint(tmp_path / "parts" / FILES[1]).position.step < 40
+    assert finish(tmp_path / "parts", 20) == finish(tmp_path / "whole", 20)
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
+    folder, epochs = tmp_path / "parts", 2000
+    chance, steps = random.Random(0), [0]
+    for _ in range(4):
+        with training(folder, epochs) as process:
+            time.sleep(chance.uniform(0.0, 0.1))
+            process.send_signal(signal.SIGKILL)
+        # Killed before the very first checkpoint, there is none, and not half of one.
+        if (folder / FILES[1]).exists():
+            steps.append(load_checkpoint(folder / FILES[1]).position.step)
+    assert steps == sorted(steps)
+    assert steps[-1] > 0
+    epochs = steps[-1] // 2 + 3
+    assert finish(folder, epochs) == finish(tmp_path / "whole", epochs)
+    assert sorted(os.listdir(folder)) == sorted(FILES)
+
+
+@pytest.mark.parametrize("moment", ["write", "fsync", "replace"])
+def test_a_process_killed_while_it_writes_leaves_the_file_from_before(tmp_path: Path, moment: str) -> None:
+    path = tmp_path / "x.safetensors"
+    write_tensors(path, {"a": np.zeros(1000)}, {})
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", DYING, str(path), moment], env=environment, check=False)
+    assert done.returncode == (-signal.SIGXFSZ if moment == "write" else -signal.SIGKILL)
+    assert len(os.listdir(tmp_path)) == 2
+    assert not read_tensors(path)[0]["a"].any()
+
+
+# Dies while it writes the file argv[1] anew: in the middle of the content, or when it calls argv[2] of `os`.
+DYING = """
+import os, resource, signal, sys
+from pathlib import Path
+import numpy as np
+from runtime.tensors import write_tensors
+
+if sys.argv[2] == "write":
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+else:
+    setattr(os, sys.argv[2], lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+write_tensors(Path(sys.argv[1]), {"a": np.ones(1000)}, {})
+"""
