@@ -17,12 +17,17 @@ from compiler.ir.types import TensorType
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """A learned tensor. ``decays`` tells whether regularisation takes it in: kernels yes, biases and norms no."""
+    """A tensor that a model keeps.
+
+    ``decays`` tells whether regularisation takes it in: kernels yes, biases and norms no. One that is not ``trainable``
+    follows the data instead of gradients, as the running statistics of a norm do.
+    """
 
     name: str
     type: TensorType
     span: Span
     decays: bool
+    trainable: bool = True
 
 
 @dataclass(frozen=True, slots=True)

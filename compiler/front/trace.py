@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -31,6 +31,14 @@ class TracedWeight:
     init: Initialiser
 
 
+@dataclass(frozen=True, slots=True)
+class _Update:
+    """The next content of a statistic, and what the layer gave in each of its uses."""
+
+    value: Value
+    results: tuple[Value, ...]
+
+
 @dataclass
 class Trace:
     """One graph under construction, and what the catalogue's entries see of it (their ``Context``)."""
@@ -44,6 +52,8 @@ class Trace:
     stages: list[Stage] = field(default_factory=list)
     recorded: Scope | None = None  # the body whose stages are noted
     weightless: str = ""  # the path under which no weight may be made: that of a train block
+    frozen_parts: tuple[str, ...] = ()  # the paths of what is not trained
+    _updates: dict[str, _Update] = field(default_factory=dict)
     _state: dict[str, Value] = field(default_factory=dict)
     _streams: int = 0
 
@@ -62,6 +72,33 @@ class Trace:
         if self.weightless and f"{origin.scope}.".startswith(f"{self.weightless}."):
             raise StrayWeight(name)
         return self.adopt(Weight(f"{origin.scope}.{name}", type, origin.spans[0], decays), init)
+
+    def statistic(self, name: str, type: TensorType, init: Initialiser) -> Value:
+        """The statistic ``name`` under the current path, as the uses before this one in the step left it."""
+        origin = self.b.origin
+        if self.weightless and f"{origin.scope}.".startswith(f"{self.weightless}."):
+            raise StrayWeight(name)
+        full = f"{origin.scope}.{name}"
+        value = self.adopt(Weight(full, type, origin.spans[0], decays=False, trainable=False), init)
+        return self._updates[full].value if full in self._updates else value
+
+    def update(self, name: str, value: Value, result: Value) -> None:
+        """Let ``value`` be the content of the statistic after a step whose loss needs ``result``."""
+        full = f"{self.b.origin.scope}.{name}"
+        before = self._updates.get(full)
+        self._updates[full] = _Update(value, (*(before.results if before else ()), result))
+
+    def updates_behind(self, needed: Container[Value]) -> Iterator[tuple[str, Value]]:
+        """The statistics to update, with their next content, where a layer's result is among ``needed``."""
+        for name, update in self._updates.items():
+            if any(result in needed for result in update.results):
+                yield name, update.value
+
+    @property
+    def frozen(self) -> bool:
+        """Whether what is being built is in a part of a model that is not trained."""
+        scope = f"{self.b.origin.scope}."
+        return any(scope.startswith(f"{part}.") for part in self.frozen_parts)
 
     def adopt(self, weight: Weight, init: Initialiser) -> Value:
         """The value of a weight that is described whole; the same one again where it was made before."""

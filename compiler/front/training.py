@@ -120,6 +120,7 @@ def _run(declarations: Declarations, train: tree.Train, number: int, *, training
     scope = declarations.module_scope(name)
     inputs = declare_inputs(evaluator, train.parameters, scope, name)
     frozen = [statement.parts for statement in train.statements if isinstance(statement, tree.Freeze)]
+    trace.frozen_parts = tuple(part.span.text for parts in frozen for part in parts)
     run = _Run(evaluator, trace, scope, inputs, [], frozen)
     seen = 0
     for statement in train.statements:
@@ -164,13 +165,19 @@ def _minimize(run: _Run, statement: tree.Minimize) -> None:
         return
     trace.b.output("loss", loss.value)
     if trace.training:
-        run.over = _parameters_over(run, statement, loss.value)
+        reached = _behind(trace.b, loss.value)
+        run.over = _parameters_over(run, statement, reached)
+        for name, value in trace.updates_behind(reached):
+            trace.b.output(name, value, updates=name)
 
 
-def _parameters_over(run: _Run, statement: tree.Minimize, loss: Value) -> tuple[str, ...]:
+def _parameters_over(run: _Run, statement: tree.Minimize, reached: set[Value]) -> tuple[str, ...]:
     """The names of the weights that a minimize statement changes: those of the models named, or all it depends on."""
-    reached = _behind(run.trace.b, loss)
-    every = tuple(name for name, traced in run.trace.weights.items() if traced.value in reached)
+    every = tuple(
+        name
+        for name, traced in run.trace.weights.items()
+        if traced.weight.trainable and traced.value in reached
+    )
     chosen = _weights_of(run, statement.over, every) if statement.over else set(every)
     frozen = {name for parts in run.frozen for name in _weights_of(run, parts, every)}
     if every and chosen and chosen <= frozen:

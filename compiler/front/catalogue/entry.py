@@ -81,10 +81,21 @@ class Context(Protocol):
     def training(self) -> bool:
         """Whether this graph is for a training step, rather than for evaluation or inference."""
 
+    @property
+    def frozen(self) -> bool:
+        """Whether the layer under construction is in a part of a model that the train block freezes."""
+
     def weight(
         self, name: str, type: TensorType, init: Initialiser, *, decays: bool = True
     ) -> Value:
         """The weight ``name`` of the layer under construction; ``decays`` is false for biases and norms."""
+
+    def statistic(self, name: str, type: TensorType, init: Initialiser) -> Value:
+        """A tensor of the layer that is kept and exported like a weight, but that gradients do not change."""
+
+    def update(self, name: str, value: Value, result: Value) -> None:
+        """Let ``value`` be the content of the statistic ``name`` after a training step that uses ``result``, what the
+        layer gives. A later use of the layer in the same step sees ``value``."""
 
     def random(self) -> tuple[Value, Value, int]:
         """Seed, counter and a stream of its own for one more random tensor."""
