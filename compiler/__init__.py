@@ -1,0 +1,194 @@
+"""The compiler: text in, programs out. This page is the whole flow, from a ``.dl`` file to what a runtime runs.
+
+    source ──parse──▶ tree ──elaborate──▶ graphs ──passes──▶ graphs ──target──▶ NumPy module or ONNX file
+
+Nothing here trains, opens a session or reads a data file: that is the runtime's part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler.diagnostics import Diagnostic, DiagnosticError, Sink, Source, did_you_mean, error
+from compiler.front.elaborate import Elaborated, elaborate
+from compiler.front.parse import parse
+from compiler.front.training import ElaboratedTrain, Loss, first_weights
+from compiler.ir.graph import Graph
+from compiler.ops.emit import Emit
+from compiler.passes import COMMON, NUMPY, ONNX, TRAIN, Pipeline
+from compiler.passes.autodiff import NotDifferentiable, gradient
+from compiler.passes.pipeline import Observer
+from compiler.passes.update import apply_updates, initial_state
+from compiler.program import ModelProgram, TrainProgram
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A source text without errors: its meaning, and the warnings about it."""
+
+    source: Source
+    elaborated: Elaborated
+    warnings: tuple[Diagnostic, ...]
+    overrides: Mapping[str, str]
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The names of the models, in the order of the file."""
+        return tuple(self.elaborated.models)
+
+    @property
+    def trains(self) -> tuple[str, ...]:
+        """The names of the train blocks, in the order of the file."""
+        return tuple(self.elaborated.trains)
+
+
+def check(source: Source, overrides: Mapping[str, str] | None = None) -> Checked:
+    """Parse and elaborate a source text; ``overrides`` sets constants, as texts.
+
+    Raises DiagnosticError with every mistake of the text.
+    """
+    sink = Sink()
+    file = parse(source, sink)
+    sink.finish()
+    elaborated = elaborate(file, overrides or {}, sink)
+    sink.finish()
+    return Checked(source, elaborated, tuple(sink.warnings), dict(overrides or {}))
+
+
+def compile_model(checked: Checked, name: str, observer: Observer | None = None) -> ModelProgram:
+    """The inference program of the model ``name``; ``observer`` is told of each pass.
+
+    Raises DiagnosticError where there is none of that name.
+    """
+    model = checked.elaborated.models.get(name)
+    if model is None:
+        raise _no_such("model", name, checked.models)
+    graph = Pipeline(COMMON, observer).run(model.graph)
+    return ModelProgram(name, graph, tuple(traced.weight for traced in model.weights), model.stages)
+
+
+def initial_graph(checked: Checked, name: str) -> Graph:
+    """The graph that makes the first weights of the model ``name`` of the state input ``seed``, as its training does."""
+    model = checked.elaborated.models.get(name)
+    if model is None:
+        raise _no_such("model", name, checked.models)
+    return Pipeline(COMMON).run(first_weights(model.weights))
+
+
+def compile_train(checked: Checked, name: str, observer: Observer | None = None) -> TrainProgram:
+    """The program of the train block ``name``: every minimize statement differentiated and turned into a step.
+
+    ``observer`` is told of each pass. Raises DiagnosticError where there is no block of that name, or where something on the way to a loss has no gradient.
+    """
+    train = checked.elaborated.trains.get(name)
+    if train is None:
+        raise _no_such("train block", name, checked.trains)
+    clip = train.settings.clip
+    steps = tuple(_step(loss, number, len(train.losses), clip, observer) for number, loss in enumerate(train.losses))
+    return TrainProgram(
+        name,
+        train.inputs,
+        train.batch_symbol,
+        Pipeline(COMMON, observer).run(_with_state(train, steps)),
+        steps,
+        Pipeline(COMMON, observer).run(train.evaluate),
+        tuple(traced.weight for traced in train.weights),
+        train.models,
+        train.measures,
+        train.ranges,
+        train.settings,
+    )
+
+
+def numpy_graph(graph: Graph, observer: Observer | None = None) -> Graph:
+    """A graph as it is written as NumPy code."""
+    return Pipeline(NUMPY, observer).run(graph)
+
+
+def numpy_module(graphs: Sequence[Graph], title: str, source: Source | None = None) -> str:
+    """The text of a Python module that runs the graphs with NumPy alone."""
+    from compiler.targets.numpy import generate  # a check does not need it
+
+    return generate([numpy_graph(graph) for graph in graphs], title=title, source=source)
+
+
+def train_module(program: TrainProgram) -> str:
+    """The NumPy module of a training program: ``initial``, ``step0`` …, ``evaluate``."""
+    return numpy_module([program.initial, *program.steps, program.evaluate], f"train {program.name}")
+
+
+def model_module(program: ModelProgram) -> str:
+    """The NumPy module of a model, with the one function ``infer``."""
+    return numpy_module([inference_graph(program)], f"model {program.name}")
+
+
+def inference_graph(program: ModelProgram, name: str = "infer") -> Graph:
+    """The graph of a model under the name that its function has in a NumPy module."""
+    graph = program.graph
+    return Graph(name, graph.inputs, graph.nodes, graph.outputs, graph.input_origins)
+
+
+def onnx_graph(program: ModelProgram, observer: Observer | None = None) -> Graph:
+    """The graph of a model as it goes into an ONNX file."""
+    return Pipeline(ONNX, observer).run(program.graph)
+
+
+def onnx_file(
+    program: ModelProgram,
+    weights: Mapping[str, npt.NDArray[Any]],
+    metadata: Mapping[str, str] | None = None,
+    opset: int = 21,
+) -> bytes:
+    """The ONNX file of a model, not certified."""
+    from compiler.targets.onnx import export  # onnx takes its time to import
+
+    return export(onnx_graph(program), weights, metadata=metadata or {}, opset=opset)
+
+
+def _step(loss: Loss, number: int, count: int, clip: float | None, observer: Observer | None) -> Graph:
+    """One minimize statement as a step: forward, backward and update in one graph."""
+    stable = Pipeline(COMMON, observer).run(loss.graph)
+    start = perf_counter()
+    try:
+        differentiated = gradient(stable, "loss", loss.over)
+    except NotDifferentiable as problem:
+        span = problem.origin.spans[0] if problem.origin.spans else loss.span
+        raise DiagnosticError([error("E0508", problem.title, span, problem.reason)]) from None
+    middle = perf_counter()
+    prefix = loss.rule.name if count == 1 else f"{loss.rule.name}{number}"
+    updated = apply_updates(
+        differentiated, loss.rule, loss.over, prefix, clip=clip, counts_step=number == count - 1
+    )
+    if observer is not None:
+        observer("gradient", stable, differentiated, middle - start)
+        observer("update", differentiated, updated, perf_counter() - middle)
+    return Pipeline(TRAIN, observer).run(updated)
+
+
+def _with_state(train: ElaboratedTrain, steps: Sequence[Graph]) -> Graph:
+    """The graph that makes the first weights, with the first content of the optimizers' state added."""
+    b = Emit("initial")
+    values = {item.value: b.input(item.name, item.value.type, item.role) for item in train.initial.inputs}
+    for node in train.initial.nodes:
+        made = b.copy(node, tuple(values[value] for value in node.inputs))
+        values.update(zip(node.outputs, made, strict=True))
+    for output in train.initial.outputs:
+        b.output(output.name, values[output.value])
+    rules = [loss.rule for loss in train.losses]
+    for name, (type, fill) in initial_state(steps, rules).items():
+        b.output(name, b.constant(np.full(type.shape, fill, type.dtype.numpy)))
+    return b.finish()
+
+
+def _no_such(kind: str, name: str, known: Sequence[str]) -> DiagnosticError:
+    near = did_you_mean(name, known)
+    listed = f"the file has {', '.join(known)}" if known else "the file has none"
+    return DiagnosticError(
+        [error("E0203", f"there is no {kind} {name}", None, help=f"did you mean {near}?" if near else listed)]
+    )

@@ -1,0 +1,26 @@
+"""A pass: one named step from graph to graph."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from compiler.ir.graph import Graph
+
+
+@dataclass(frozen=True)
+class Pass(ABC):
+    """Subclass, make it a frozen dataclass whose fields are the options, and name it."""
+
+    name: ClassVar[str]
+    # The passes that must have run before this one in the same pipeline.
+    after: ClassVar[tuple[str, ...]] = ()
+    # Whether the graph keeps exactly the inputs and outputs that it had.
+    keeps_signature: ClassVar[bool] = True
+    # Whether the results stay the same but for rounding; a pass that changes them on purpose is not checked for it.
+    exact: ClassVar[bool] = True
+
+    @abstractmethod
+    def apply(self, graph: Graph) -> Graph:
+        """The graph after this step; ``graph`` itself where there is nothing to do."""

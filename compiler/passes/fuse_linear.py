@@ -1,0 +1,58 @@
+"""Matrix products joined with the bias and the activation that follow them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from compiler.ir.graph import Value
+from compiler.ops.activation import Elu, Gelu, LeakyRelu, Relu, Sigmoid, Silu, Softplus, Tanh
+from compiler.ops.base import Op
+from compiler.ops.elementwise import Add
+from compiler.ops.emit import Emit
+from compiler.ops.linear import Linear
+from compiler.ops.matmul import MatMul
+from compiler.passes.pattern import Made, Match, made
+from compiler.passes.rewrite import RewritePass, Rule
+
+_ACTIVATIONS = (Relu, LeakyRelu, Elu, Gelu, Silu, Sigmoid, Tanh, Softplus)
+
+
+def _bias_is_vector(m: Match) -> str | None:
+    bias = m["bias"]
+    if bias.type.shape != m.type.shape[-1:]:
+        return f"{bias} is {bias.type}, not one number for each of the {m.type.shape[-1]} columns"
+    return None
+
+
+def _has_no_activation(m: Match) -> str | None:
+    activation = m.find(Linear).activation
+    return None if activation is None else f"{activation.opcode} is there already"
+
+
+def _activate(b: Emit, m: Match) -> Value:
+    activation, before = m.operation, m.nodes[0]
+    assert isinstance(activation, Op)
+    linear = before.operation if isinstance(before.operation, Linear) else Linear()
+    return b.add(replace(linear, activation=activation), *before.inputs)
+
+
+def _activation(product: Made, rule: str) -> Rule:
+    return Rule(rule, made(_ACTIVATIONS, product), _activate, _has_no_activation)
+
+
+@dataclass(frozen=True)
+class FuseLinear(RewritePass):
+    """``activation(a @ w + bias)`` as one operation, where nothing else reads what is in between."""
+
+    name = "fuse-linear"
+    rules = (
+        Rule(
+            "fuse-bias",
+            made(Add, made(MatMul, "a", "w", once=True), "bias"),
+            lambda b, m: b.add(Linear(), m["a"], m["w"], m["bias"]),
+            _bias_is_vector,
+        ),
+        Rule("fuse-activation", made(_ACTIVATIONS, made(MatMul, "a", "w", once=True)), _activate),
+        _activation(made(Linear, "a", "w", once=True), "fuse-activation"),
+        _activation(made(Linear, "a", "w", "bias", once=True), "fuse-activation"),
+    )

@@ -1,0 +1,198 @@
+"""What a rewrite rule looks for: a value, how it was made, and how what it was made from was made."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias, TypeVar
+
+from compiler.ir.graph import Node, Operation, Origin, Value
+from compiler.ir.types import TensorType
+from compiler.ops.base import Op
+from compiler.ops.constant import Constant
+from compiler.ops.emit import Emit
+from compiler.ops.shape import Expand, Reshape
+
+Number: TypeAlias = int | float | bool
+_Operation = TypeVar("_Operation", bound=Operation)
+
+
+@dataclass(frozen=True)
+class Numeral:
+    """A constant whose elements are all one number: ``value`` where that is given, any otherwise."""
+
+    name: str = ""
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Made:
+    """The result of one of ``operations`` on operands that fit, on any where they are None.
+
+    Two operands fit in either order where the order does not count. ``once`` asks that nothing but the node that is
+    looked at reads the result.
+    """
+
+    operations: tuple[type[Op], ...]
+    operands: tuple[Pattern, ...] | None
+    name: str = ""
+    once: bool = False
+
+
+# A name stands for any value; the same name twice, for the same value twice.
+Pattern: TypeAlias = str | Numeral | Made
+
+
+def made(
+    operations: type[Op] | Sequence[type[Op]], *operands: Pattern, name: str = "", once: bool = False
+) -> Made:
+    """A pattern for the result of an operation, or of one of several."""
+    classes = (operations,) if isinstance(operations, type) else tuple(operations)
+    return Made(classes, operands, name, once)
+
+
+def any_of(operations: Sequence[type[Op]]) -> Made:
+    """A pattern for the result of one of several operations, whatever the operands."""
+    return Made(tuple(operations), None)
+
+
+def number(value: float) -> Numeral:
+    """A pattern for a constant that is ``value`` everywhere."""
+    return Numeral(value=value)
+
+
+@dataclass(frozen=True)
+class Match:
+    """A place where a pattern fits: the node that would be made there, and what the pattern names."""
+
+    builder: Emit
+    operation: Operation
+    inputs: tuple[Value, ...]
+    values: dict[str, Value] = field(default_factory=dict)
+    # Those inside of the pattern, the root aside, from the root on.
+    nodes: tuple[Node, ...] = ()
+    named: dict[str, Node] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Value:
+        return self.values[name]
+
+    @property
+    def type(self) -> TensorType:
+        """The type of the result, which the replacement has to have too."""
+        return self.operation.infer(tuple(value.type for value in self.inputs))[0]
+
+    def find(self, operation: builtins.type[_Operation]) -> _Operation:
+        """The first operation of this class in the match, from the root on."""
+        for found in (self.operation, *(node.operation for node in self.nodes)):
+            if isinstance(found, operation):
+                return found
+        raise KeyError(operation.opcode)
+
+    def number(self, name: str) -> Number:
+        """The number that the constant ``name`` consists of."""
+        found = uniform(self.builder, self.values[name])
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def origin(self) -> Origin:
+        """Where what replaces this comes from: all matched nodes, the root's the first."""
+        return Origin.merge((*(node.origin for node in reversed(self.nodes)), self.builder.origin))
+
+
+def uniform(builder: Emit, value: Value) -> Number | None:
+    """The number that all elements of ``value`` are, known where it is made from a constant by repeating at most."""
+    node = builder.producer(value)
+    while node is not None and isinstance(node.operation, Expand | Reshape):
+        node = builder.producer(node.inputs[0])
+    if node is None or not isinstance(node.operation, Constant) or node.operation.array.size == 0:
+        return None
+    array = node.operation.array
+    first: Number = array.flat[0].item()
+    return first if array.size == 1 or bool((array == array.flat[0]).all()) else None
+
+
+# Told why a pattern does not fit.
+Refuse: TypeAlias = Callable[[str], None]
+# What has been found of a pattern so far: the named values, the nodes inside, and the named ones among these.
+_Found: TypeAlias = tuple[dict[str, Value], tuple[Node, ...], dict[str, Node]]
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """Looks for patterns among the nodes of ``builder``; ``is_used_once`` tells whether only one node reads a value."""
+
+    builder: Emit
+    is_used_once: Callable[[Value], bool]
+    refuse: Refuse | None = None
+
+    def matches(self, pattern: Made, operation: Operation, inputs: tuple[Value, ...]) -> Iterator[Match]:
+        """Every way in which ``pattern`` fits a node, whose class is known to be one of the pattern's."""
+        for values, nodes, named in self._operands(pattern, operation, inputs, ({}, (), {})):
+            yield Match(self.builder, operation, inputs, values, nodes, named)
+
+    def _operands(
+        self, pattern: Made, operation: Operation, inputs: tuple[Value, ...], found: _Found
+    ) -> Iterator[_Found]:
+        wanted = pattern.operands
+        if wanted is None:
+            yield found
+        elif len(wanted) == len(inputs):
+            yield from self._in_order(wanted, inputs, found)
+            plain = all(isinstance(item, str) for item in wanted)
+            if not plain and isinstance(operation, Op) and operation.commutative:
+                yield from self._in_order(wanted[::-1], inputs, found)
+
+    def _in_order(
+        self, wanted: tuple[Pattern, ...], values: tuple[Value, ...], found: _Found
+    ) -> Iterator[_Found]:
+        # Most patterns fail at a first look, which costs less than going through the operands one by one.
+        if not all(map(self._may_fit, wanted, values)):
+            return
+        if not wanted:
+            yield found
+            return
+        for further in self._value(wanted[0], values[0], found):
+            yield from self._in_order(wanted[1:], values[1:], further)
+
+    def _may_fit(self, pattern: Pattern, value: Value) -> bool:
+        if isinstance(pattern, str):
+            return True
+        reason = None
+        if isinstance(pattern, Numeral):
+            found = uniform(self.builder, value)
+            if found is None or pattern.value not in (None, found):
+                reason = "a number" if pattern.value is None else f"{pattern.value:g}"
+                reason = f"{value} is not {reason}" if self.refuse else ""
+        else:
+            node = self.builder.producer(value)
+            if node is None or not isinstance(node.operation, pattern.operations) or len(node.outputs) > 1:
+                reason = _other_maker(pattern, value, node) if self.refuse else ""
+            elif pattern.once and not self.is_used_once(value):
+                reason = f"{value} has other uses" if self.refuse else ""
+        if reason and self.refuse:
+            self.refuse(reason)
+        return reason is None
+
+    def _value(self, pattern: Pattern, value: Value, found: _Found) -> Iterator[_Found]:
+        """Every way in which a value fits that may."""
+        values, nodes, named = found
+        if isinstance(pattern, Made):
+            node = self.builder.producer(value)
+            assert node is not None, "otherwise it may not fit"
+            if pattern.name:
+                named = {**named, pattern.name: node}
+            yield from self._operands(pattern, node.operation, node.inputs, (values, (*nodes, node), named))
+            return
+        name = pattern if isinstance(pattern, str) else pattern.name
+        known = values.get(name)
+        if known is None or known is value:
+            yield ({**values, name: value}, nodes, named) if name else found
+        elif self.refuse:
+            self.refuse(f"{value} is not {known}")
+
+
+def _other_maker(pattern: Made, value: Value, node: Node | None) -> str:
+    maker = "an input" if node is None else f"made by {node.operation.opcode}"
+    return f"{value} is {maker}, not by {' or '.join(cls.opcode for cls in pattern.operations)}"

@@ -1,0 +1,141 @@
+"""Numerically safe forms of what would overflow or lose its digits, however it was spelled.
+
+Logarithms of probabilities are made from the logits: ``log(softmax(x))``, ``log(sigmoid(z))``, ``log(1 - sigmoid(z))``
+and ``log(sum(exp(x)))``, also where views, products, or a clip or an epsilon against log(0) stand between. Such a clip
+is of no use then and goes, and with it the zero gradients that it gave to the samples that are most wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compiler.ir.graph import Value
+from compiler.ops.elementwise import Add, Divide, Multiply, Subtract
+from compiler.ops.emit import Emit
+from compiler.ops.normalise import LogSoftmax, Softmax
+from compiler.ops.reduce import Sum, reduced_shape
+from compiler.ops.shape import Expand, Reshape
+from compiler.ops.unary import Exp, Log, Log1p, Negative, Reciprocal
+from compiler.passes.logarithm import Logarithm, negated
+from compiler.passes.pattern import Match, made, number
+from compiler.passes.rewrite import RewritePass, Rule
+
+# Logarithms.
+
+
+def _log_form(m: Match) -> str | None:
+    found = Logarithm(m.builder).of(m["p"])
+    return found if isinstance(found, str) else None
+
+
+def _write_log(b: Emit, m: Match) -> Value:
+    write = Logarithm(b).of(m["p"])
+    assert not isinstance(write, str), "the condition of the rule"
+    return write(b)
+
+
+def _complement_form(m: Match) -> str | None:
+    found = Logarithm(m.builder).of_complement(m["p"])
+    return found if isinstance(found, str) else None
+
+
+def _write_complement(b: Emit, m: Match) -> Value:
+    write = Logarithm(b).of_complement(m["p"])
+    assert not isinstance(write, str), "the condition of the rule"
+    return write(b)
+
+
+_LOGARITHMS = (
+    Rule("stable-log", made(Log, "p"), _write_log, _log_form),
+    Rule("stable-log-of-complement", made(Log1p, made(Negative, "p")), _write_complement, _complement_form),
+    Rule("softplus", made(Log1p, made(Exp, "x")), lambda b, m: b.softplus(m["x"])),
+)
+
+# The logistic function in other words.
+
+_ONE_PLUS_EXP = made(Add, number(1), made(Exp, "x"))
+
+
+def _sigmoid_of_negative(b: Emit, m: Match) -> Value:
+    return b.expand(b.sigmoid(negated(b, m["x"])), m.type.shape)
+
+
+_SIGMOIDS = (
+    Rule("sigmoid", made(Reciprocal, _ONE_PLUS_EXP), _sigmoid_of_negative),
+    Rule("sigmoid", made(Divide, number(1), _ONE_PLUS_EXP), _sigmoid_of_negative),
+    *(
+        Rule("sigmoid", pattern, lambda b, m: b.expand(b.sigmoid(m["x"]), m.type.shape))
+        for pattern in (
+            made(Divide, made(Exp, "x"), _ONE_PLUS_EXP),
+            made(Multiply, made(Exp, "x"), made(Reciprocal, _ONE_PLUS_EXP)),
+        )
+    ),
+)
+
+# Softmax in other words.
+
+
+def _softmax_axis(b: Emit, x: Value, total: Value) -> int | str:
+    """The axis along which ``total`` sums the exponentials of ``x``, shaped to divide them; or else why it does not."""
+    node = b.producer(total)
+    while node is not None and isinstance(node.operation, Expand):
+        total, node = node.inputs[0], b.producer(node.inputs[0])
+    shape = total.type.shape
+    while node is not None and isinstance(node.operation, Reshape):
+        node = b.producer(node.inputs[0])
+    if node is None or not isinstance(node.operation, Sum):
+        return f"{total} is not a sum"
+    made_of = b.producer(node.inputs[0])
+    if made_of is None or not isinstance(made_of.operation, Exp) or made_of.inputs[0] is not x:
+        return f"{total} is not the sum of exp({x})"
+    axes = tuple(axis % x.type.rank for axis in node.operation.axes)
+    if len(axes) != 1:
+        return f"{total} sums over {len(axes)} axes"
+    kept = reduced_shape(x.type.shape, axes, True)
+    if (*(1,) * (len(kept) - len(shape)), *shape) != kept:
+        return f"{total} does not stand along axis {axes[0]} of {x}"
+    return axes[0]
+
+
+def _is_softmax(m: Match) -> str | None:
+    found = _softmax_axis(m.builder, m["x"], m["total"])
+    return found if isinstance(found, str) else None
+
+
+def _softmax(b: Emit, m: Match) -> Value:
+    axis = _softmax_axis(b, m["x"], m["total"])
+    assert isinstance(axis, int), "the condition of the rule"
+    return b.softmax(m["x"], axis)
+
+
+def _same_along_axis(m: Match) -> str | None:
+    """A softmax does not change where all elements along its axis are moved by one amount."""
+    operation, x, amount = m.operation, m["x"], m["amount"]
+    assert isinstance(operation, Softmax | LogSoftmax)
+    if x.type != m.type:
+        return f"{x} is repeated"
+    place = operation.axis % x.type.rank - (x.type.rank - amount.type.rank)
+    if place >= 0 and amount.type.shape[place] != 1:
+        return f"{amount} differs along axis {operation.axis}"
+    return None
+
+
+_SOFTMAXES = (
+    Rule("softmax", made(Divide, made(Exp, "x"), "total"), _softmax, _is_softmax),
+    Rule("softmax", made(Multiply, made(Exp, "x"), made(Reciprocal, "total")), _softmax, _is_softmax),
+    Rule(
+        "softmax-of-moved",
+        made((Softmax, LogSoftmax), made(Subtract, "x", "amount")),
+        lambda b, m: b.add(m.operation, m["x"]),
+        _same_along_axis,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Stabilize(RewritePass):
+    """Safe forms of logarithms, softmax and sigmoid; runs before the gradients are made, which so are safe too."""
+
+    name = "stabilize"
+    exact = False
+    rules = (*_SIGMOIDS, *_SOFTMAXES, *_LOGARITHMS)
