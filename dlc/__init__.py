@@ -1,0 +1,100 @@
+"""dlc, a deep-learning compiler: write a network down, train it with NumPy, ship it as a proven ONNX file.
+
+    import dlc
+
+    model = dlc.load("digits.dl")
+    model.fit()                             # trains on the data that the file names
+    print(model.evaluate())                 # {'loss': 0.09, 'accuracy': 0.98}
+    scores = model.predict(images)          # u8[N, 8, 8] in, f32[N, 10] out
+    model.export("digits.onnx")             # certified against ONNX Runtime
+
+Mistakes in a file, in data or in arguments are :class:`DiagnosticError`; as text it is what the terminal shows.
+Importing this package is cheap: what a call needs is imported when it is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from compiler.diagnostics import DiagnosticError
+    from compiler.version import VERSION as __version__
+    from dlc.model import Model
+    from runtime.certify import Certificate
+    from runtime.history import History
+    from runtime.session import Device, Session
+    from runtime.training import Interrupted
+
+__all__ = [
+    "Certificate", "DiagnosticError", "History", "Interrupted", "Model", "Session", "__version__", "load", "loads",
+    "open_onnx",
+]  # fmt: skip
+
+_HOMES = {
+    "Certificate": ("runtime.certify", "Certificate"),
+    "DiagnosticError": ("compiler.diagnostics", "DiagnosticError"),
+    "History": ("runtime.history", "History"),
+    "Interrupted": ("runtime.training", "Interrupted"),
+    "Model": ("dlc.model", "Model"),
+    "Session": ("runtime.session", "Session"),
+    "__version__": ("compiler.version", "VERSION"),
+}
+
+
+def load(
+    path: str | Path,
+    *,
+    set: Mapping[str, Any] | None = None,
+    model: str | None = None,
+    train: str | None = None,
+) -> Model:
+    """The model file at ``path``, checked and ready to train or run, with fresh weights.
+
+    ``set`` gives constants of the file other values. ``model`` and ``train`` say which model and which train block are
+    meant where the file has several. Raises DiagnosticError with every mistake of the file.
+    """
+    from dlc.model import Model
+    from runtime.project import constant_texts, open_project
+
+    return Model(open_project(Path(path), constant_texts(set or {})), model, train)
+
+
+def loads(
+    text: str,
+    *,
+    set: Mapping[str, Any] | None = None,
+    model: str | None = None,
+    train: str | None = None,
+    folder: str | Path = ".",
+) -> Model:
+    """Like :func:`load`, from the text of a model file; its paths start at ``folder``."""
+    from dlc.model import Model
+    from runtime.project import constant_texts, project_of_text
+
+    return Model(project_of_text(text, Path(folder), constant_texts(set or {})), model, train)
+
+
+def open_onnx(path: str | Path, device: Device = "cpu") -> Session:
+    """An ONNX file in ONNX Runtime: ``open_onnx("digits.onnx").run({"image": images})["output"]``.
+
+    With ``device="cuda"`` it runs on the GPU or not at all. Raises DiagnosticError for a file that can't be read or
+    run (E0905 to E0909); its ``run`` explains arrays that do not fit (E0910 to E0912).
+    """
+    from runtime.session import Session
+
+    return Session(path, device)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'dlc' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    value = globals()[name] = getattr(import_module(module), attribute)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *(name for name in _HOMES if name not in globals())])

@@ -1,0 +1,99 @@
+"""The command line: ``dlc COMMAND``. Commands import what they need when they run, so that each starts fast."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+import click
+
+from dlc.commands.check import check
+from dlc.commands.compile import compile_command
+from dlc.commands.dump import dump
+from dlc.commands.evaluate import evaluate
+from dlc.commands.explain import explain
+from dlc.commands.run import run
+from dlc.commands.train import train
+from dlc.terminal import remark, report
+
+# What a shell reports for a program that Ctrl-C ended.
+_INTERRUPTED = 130
+
+
+def _version(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
+    if asked:
+        from compiler.version import VERSION
+
+        click.echo(f"dlc {VERSION}")
+        context.exit()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Say the version and exit."
+)
+def cli() -> None:
+    """A deep-learning compiler: write a network down, train it with NumPy, ship it as a proven ONNX file.
+
+    \b
+    Examples:
+      dlc check examples/digits.dl      every shape, parameter and multiply-add
+      dlc train examples/digits.dl      train it, export it, prove the export
+      dlc explain E0301                 the long story of an error
+    """
+
+
+for command in (check, train, evaluate, compile_command, run, dump, explain):
+    cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs a command and exits: 0 well, 1 something wrong with the input, 2 wrong usage, 130 after Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):
+            # A terminal that can't show a character gets a question mark rather than a traceback.
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    sys.exit(_run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        status = cli.main(arguments, prog_name="dlc", standalone_mode=False, obj=arguments)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except click.ClickException as wrong:
+        wrong.show()
+        return wrong.exit_code
+    except (click.Abort, KeyboardInterrupt) as stop:
+        remark(f"dlc: {_words(stop)}")
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has seen enough. Python would write the rest at exit, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except MemoryError as failure:
+        remark(f"dlc: there is not enough memory: {_words(failure)}")
+        return 1
+    except Exception as failure:
+        return _failed(failure)
+
+
+def _failed(failure: Exception) -> int:
+    """Says what went wrong: diagnostics where it is the input, and how to report it where it is dlc."""
+    from compiler.diagnostics import DiagnosticError
+
+    if isinstance(failure, DiagnosticError):
+        report(failure.diagnostics)
+        return 1
+    if os.environ.get("DLC_TRACEBACK"):
+        raise failure
+    remark(f"dlc: internal error, a fault in dlc itself: {type(failure).__name__}: {_words(failure)}")
+    remark("Please report it with the file and the command; DLC_TRACEBACK=1 in the environment shows where it happened.")
+    return 1
+
+
+def _words(failure: BaseException) -> str:
+    """What an exception says, on one line."""
+    return " ".join(str(failure).split()) or "stopped"

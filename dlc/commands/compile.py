@@ -1,0 +1,101 @@
+"""``dlc compile``: a model as an ONNX file, or a training program as a Python file that needs only NumPy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from dlc.commands import options
+from dlc.terminal import remark, report, tell
+
+if TYPE_CHECKING:
+    from runtime.project import Project
+    from runtime.session import Device
+
+
+@click.command("compile", short_help="Write an ONNX file, or NumPy code to read and run.")
+@options.FILE
+@options.SET
+@click.option(
+    "--target", type=click.Choice(["onnx", "numpy"]), default="onnx", show_default=True, help="What to write."
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="OUT", help="The file to write.")
+@click.option("--model", metavar="NAME", help="Which model; needed where the file has several.")
+@click.option("--train", metavar="NAME", help="Which train block, for NumPy code; needed where the file has several.")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), metavar="PATH",
+    help="A run folder or a safetensors file with the weights for the ONNX file.",
+)  # fmt: skip
+@options.DEVICE
+@click.option("--no-certify", is_flag=True, help="Do not run the ONNX file to compare it with the NumPy program.")
+@click.option("--opset", type=int, default=21, show_default=True, metavar="N", help="The version of the ONNX operations.")
+@options.CHECK_PASSES
+def compile_command(
+    file: Path,
+    constants: dict[str, str],
+    target: Literal["onnx", "numpy"],
+    output: Path | None,
+    model: str | None,
+    train: str | None,
+    weights: Path | None,
+    device: Device,
+    no_certify: bool,
+    opset: int,
+) -> None:
+    """Compile a model file to an ONNX file or to NumPy code.
+
+    The ONNX file holds one model with its weights and is certified: run in ONNX Runtime and compared with the NumPy
+    program. The NumPy code is one Python file, with the lines of the model file as comments, that holds what dlc itself
+    trains with: the first weights, every step, evaluation, and inference of each model.
+
+    \b
+    Examples:
+      dlc compile digits.dl --weights runs/digits -o digits.onnx
+      dlc compile digits.dl --target numpy -o digits_net.py
+      dlc compile gan.dl --model Generator --weights runs/gan
+    """
+    from runtime.project import open_project
+
+    project = open_project(file, constants)
+    if project.checked.warnings:
+        report(project.checked.warnings)
+    if target == "numpy":
+        _numpy(project, model, train, output or Path(f"{file.stem}_net.py"))
+    else:
+        _onnx(project, model, weights, output or Path(f"{file.stem}.onnx"), device, not no_certify, opset)
+
+
+def _numpy(project: Project, model: str | None, train: str | None, output: Path) -> None:
+    from runtime.output import save_output
+    from runtime.standalone import standalone
+
+    text = standalone(project, model, train)
+    save_output(output, text.encode())
+    tell(f"wrote {output}, {text.count(chr(10)):,} lines that need only NumPy")
+
+
+def _onnx(
+    project: Project,
+    model: str | None,
+    weights: Path | None,
+    output: Path,
+    device: Device,
+    certify: bool,
+    opset: int,
+) -> None:
+    from runtime.ship import Shipping, export_unproved, ship
+    from runtime.weights import fresh_weights, load_model_weights
+
+    program = project.model(model)
+    if weights is None and program.weights:
+        remark("note: no --weights: the file gets fresh weights, as at the start of a training")
+    loaded = load_model_weights(weights, program) if weights else fresh_weights(project, program)
+    how = Shipping(device, opset)
+    if certify:
+        said = ship(project, program, loaded, output, how).summary()
+    else:
+        export_unproved(project, program, loaded, output, how)
+        said = "not certified"
+    tell(f"wrote {output}, {output.stat().st_size:,} bytes; {said}")

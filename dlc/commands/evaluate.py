@@ -1,0 +1,59 @@
+"""``dlc eval``: the loss and the measures of trained weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dlc.commands import options
+from dlc.terminal import tell
+
+if TYPE_CHECKING:
+    from runtime.job import Split
+
+_TITLES = {
+    "test": "test samples", "validate": "validation samples", "train": "training samples", "all": "samples",
+}  # fmt: skip
+
+
+@click.command("eval", short_help="Measure trained weights on data.")
+@options.FILE
+@click.argument("name", required=False)
+@options.SET
+@options.DATA
+@click.option(
+    "--weights", type=click.Path(path_type=Path), metavar="PATH",
+    help="A run folder or a safetensors file. Default: the last run in runs.",
+)  # fmt: skip
+@click.option(
+    "--split", type=click.Choice(["test", "validate", "train", "all"]),
+    help="Which samples. Default: test, or validate where there is no test set; all with --data.",
+)  # fmt: skip
+def evaluate(
+    file: Path,
+    name: str | None,
+    constants: dict[str, str],
+    data: Path | None,
+    weights: Path | None,
+    split: Split | None,
+) -> None:
+    """Evaluate trained weights: the loss and every measure of the train block NAME, dropout and augmentation off.
+
+    \b
+    Examples:
+      dlc eval examples/digits.dl
+      dlc eval examples/digits.dl --weights runs/digits-2 --split validate
+      dlc eval examples/digits.dl --data more_digits.npz
+    """
+    from runtime.job import Changes, make_job
+    from runtime.progress import figures_line
+    from runtime.project import open_project
+    from runtime.weights import load_trained
+
+    job = make_job(open_project(file, constants), name, Changes(data=data))
+    path, trained = load_trained(job.program, weights)
+    chosen, samples = job.samples(split)
+    tell(f"{_TITLES[chosen]}: {len(samples):,} of {samples.source}, with {path}")
+    tell(figures_line(job.evaluate(trained, samples)))

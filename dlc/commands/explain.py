@@ -1,0 +1,82 @@
+"""``dlc explain``: the long story of an error code, a layer, a loss, a function …"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from dlc.terminal import table, tell
+
+if TYPE_CHECKING:
+    from compiler.front.catalogue import Entry
+
+_KINDS = ("layer", "function", "loss", "metric", "optimizer", "initialiser")
+_FENCE = re.compile(r"^```[^\n]*\n(.*?)^```\n?", re.MULTILINE | re.DOTALL)
+
+
+@click.command(short_help="Explain an error code, a layer, a loss …")
+@click.argument("word", required=False)
+def explain(word: str | None) -> None:
+    """Explain an error code, or what stands in a model file: a layer, a function, a loss, a metric, an optimizer, an
+    initialiser. Without a WORD, list them all.
+
+    \b
+    Examples:
+      dlc explain E0301
+      dlc explain dense
+      dlc explain
+    """
+    if word is None:
+        tell("\n\n".join(_everything()))
+        return
+    found = _about(word)
+    if not found:
+        raise _unknown(word)
+    tell("\n\n".join(found))
+
+
+def _about(word: str) -> list[str]:
+    """Every explanation of ``word``: a name may be a loss and a metric."""
+    from compiler.diagnostics import all_codes
+    from compiler.diagnostics import explain as story
+
+    if word.upper() in all_codes():
+        return [_plain(story(word.upper()))]
+    return [_entry(entry) for entry in _entries() if entry.name == word]
+
+
+def _entries() -> Iterator[Entry]:
+    from compiler.front.catalogue import entries
+
+    for kind in _KINDS:
+        yield from (entry for entry in entries(kind).values() if entry.kind == kind)
+
+
+def _entry(entry: Entry) -> str:
+    return f"{entry.kind} {entry.signature}\n\n{entry.documentation.replace('``', '`').strip()}"
+
+
+def _plain(markdown: str) -> str:
+    """Markdown as a terminal shows it best: code indented instead of fenced."""
+    indented = _FENCE.sub(lambda block: re.sub(r"^(?=.)", "    ", block[1], flags=re.MULTILINE), markdown)
+    return indented.removeprefix("# ").strip()
+
+
+def _everything() -> Iterator[str]:
+    from compiler.diagnostics import all_codes, title
+
+    for kind in _KINDS:
+        rows = [(entry.signature, entry.summary.replace("``", "`")) for entry in _entries() if entry.kind == kind]
+        yield "\n".join(table((kind, ""), rows))
+    yield "\n".join(table(("code", ""), [(code, title(code)) for code in all_codes()]))
+
+
+def _unknown(word: str) -> Exception:
+    from compiler.diagnostics import DiagnosticError, all_codes, did_you_mean, error
+
+    near = did_you_mean(word, [*all_codes(), *(entry.name for entry in _entries())])
+    advice = f"did you mean {near}?" if near else "`dlc explain` lists everything there is"
+    return DiagnosticError([error("E0201", f"there is nothing called {word} to explain", None, help=advice)])

@@ -1,0 +1,47 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+FILE = click.argument("file", type=click.Path(path_type=Path))
+
+
+def pairs(_context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    """``NAME=VALUE`` texts as a mapping; a name that stands twice, or a text without ``=``, is wrong usage."""
+    found: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        name, value = name.strip(), value.strip()
+        if not equals or not name or not value:
+            raise click.BadParameter(f"{text!r} is not of the form {parameter.metavar}")
+        if name in found:
+            raise click.BadParameter(f"{name} is given twice")
+        found[name] = value
+    return found
+
+
+def _check_passes(_context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
+    if asked:
+        os.environ["DLC_CHECK"] = "1"  # every pipeline looks at it
+
+
+SET = click.option(
+    "--set", "constants", metavar="NAME=VALUE", multiple=True, callback=pairs,
+    help="Give a constant of the file another value. May be repeated.",
+)  # fmt: skip
+DEVICE = click.option(
+    "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True,
+    help="Where ONNX Runtime works. With cuda, it has to be the GPU or the command fails.",
+)  # fmt: skip
+CHECK_PASSES = click.option(
+    "--check-passes", is_flag=True, expose_value=False, callback=_check_passes,
+    help="Try every compiler pass on random numbers; one that changes a result is named. Slow.",
+)  # fmt: skip
+DATA = click.option(
+    "--data", type=click.Path(path_type=Path), metavar="FILE",
+    help="Take the arrays from this .npz file instead of the one that the train block names.",
+)  # fmt: skip

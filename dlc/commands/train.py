@@ -1,0 +1,119 @@
+"""``dlc train``: from a model file to a run folder with a certified ONNX file."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dlc.commands import options
+from dlc.terminal import remark, report, show_progress, tell
+
+if TYPE_CHECKING:
+    from runtime.job import Job, Results
+    from runtime.runs import RunFolder
+    from runtime.session import Device
+    from runtime.split import Splits
+    from runtime.training import Trainer
+
+
+@click.command(short_help="Train, export to ONNX, and prove the export.")
+@options.FILE
+@click.argument("name", required=False)
+@options.SET
+@options.DATA
+@click.option("--epochs", type=click.IntRange(1), metavar="N", help="Passes over the data.")
+@click.option("--batch", type=click.IntRange(1), metavar="N", help="Samples in a batch.")
+@click.option("--seed", type=click.IntRange(0, 2**62 - 1), metavar="N", help="Where all random numbers come from.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The run folder. Default: runs/NAME.")
+@click.option("--resume", is_flag=True, help="Go on with the last run, bit for bit as if it had not stopped.")
+@click.option("--overwrite", is_flag=True, help="Replace the run that --out holds.")
+@options.DEVICE
+@click.option("--no-export", is_flag=True, help="Write no ONNX file.")
+@options.CHECK_PASSES
+@click.pass_obj
+def train(
+    arguments: Sequence[str],
+    file: Path,
+    name: str | None,
+    constants: dict[str, str],
+    data: Path | None,
+    epochs: int | None,
+    batch: int | None,
+    seed: int | None,
+    out: Path | None,
+    resume: bool,
+    overwrite: bool,
+    device: Device,
+    no_export: bool,
+) -> None:
+    """Train the block NAME of a model file (its only one, if it has one) with NumPy.
+
+    The run folder, runs/NAME or runs/NAME-2 and so on, gets weights.safetensors, history.csv, the model file as it was
+    trained, a checkpoint after every epoch, and each model as an ONNX file, certified: run in ONNX Runtime and
+    compared with the NumPy program. Ctrl-C stops between two steps; --resume goes on from there.
+
+    \b
+    Examples:
+      dlc train examples/digits.dl
+      dlc train examples/digits.dl --epochs 5 --set classes=10
+      dlc train examples/digits.dl --resume
+      dlc train gan.dl gan --data faces.npz --out runs/faces
+    """
+    from runtime.job import Changes, make_job, results
+    from runtime.project import open_project
+    from runtime.runs import open_run
+    from runtime.training import Interrupted
+
+    if resume and overwrite:
+        raise click.UsageError("--resume goes on with a run, --overwrite replaces it: give one of them")
+    project = open_project(file, constants)
+    if project.checked.warnings:
+        report(project.checked.warnings)
+    job = make_job(project, name, Changes(data=data, epochs=epochs, batch=batch, seed=seed))
+    splits = job.prepare()
+    with open_run(job.program.name, out=out, resume=resume, overwrite=overwrite) as run:
+        tell(_opening(job.program.name, splits, run.path))
+        trainer = job.trainer(splits, run=run, resume=resume, progress=show_progress())
+        try:
+            trainer.fit()
+        except Interrupted as stop:
+            again = shlex.join(["dlc", *(word for word in arguments if word not in ("--resume", "--overwrite"))])
+            raise KeyboardInterrupt(f"{stop}; go on with: {again} --resume") from None
+        found = results(trainer)
+        _tell_results(found)
+        if not no_export:
+            _ship(job, trainer, run, device, found.metrics)
+    tell(f"all files are in {run.path}")
+
+
+def _opening(name: str, splits: Splits, folder: Path) -> str:
+    sizes = [f"{len(splits.train):,} samples to train on"]
+    if splits.validation:
+        sizes.append(f"{len(splits.validation):,} to validate")
+    if splits.test:
+        sizes.append(f"{len(splits.test):,} to test")
+    return f"{name}: {', '.join(sizes)}; run folder {folder}"
+
+
+def _tell_results(found: Results) -> None:
+    from runtime.progress import figures_line
+
+    for title, figures in (("validation", found.validation), ("test", found.test)):
+        if figures:
+            tell(f"{title:<10}  {figures_line(figures)}")
+
+
+def _ship(job: Job, trainer: Trainer, run: RunFolder, device: Device, metrics: Mapping[str, float]) -> None:
+    from runtime.ship import Shipping, ship
+
+    how = Shipping(device, metrics=metrics, data=trainer.splits.test or trainer.splits.validation or trainer.splits.train)
+    for name in job.program.models:
+        path = run.model if len(job.program.models) == 1 else run.path / f"{name}.onnx"
+        certificate = ship(job.project, job.project.model(name), trainer.weights, path, how)
+        tell(f"{path}  {certificate.summary()}")
+    if not job.program.models:
+        remark("no model is trained here, so there is nothing to export")

@@ -1,0 +1,169 @@
+"""The Python face of a model file: train, evaluate, predict, export."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy.typing as npt
+
+from dlc.overview import overview
+from dlc.terminal import show_progress
+from runtime.certify import Certificate
+from runtime.history import History
+from runtime.job import Changes, Split, make_job, results
+from runtime.predict import Predictor
+from runtime.project import Project
+from runtime.runs import open_run
+from runtime.session import Device
+from runtime.ship import Shipping, ship
+from runtime.training import Trainer
+from runtime.weights import fresh_weights, load_model_weights, save_weights_file
+
+Array: TypeAlias = npt.NDArray[Any]
+# A data file, or arrays (or nested lists) by name.
+Data: TypeAlias = str | Path | Mapping[str, npt.ArrayLike]
+
+
+class Model:
+    """A model file with weights, made by :func:`dlc.load`; the weights are fresh until ``fit`` or ``load_weights``.
+
+    Where the file has several models or train blocks, ``model`` and ``train`` name the ones that are meant. A method
+    that needs one raises DiagnosticError E0203 as long as that is not clear.
+    """
+
+    def __init__(self, project: Project, model: str | None = None, train: str | None = None) -> None:
+        self._project, self._model, self._train = project, model, train
+        self._changes = Changes()
+        self._weights: dict[str, Array] = {}
+        self._predictor: Predictor | None = None
+        self._metrics: dict[str, float] = {}
+        self.history = History()
+        if model is not None:
+            project.model(model)
+        if train is not None:
+            project.train(train)
+
+    def fit(
+        self,
+        data: Data | None = None,
+        *,
+        validate: float | Data | None = None,
+        test: float | Data | None = None,
+        epochs: int | None = None,
+        batch: int | None = None,
+        seed: int | None = None,
+        out: str | Path | None = None,
+        resume: bool = False,
+        progress: bool = False,
+    ) -> History:
+        """Trains, and gives the figures of every epoch.
+
+        Arguments go before the statements of the train block: ``data`` is a data file or arrays by name with one row
+        for each sample; ``validate`` and ``test`` are a share of the samples between 0 and 1, or other data. The first
+        fit begins with fresh weights, a later one with the weights that are there. Nothing is written unless ``out``
+        names a run folder; ``resume`` goes on with the run in it. ``progress`` shows how it goes.
+
+        Raises DiagnosticError for data that does not fit (E06xx), a loss that becomes NaN or infinite (E0701), and what
+        is wrong with the run folder (E08xx); :class:`Interrupted` after Ctrl-C, when the weights are as far as they came.
+        """
+        changes = Changes(data, validate, test, epochs, batch, seed)
+        job = make_job(self._project, self._train, changes)
+        splits = job.prepare()
+        run = None if out is None else open_run(job.program.name, out=Path(out), resume=resume)
+        try:
+            begun = {weight.name: self._weights[weight.name] for weight in job.program.weights} if self._weights else None
+            trainer = job.trainer(
+                splits, run=run, resume=resume, weights=begun, progress=show_progress() if progress else None
+            )
+            try:
+                trainer.fit()
+            finally:
+                self._take(trainer, changes)
+        finally:
+            if run is not None:
+                run.close()
+        self._metrics = results(trainer).metrics
+        return self.history
+
+    def evaluate(self, data: Data | None = None, *, split: Split | None = None) -> dict[str, float]:
+        """The loss and every measure by name, dropout and augmentation off.
+
+        Over all of ``data``; without it over one ``split`` of what ``fit`` trained on, or else of the data that the file
+        names: "test", "validate", "train" or "all", by default the test samples, or else those for validation. Raises
+        DiagnosticError for data that does not fit (E06xx) and for a loss that is NaN or infinite (E0702).
+        """
+        changes = self._changes if data is None else Changes(data=data)
+        job = make_job(self._project, self._train, changes)
+        for name in job.program.models:
+            self._need_weights(name)
+        return job.evaluate({weight.name: self._weights[weight.name] for weight in job.program.weights}, job.samples(split)[1])
+
+    def predict(self, inputs: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> Array | dict[str, Array]:
+        """The outputs of the model for a batch of any size: an array, or arrays by name where there are several.
+
+        ``inputs`` are arrays by the names of the model's inputs, or the one input; lists of numbers take its element
+        type. It runs in the NumPy program that training uses. Raises DiagnosticError where names (E0910), element types
+        (E0911) or shapes (E0912) do not fit.
+        """
+        if self._predictor is None:
+            program = self._project.model(self._model)
+            self._need_weights(program.name)
+            self._predictor = Predictor(program, self._weights)
+        found = self._predictor.predict(inputs)
+        return found if len(found) > 1 else next(iter(found.values()))
+
+    def export(self, path: str | Path, *, device: Device = "cpu", opset: int = 21) -> Certificate:
+        """Writes the model as an ONNX file, once that is proved to compute in ONNX Runtime what ``predict`` does.
+
+        Raises DiagnosticError where it can't be exported (E0901 to E0904), where it differs (E0914), where CUDA was
+        asked for and is not there (E0909), and where the file can't be written (E0801).
+        """
+        program = self._project.model(self._model)
+        self._need_weights(program.name)
+        how = Shipping(device, opset, self._metrics)
+        return ship(self._project, program, self._weights, Path(path), how)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the weights as a safetensors file. Raises DiagnosticError E0801."""
+        for name in self._models():
+            self._need_weights(name)
+        save_weights_file(Path(path), self._weights)
+
+    def load_weights(self, path: str | Path) -> None:
+        """Takes the weights in a safetensors file or a run folder.
+
+        Raises DiagnosticError: E0804 where there are none, E0805 for a damaged file, E0806 for weights of another model.
+        """
+        for name in self._models():
+            self._weights |= load_model_weights(Path(path), self._project.model(name))
+        self._predictor, self._metrics = None, {}
+
+    @property
+    def weights(self) -> dict[str, Array]:
+        """Copies of the weights by name, such as ``Digits.head.dense.weight``."""
+        for name in self._models():
+            self._need_weights(name)
+        return {name: array.copy() for name, array in self._weights.items()}
+
+    def summary(self) -> str:
+        """The stages of each model with types, parameters and costs, and what each train block does."""
+        return overview(self._project)
+
+    def __repr__(self) -> str:
+        return f"<dlc.Model of {self._project.source.name}: {', '.join(self._project.checked.models)}>"
+
+    def _models(self) -> tuple[str, ...]:
+        return (self._model,) if self._model is not None else self._project.checked.models
+
+    def _need_weights(self, name: str) -> None:
+        """Makes the fresh weights of a model that has none yet."""
+        program = self._project.model(name)
+        if any(weight.name not in self._weights for weight in program.weights):
+            self._weights |= fresh_weights(self._project, program)
+
+    def _take(self, trainer: Trainer, changes: Changes) -> None:
+        self._weights |= {name: array.copy() for name, array in trainer.weights.items()}
+        self.history, self._changes = trainer.history, changes
+        self._predictor = None
