@@ -92,7 +92,7 @@ class Settings:
     """The statements of a ``train`` block, with the places where they stand under the statement's name.
 
     ``validate`` and ``test`` are shares of the samples, or names of files. Training ends after ``epochs`` passes over the
-    data or ``steps`` updates, whichever is given; ``clip`` bounds the norm of all gradients together.
+    data, or, where these are not given, after ``steps`` batches; ``clip`` bounds the norm of all gradients together.
     """
 
     data: str | None = None
@@ -128,3 +128,8 @@ class TrainProgram:
     measures: tuple[Measure, ...] = ()
     ranges: tuple[IndexRange, ...] = ()
     settings: Settings = Settings()
+
+
+def loss_names(count: int) -> tuple[str, ...]:
+    """What the losses of ``count`` minimize statements are called in a run's figures."""
+    return ("loss",) if count == 1 else tuple(f"loss{number}" for number in range(1, count + 1))

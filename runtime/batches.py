@@ -53,6 +53,11 @@ class Batches:
         """The number of samples in batch ``index``."""
         return min(self.size, len(self.data) - index * self.size)
 
+    def samples(self, count: int) -> int:
+        """The number of samples in the first ``count`` batches, which may be those of several epochs."""
+        epochs, rest = divmod(count, len(self))
+        return epochs * len(self.data) + min(rest * self.size, len(self.data))
+
     def at(self, epoch: int, index: int) -> dict[str, Array]:
         """The inputs of batch ``index`` of ``epoch`` by name: valid, and unchanged, until the next call."""
         if self._seed is not None and epoch != self._epoch:

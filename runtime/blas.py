@@ -9,8 +9,9 @@ from typing import Any
 def single_threaded_blas() -> OneThread:
     """A context in which NumPy's BLAS uses one thread; it may be entered again inside, and by several threads.
 
-    The number of threads is one for the whole process in most libraries: the first to come sets it, the last to go sets it
-    back. :meth:`runtime.engine.Engine.call` enters it by itself; around a loop of calls it saves each of them 2 µs.
+    In most libraries the number of threads is one for the whole process: the first to come sets it, the last to go
+    sets it back. :meth:`runtime.engine.Engine.call` enters it by itself; around a loop it saves several microseconds a
+    call.
     """
     return _one_thread
 

@@ -1,8 +1,9 @@
 """What a run needs to go on, bit for bit, and the weights by themselves: two safetensors files.
 
 ``weights.safetensors`` holds what inference needs, under the names of the graph's inputs.
-``checkpoint.safetensors`` holds that and the optimizer's state, and the sums of an epoch that is not over yet
-as ``total:NAME``; its metadata tells the position, the history and what the run was started with.
+``checkpoint.safetensors`` holds those of the last step and the optimizer's state, the sums of an epoch that is
+not over yet as ``total:NAME``, and with early stopping the best weights so far as ``best:NAME``; its metadata
+tells the position, the history and what the run was started with.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from compiler.program import TrainProgram
 from runtime.evaluation import Totals
 from runtime.history import History
 from runtime.split import Splits
+from runtime.stopping import Watch
 from runtime.tensors import Array, read_tensors, write_tensors
 
-_TOTAL = "total:"
+_TOTAL, _BEST = "total:", "best:"
 # The state of the random numbers and the count of steps belong to a run, not to a model.
 _RUN_STATE = frozenset({"seed", "step"})
 _SHOWN = 4
@@ -59,7 +61,7 @@ class Origin:
 @dataclass(frozen=True)
 class Checkpoint:
     """The state of a run between two steps. ``kept`` are weights and state, ``totals`` the sums of the epoch
-    so far."""
+    so far, ``watch`` is what early stopping goes by."""
 
     kept: Mapping[str, Array]
     position: Position
@@ -67,6 +69,7 @@ class Checkpoint:
     history: History
     origin: Origin
     fingerprint: str
+    watch: Watch = field(default_factory=Watch)
 
 
 def fingerprint(program: TrainProgram) -> str:
@@ -81,6 +84,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Replaces the file at ``path``; the same run gives the same bytes. Raises OSError, the old file stays
     then."""
     totals = {_TOTAL + name: array for name, array in checkpoint.totals.sums.items()}
+    best = {_BEST + name: array for name, array in checkpoint.watch.weights.items()}
     metadata = {
         "format": 1,
         "position": asdict(checkpoint.position),
@@ -88,8 +92,9 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "origin": asdict(checkpoint.origin),
         "fingerprint": checkpoint.fingerprint,
         "history": checkpoint.history.as_json(),
+        "watch": checkpoint.watch.as_json(),
     }
-    write_tensors(path, {**checkpoint.kept, **totals}, metadata)
+    write_tensors(path, {**checkpoint.kept, **totals, **best}, metadata)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -99,8 +104,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
         title = f"there is no checkpoint to resume: {path} does not exist"
         raise DiagnosticError([error("E0804", title, None, help="leave --resume out to begin a new run")])
     tensors, metadata = read_tensors(path)
-    kept = {name: array for name, array in tensors.items() if not name.startswith(_TOTAL)}
-    totals = {name.removeprefix(_TOTAL): array for name, array in tensors.items() if name.startswith(_TOTAL)}
+    kept = {name: array for name, array in tensors.items() if not name.startswith((_TOTAL, _BEST))}
+    totals, best = (
+        {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
+        for prefix in (_TOTAL, _BEST)
+    )
     try:
         return Checkpoint(
             kept,
@@ -109,6 +117,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             History.from_json(metadata["history"]),
             Origin(**metadata["origin"]),
             str(metadata["fingerprint"]),
+            Watch.from_json(metadata["watch"], best),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as failure:
         title = f"cannot read {path}: it is no checkpoint of dlc"

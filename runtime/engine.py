@@ -53,9 +53,10 @@ class Engine:
     def call(self, name: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run the function ``name`` on the arrays that it takes out of ``inputs``, by name.
 
-        The results are the function's own: its next call in this thread overwrites them. Floating-point
-        warnings are silenced, as the numbers show what they tell. Raises InputError for an array of a wrong type
-        or shape, KeyError where one is missing or there is no such function.
+        The results are the function's own: its next call in this thread overwrites them, so that only a copy of one
+        can be an argument again. Floating-point warnings are silenced, as the numbers show what they tell. Raises
+        InputError for an array of a wrong type or shape, ValueError for a size out of its symbol's range, KeyError
+        where an array is missing or there is no such function.
         """
         arrays = [inputs[argument] for argument in self._arguments[name]]
         key = (name, *[(array.shape, array.dtype) for array in arrays])
@@ -127,6 +128,9 @@ def _sizes(name: str, signature: Mapping[str, Any], arrays: Sequence[Array]) -> 
         for dim, size in zip(shape, array.shape, strict=True):
             if dim in signature["sizes"]:
                 sizes.setdefault(str(dim), size)
+    for size in signature["sizes"]:
+        if size not in sizes:
+            raise InputError(f"no argument of {name} tells how large {size} is")
     for (argument, (dtype, shape)), array in zip(inputs.items(), arrays, strict=True):
         # Dimensions such as 2*N are texts of the module, as is the code that runs.
         if array.shape != tuple(eval(str(dim), {}, dict(sizes)) for dim in shape):

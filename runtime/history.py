@@ -25,9 +25,13 @@ class Row:
 
 @dataclass
 class History:
-    """The rows of a run. Times are not in it: the same run gives the same history."""
+    """The rows of a run. Times are not in it: the same run gives the same history.
+
+    With early stopping ``best_epoch`` is the number of the epoch whose weights are kept; else it is None.
+    """
 
     rows: list[Row] = field(default_factory=list)
+    best_epoch: int | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -47,6 +51,12 @@ class History:
         """The figures, in the order in which they first appeared."""
         return tuple(dict.fromkeys(name for row in self.rows for name in row.figures))
 
+    @property
+    def final(self) -> Row | None:
+        """The row of the weights that the run ends with: of the best epoch with early stopping, else of the last."""
+        kept = [row for row in self.rows if self.best_epoch in (None, row.epoch)]
+        return kept[-1] if kept else None
+
     def best(self, name: str, better: Literal["higher", "lower"]) -> Row:
         """The first epoch with the best value of a figure. Raises KeyError where no epoch has a number for
         it."""
@@ -56,17 +66,22 @@ class History:
         return (max if better == "higher" else min)(rows, key=lambda row: row.figures[name])
 
     def csv(self) -> str:
-        """A table with a head, one line per epoch; numbers in the fewest digits that tell them apart."""
+        """A table with a head, one line per epoch; numbers in the fewest digits that tell them apart.
+
+        With early stopping there is a column ``best`` too: 1 for the epoch whose weights are kept, 0 for the others.
+        """
         text, names = io.StringIO(), self.names
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["epoch", "step", *names])
+        marked = self.best_epoch is not None
+        writer.writerow(["epoch", "step", *(["best"] if marked else []), *names])
         for row in self.rows:
             figures = [repr(row.figures[name]) if name in row.figures else "" for name in names]
-            writer.writerow([row.epoch, row.step, *figures])
+            mark = [int(row.epoch == self.best_epoch)] if marked else []
+            writer.writerow([row.epoch, row.step, *mark, *figures])
         return text.getvalue()
 
     def as_json(self) -> list[Any]:
-        """Lists and numbers from which :meth:`from_json` makes an equal history."""
+        """Lists and numbers from which :meth:`from_json` makes the rows again."""
         return [[row.epoch, row.step, dict(row.figures)] for row in self.rows]
 
     @staticmethod

@@ -51,6 +51,8 @@ class Changes:
         """The changes as whole statements, by their first word, and with them those whose paths start at ``origin``
         and have to be written anew from ``folder``. Arrays have no statement."""
         texts = {name: f"{name} {count}" for name, count in self.counts.items()}
+        if stated.steps is not None and "epochs" in texts:
+            texts["steps"] = texts.pop("epochs")  # in its place: a block has one of them
         for name in ("data", "validate", "test"):
             given, before = getattr(self, name), getattr(stated, name)
             if isinstance(given, float):
@@ -146,8 +148,9 @@ class Results:
 
 def results(trainer: Trainer) -> Results:
     """How well the weights of a finished training do. Raises DiagnosticError E0702."""
-    last = trainer.history.rows[-1].figures if trainer.history.rows else {}
-    validation = {name.removeprefix("val."): figure for name, figure in last.items() if name.startswith("val.")}
+    row = trainer.history.final
+    figures = row.figures if row else {}
+    validation = {name.removeprefix("val."): figure for name, figure in figures.items() if name.startswith("val.")}
     return Results(validation, trainer.evaluate(trainer.splits.test) if trainer.splits.test else {})
 
 

@@ -23,9 +23,9 @@ _REFRESH = 0.1
 
 @dataclass(frozen=True)
 class Outline:
-    """How much there is to do: ``epochs`` in all, with so many samples each, validation included.
+    """How much there is to do: ``epochs`` in all, in which so many ``samples`` go through, validation included.
 
-    ``epoch``, from 1, is at work, and ``done`` of its samples went through.
+    ``epoch``, from 1, is at work, and ``done`` of the samples went through before.
     """
 
     epochs: int
@@ -118,9 +118,9 @@ class Live(Silent):
             expand=True,
             transient=True,
         )
-        done = (outline.epoch - 1) * outline.samples + outline.done
-        total = outline.epochs * outline.samples
-        self._task = self._bar.add_task(self._title(), total=total, completed=done, figures="", rate="")
+        self._task = self._bar.add_task(
+            self._title(), total=outline.samples, completed=outline.done, figures="", rate=""
+        )
         self._bar.start()
 
     def advance(self, samples: int, figures: Callable[[], Figures]) -> None:

@@ -5,9 +5,9 @@ that no run is lost by starting another; ``--resume`` goes on with the last. A f
 taken as it is, and refused where it holds a run already. In the folder:
 
 ========================  ==================================================================================
-weights.safetensors       the weights, for inference
+weights.safetensors       the weights, for inference; with ``stop`` those of the best epoch
 checkpoint.safetensors    weights, optimizer state, position and history: what ``--resume`` needs
-history.csv               one line per epoch
+history.csv               one line per epoch; with ``stop`` the best one has 1 in the column ``best``
 source.dl                 the model file as it was trained, ``--set`` applied
 NAME.onnx                 the exported model, written by the caller
 .lock                     there while a process writes to the folder

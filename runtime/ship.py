@@ -23,7 +23,7 @@ from runtime.session import Device
 from runtime.tensors import Array
 
 # Real samples that a certification tries beside random ones.
-_SAMPLES = 64
+_SAMPLES = 100
 
 
 @dataclass(frozen=True)

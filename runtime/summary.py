@@ -81,7 +81,8 @@ def _data(settings: Settings) -> str:
 
 def _settings(settings: Settings) -> str:
     parts = [f"batch {settings.batch}"]
-    parts += [f"epochs {settings.epochs}"] if settings.epochs else []
+    parts += [f"{name} {count}" for name in ("epochs", "steps") if (count := getattr(settings, name))]
+    parts += [f"stop {settings.stop.measure} patience {settings.stop.patience}"] if settings.stop else []
     return ", ".join([*parts, f"seed {settings.seed}"])
 
 

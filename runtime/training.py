@@ -11,7 +11,7 @@ import numpy as np
 
 from compiler.diagnostics import Diagnostic, DiagnosticError, error
 from compiler.ir.graph import Role
-from compiler.program import TrainProgram
+from compiler.program import TrainProgram, loss_names
 from runtime.batches import Batches, DataSet
 from runtime.checkpoint import (
     Checkpoint,
@@ -35,6 +35,7 @@ from runtime.progress import Outline, Progress, Silent
 from runtime.replay import Snapshot, diagnose
 from runtime.runs import RunFolder
 from runtime.split import Splits
+from runtime.stopping import Watch
 from runtime.tensors import Array
 
 # Makes an engine around the weights and state it is to use: `partial(Engine, module_text)`.
@@ -62,7 +63,7 @@ class Trainer:
     """One run of a program over its data.
 
     ``kept`` are the weights and state by name, current at any time between calls; ``history`` has a row for
-    each finished epoch.
+    each finished epoch, and when the run ends for one that ``steps`` cut short.
     """
 
     def __init__(
@@ -79,29 +80,29 @@ class Trainer:
         """Makes the initial weights, or takes ``weights``, or with ``resume`` the state in the folder of
         ``run``.
 
-        Raises DiagnosticError: E0613 where the number of epochs is not said, E0804 to E0807 for a checkpoint
+        Raises DiagnosticError: E0613 where it is not said how long to train, E0804 to E0807 for a checkpoint
         that is missing, damaged, of another model or of another run.
         """
-        if program.settings.epochs is None:
+        if program.settings.epochs is None and program.settings.steps is None:
             advice = "add a line like `epochs 10` to the train block, or say it on the command line: --epochs 10"
-            title = f"the train block `{program.name}` does not say for how many epochs to train"
+            title = f"the train block `{program.name}` does not say for how long to train"
             raise DiagnosticError([error("E0613", title, None, help=advice)])
         self.program, self.splits, self.run = program, splits, run
-        self.epochs: int = program.settings.epochs
         self.progress: Progress = progress or Silent()
         self.kept = initial_state(program, make_engine)
         self.history, self.position, self._totals = History(), Position(), Totals()
+        self._watch = Watch.of(program)
+        self._batches = Batches(splits.train, program.settings.batch, program.settings.seed)
         self._notes: list[str] = []
         self._fingerprint = fingerprint(program) if run else ""
-        self._saved: Position | None = None
+        self._saved: tuple[Position, int] | None = None  # with the number of rows, as a cut epoch has one or not
         if weights is not None:
             check_same("the mapping of weights", weights, weight_types(program))
             self._take(weights)
         if resume and run:
             self._resume(run)
         self.engine = make_engine(self.kept)
-        self._batches = Batches(splits.train, program.settings.batch, program.settings.seed)
-        self._total_names = total_names(program)
+        self._losses, self._total_names = loss_names(len(program.steps)), total_names(program)
         self._interruption = Interruption()
         self._snapshot = Snapshot(self.kept, self.position)
         self._saved_at = 0.0
@@ -111,9 +112,25 @@ class Trainer:
         """The weights that inference needs, by name: the arrays at work, which further training changes."""
         return {name: self.kept[name] for name in weight_types(self.program) if name in self.kept}
 
-    def fit(self) -> History:
-        """Trains for the epochs that are left and gives the history, earlier epochs included.
+    @property
+    def epochs(self) -> int:
+        """The epochs of the whole run, one that ``steps`` cuts short included."""
+        left = self._last_step - (self.position.step - self.position.batch)
+        return self.position.epoch - 1 - (-left // len(self._batches))
 
+    @property
+    def _last_step(self) -> int:
+        """The step with which the run ends, if not early."""
+        settings, position = self.program.settings, self.position
+        if settings.epochs is None:
+            assert settings.steps is not None, "the constructor checks that one of them is given"
+            return settings.steps
+        return position.step - position.batch + (settings.epochs - position.epoch + 1) * len(self._batches)
+
+    def fit(self) -> History:
+        """Trains for the epochs or steps that are left and gives the history, earlier epochs included.
+
+        With early stopping the weights are those of the best epoch afterwards.
         Ctrl-C waits for the end of the step, writes a checkpoint and raises :class:`Interrupted`; a second
         one raises KeyboardInterrupt at once. Raises DiagnosticError: E0701 for a loss or weights that are NaN
         or infinite (``kept`` is then as it was before that step), E0702 for such a loss in validation, E0808
@@ -123,9 +140,10 @@ class Trainer:
             self._start()
             with deferred_interrupt() as self._interruption:
                 self._save()
-                while self.position.epoch <= self.epochs:
+                while not self._is_over():
                     self._epoch()
                 self._save()
+                self._end()
         except _Stop:
             self._save()
             raise Interrupted(self.history, self.position) from None
@@ -139,9 +157,12 @@ class Trainer:
         return evaluate(self.program, self.engine, data)
 
     def _start(self) -> None:
-        validation = self.splits.validation
-        samples = len(self.splits.train) + (len(validation) if validation else 0)
-        self.progress.start(Outline(self.epochs, self.position.epoch, samples, self._totals.rows))
+        position, validation = self.position, self.splits.validation
+        before, validated = position.epoch - 1, len(validation) if validation else 0
+        done = before * (len(self.splits.train) + validated)
+        left = self._batches.samples(self._last_step - position.step + position.batch)
+        samples = done + left + (self.epochs - before) * validated
+        self.progress.start(Outline(self.epochs, position.epoch, samples, done + self._totals.rows))
         for note in self._notes:
             self.progress.note(note)
         self._saved_at = time.perf_counter()
@@ -150,23 +171,59 @@ class Trainer:
         checkpoint = load_checkpoint(run.checkpoint)
         check_same(run.checkpoint, checkpoint.kept, types_of(self.kept))
         check_origin(run.checkpoint, checkpoint, Origin.of(self.program, self.splits))
+        if checkpoint.watch.epoch:
+            check_same(run.checkpoint, checkpoint.watch.weights, types_of(self.weights))
         self._take(checkpoint.kept)
         self.history, self.position, self._totals = checkpoint.history, checkpoint.position, checkpoint.totals
-        done = self.position.epoch - 1
-        if done >= self.epochs:
-            self._notes.append(f"nothing left to do: {done} epochs of {self.epochs} are done")
-        else:
-            self._notes.append(f"going on in epoch {self.position.epoch} after {self.position.step} steps")
+        self._watch = self._watch.resumed(checkpoint.watch)
+        self._mark_best()
+        self._notes.append(self._how_it_goes_on())
+        stop = self._watch.stop
+        if stop and checkpoint.watch.measure != stop.measure:
+            self._notes.append(f"only from here on the best {stop.measure} counts, as the run before did not watch it")
         if checkpoint.fingerprint != self._fingerprint:
             self._notes.append("the program has changed since the checkpoint; the new one goes on with its weights")
+
+    def _how_it_goes_on(self) -> str:
+        position = self.position
+        if not self._is_over():
+            return f"going on in epoch {position.epoch} after {position.step} steps"
+        if self._watch.over:
+            return f"nothing left to do after {position.epoch - 1} epochs"
+        if self.program.settings.epochs is None:
+            return f"nothing left to do: {position.step} steps of {self._last_step} are done"
+        return f"nothing left to do: {position.epoch - 1} epochs of {self.epochs} are done"
 
     def _take(self, arrays: Mapping[str, Array]) -> None:
         for name, array in arrays.items():
             np.copyto(self.kept[name], array)
 
+    def _is_over(self) -> bool:
+        """Whether no step is left, nor the figures of the epoch at work; or the best epoch was long ago."""
+        measured = self.position.batch == 0 or self._cut is not None
+        return self._watch.over or (measured and self.position.step >= self._last_step)
+
+    @property
+    def _cut(self) -> Row | None:
+        """The row of the epoch at work, which ``steps`` cut short. It is not for good: a resumed run may make more
+        steps, and is then to be the same as one that was to make them from the start."""
+        last = self.history.rows[-1] if self.history.rows else None
+        return last if last and last.epoch == self.position.epoch else None
+
+    def _outcome(self) -> Watch:
+        """The watch if the run ends here, a cut epoch included."""
+        return self._watch.after(self._cut, self.weights) if self._cut else self._watch
+
+    def _mark_best(self) -> None:
+        self.history.best_epoch = self._outcome().epoch or None
+
     def _epoch(self) -> None:
         """What is left of the epoch at work: its batches, validation, its row in the history."""
-        while self.position.batch < len(self._batches):
+        if self._cut:
+            self.history.rows.pop()
+            self._mark_best()
+        last_step = self._last_step
+        while self.position.batch < len(self._batches) and self.position.step < last_step:
             self._pause()
             self._step()
             self._snapshot.renew(self.kept, self.position)
@@ -175,10 +232,13 @@ class Trainer:
         if self.splits.validation is not None:
             validated = evaluate(self.program, self.engine, self.splits.validation, each=self._validated)
             figures |= {f"val.{name}": value for name, value in validated.items()}
-        number, step = self.position.epoch, self.position.step
-        self.history.rows.append(Row(number, step, figures))
-        self.position, self._totals = Position(number + 1, 0, step), Totals()
-        self.progress.epoch(self.history.rows[-1])
+        row = Row(self.position.epoch, self.position.step, figures)
+        self.history.rows.append(row)
+        if self.position.batch == len(self._batches):
+            self._watch = self._watch.after(row, self.weights)
+            self.position, self._totals = Position(row.epoch + 1, 0, row.step), Totals()
+        self._mark_best()
+        self.progress.epoch(row)
         if time.perf_counter() - self._saved_at >= _SHORT_EPOCH:
             self._save()
 
@@ -191,7 +251,7 @@ class Trainer:
             loss = float(outputs["loss"])
             if not np.isfinite(loss):
                 raise DiagnosticError([self._diagnose()])
-            self._totals.add_loss(self._loss_name(index), loss, rows)
+            self._totals.add_loss(self._losses[index], loss, rows)
             if index == 0:
                 self._totals.add(self._total_names, outputs)
         self._totals.rows += rows
@@ -210,30 +270,36 @@ class Trainer:
             raise _Stop
         self.progress.advance(rows, self._figures)
 
-    def _loss_name(self, index: int) -> str:
-        return "loss" if len(self.program.steps) == 1 else f"loss{index + 1}"
-
     def _figures(self) -> dict[str, float]:
         """The losses and measures of the epoch so far."""
-        losses = {name: self._totals.mean(name) for name in map(self._loss_name, range(len(self.program.steps)))}
+        losses = {name: self._totals.mean(name) for name in self._losses}
         return losses | {measure.name: self._totals.finish(measure) for measure in self.program.measures}
 
+    def _end(self) -> None:
+        """Takes the best weights, once those of the last step are in the checkpoint."""
+        outcome = self._outcome()
+        self._take(outcome.weights)
+        if outcome.verdict:
+            self.progress.note(outcome.verdict)
+
     def _save(self) -> None:
-        if self.run is None or self._saved == self.position:
+        if self.run is None or self._saved == (self.position, len(self.history)):
             return
         self._check_weights()
         origin = Origin.of(self.program, self.splits)
-        checkpoint = Checkpoint(self.kept, self.position, self._totals, self.history, origin, self._fingerprint)
+        checkpoint = Checkpoint(
+            self.kept, self.position, self._totals, self.history, origin, self._fingerprint, self._watch
+        )
         try:
             save_checkpoint(self.run.checkpoint, checkpoint)
-            save_weights(self.run.weights, self.program, self.kept)
+            save_weights(self.run.weights, self.program, {**self.kept, **self._outcome().weights})
             write_text(self.run.history, self.history.csv())
         except OSError as failure:
             title = f"cannot write to the run folder {self.run.path}: {reason(failure)}"
             note = "a checkpoint that was written there before is still whole"
             advice = "make room on the disk, or mend the folder; then go on with --resume"
             raise DiagnosticError([error("E0808", title, None, notes=note, help=advice)]) from failure
-        self._saved, self._saved_at = self.position, time.perf_counter()
+        self._saved, self._saved_at = (self.position, len(self.history)), time.perf_counter()
 
     def _check_weights(self) -> None:
         """An update can spoil weights while the loss, worked out before it, still is finite."""
@@ -244,7 +310,7 @@ class Trainer:
         diagnostic = diagnose(self.program, self.engine, self._batches, self._snapshot, self.position)
         if self.run is None or self._saved is None:
             return diagnostic
-        kept = f"{self.run.checkpoint} is as it was after step {self._saved.step}"
+        kept = f"{self.run.checkpoint} is as it was after step {self._saved[0].step}"
         return replace(diagnostic, notes=(*diagnostic.notes, kept))
 
 

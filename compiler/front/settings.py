@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from compiler.diagnostics import Label, Span, error
+from compiler.diagnostics import Label, Span, did_you_mean, error
 from compiler.front import tree
+from compiler.front.catalogue import entries
 from compiler.front.declarations import Declarations
 from compiler.front.expressions import Evaluator
 from compiler.front.scope import Scope
 from compiler.front.values import DslValue, describe, has_poison, is_number
-from compiler.program import Settings, Stop
+from compiler.program import Measure, Settings, Stop, loss_names
 
 _Setting = (
     tree.Data
@@ -118,7 +120,7 @@ def read_settings(declarations: Declarations, train: tree.Train) -> Settings | N
                 value = reader.positive(statement.limit, name)
             case tree.Stop():
                 patience = reader.count(statement.patience, "patience", 1) if statement.patience else PATIENCE
-                value = None if patience is None else Stop(statement.measure.span.text, patience)
+                value = None if patience is None else Stop("".join(statement.measure.span.text.split()), patience)
             case _:
                 value = reader.count(statement.value, name, 0)
         if value is not None:
@@ -148,3 +150,29 @@ def _note(reader: _Reader, found: dict[str, _Setting], statement: _Setting) -> N
             )
         )
         reader.failed = True
+
+
+def check_stop(
+    declarations: Declarations, train: tree.Train, settings: Settings, measures: Sequence[Measure], losses: int
+) -> None:
+    """Report E0509 where the figure that the statement ``stop`` goes by is none that the run will have."""
+    statement = next((item for item in train.statements if isinstance(item, tree.Stop)), None)
+    if statement is None or settings.stop is None:
+        return
+    name, span = settings.stop.measure, statement.measure.span
+    own = [measure.name for measure in measures]
+    figures = [*loss_names(losses), *own]
+    validated = ["val.loss", *(f"val.{measure}" for measure in own)]
+    if name in figures or (name in validated and settings.validate is not None):
+        return
+    metric = name.removeprefix("val.")
+    near = did_you_mean(name, [*figures, *validated])
+    if name in validated:
+        title, help = f"{name} is measured in validation, and nothing is set apart for it", "add a line: validate 20%"
+    elif metric in entries("metric"):
+        title, help = f"{train.name.name} does not measure {metric}", f"add a line: measure {metric}(…)"
+    else:
+        title = f"{train.name.name} has no figure {name}"
+        known = figures if settings.validate is None else [*figures, *validated]
+        help = f"did you mean {near}?" if near else f"it has {', '.join(known)}"
+    declarations.sink.report(error("E0509", title, span, help=help))

@@ -16,7 +16,7 @@ from compiler.front.declarations import Declarations
 from compiler.front.expressions import Evaluator
 from compiler.front.modules import declare_inputs
 from compiler.front.scope import Scope
-from compiler.front.settings import read_settings
+from compiler.front.settings import check_stop, read_settings
 from compiler.front.trace import Trace, TracedWeight
 from compiler.front.values import Tensor, describe, has_poison
 from compiler.ir.dims import Symbol, as_symbol
@@ -74,6 +74,8 @@ def elaborate_train(declarations: Declarations, train: tree.Train) -> Elaborated
         return None
     evaluation = _run(declarations, train, 0, training=False)
     batch = _batch_symbol(declarations, train, evaluation.inputs)
+    if settings is not None:
+        check_stop(declarations, train, settings, evaluation.measures, len(minimizes))
     if len(sink.errors) > before or batch is None or settings is None:
         return None
     weights = {traced.weight.name: traced for run in runs for traced in run.trace.weights.values()}

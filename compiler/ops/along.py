@@ -52,9 +52,12 @@ def _check(verb: str, x: TensorType, indices: TensorType, axis: int) -> int:
 def _flat_places(c: NumpyLowering, indices: int, shape: Sequence[Dim], axis: int) -> str:
     """Write the statements that work out each index's place in a flat tensor of ``shape``; gives their array."""
     type = c.input_types[indices]
-    size, after = c.dim(shape[axis]), c.dim(product(shape[axis + 1 :]))
-    rows = c.dim(product(shape[:axis]))
-    offsets = c.bound(f"(np.arange({rows})[:, None, None]*{size}*{after} + np.arange({after}))")
+    row_count, column_count = product(shape[:axis]), product(shape[axis + 1 :])
+    size, rows, after = c.dim(shape[axis]), c.dim(row_count), c.dim(column_count)
+    offsets = c.bound(
+        f"np.arange({rows})[:, None, None]*{size}*{after} + np.arange({after})",
+        TensorType(I64, (row_count, 1, column_count)),
+    )
     flat = c.scratch(type.with_dtype(I64))
     places = c.view(flat, f"reshape({rows}, {c.dim(type.shape[axis])}, {after})")
     c.line(f"np.multiply({c.inputs[indices]}, {after}, out={flat}, dtype=np.int64)")

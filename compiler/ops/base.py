@@ -98,8 +98,8 @@ class NumpyLowering(Protocol):
     def constant(self, array: Array) -> str:
         """The name of an array that is made once and never written."""
 
-    def bound(self, expression: str) -> str:
-        """The name of an array that is made once when the program is bound to its sizes, and never written.
+    def bound(self, expression: str, type: TensorType) -> str:
+        """The name of an array of ``type`` that is made once when the program is bound to its sizes, and never written.
 
         ``expression`` may use ``np`` and the texts of :meth:`dim` and :meth:`shape`; equal ones are made once.
         """

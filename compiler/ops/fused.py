@@ -87,8 +87,8 @@ class StepLowering:
     def constant(self, array: Array) -> str:
         return self._c.constant(array)
 
-    def bound(self, expression: str) -> str:
-        return self._c.bound(expression)
+    def bound(self, expression: str, type: TensorType) -> str:
+        return self._c.bound(expression, type)
 
     def view(self, array: str, how: str) -> str:
         return self._c.view(array, how)

@@ -133,9 +133,13 @@ class ScatterAdd(Op):
     def numpy(self, c: NumpyLowering) -> None:
         """``np.add.at`` is fast for one flat axis only, so that the places are worked out flat:
         ``(row*size + index)*after + column`` for x of ``(rows, size, after)`` elements."""
-        size, after = c.dim(self.shape[self.axis]), c.dim(product(self.shape[self.axis + 1 :]))
-        rows, count = c.dim(product(self.shape[: self.axis])), c.dim(c.input_types[0].size)
-        offsets = c.bound(f"(np.arange({rows})[:, None, None]*{size}*{after} + np.arange({after}))")
+        row_count, column_count = product(self.shape[: self.axis]), product(self.shape[self.axis + 1 :])
+        size, rows, after = c.dim(self.shape[self.axis]), c.dim(row_count), c.dim(column_count)
+        count = c.dim(c.input_types[0].size)
+        offsets = c.bound(
+            f"np.arange({rows})[:, None, None]*{size}*{after} + np.arange({after})",
+            TensorType(I64, (row_count, 1, column_count)),
+        )
         flat = c.scratch(c.input_types[1].with_dtype(I64))
         places = c.view(flat, f"reshape({rows}, {count}, {after})")
         column = operand_as(c, 0, f"reshape(1, {count}, 1)")

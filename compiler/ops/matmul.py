@@ -111,12 +111,14 @@ def lower_matmul(c: NumpyLowering, out: str) -> None:
     """Write the statement that fills ``out`` with the product of the first two operands."""
     a, b = c.inputs[:2]
     left, right = c.input_types[:2]
+    stacked = left.rank > 2 or right.rank > 2
     # NumPy multiplies a stack of matrices one by one; as the rows of one matrix they are a single call of the BLAS.
     if left.rank > 2 and right.rank == 2 and c.contiguous(0):
-        rows = product(left.shape[:-1])
+        rows, stacked = product(left.shape[:-1]), False
         a = c.view(a, f"reshape({c.shape((rows, left.shape[-1]))})")
         out = c.view(out, f"reshape({c.shape((rows, right.shape[-1]))})")
-    c.line(f"np.matmul({a}, {b}, out={out})")
+    # The same product, but dot begins half a microsecond sooner.
+    c.line(f"np.{'matmul' if stacked else 'dot'}({a}, {b}, out={out})")
 
 
 def flat_rows(type: TensorType) -> tuple[Dim, Dim]:

@@ -100,7 +100,8 @@ class Random(Op):
     def numpy_bits(self, c: NumpyLowering, out: str) -> None:
         """Write the statements that fill the u32 array ``out`` with the bits."""
         work = c.scratch(TensorType(U32, self.shape))
-        places = c.bound(f"np.arange({c.dim(product(self.shape))}, dtype=np.uint32).reshape({c.shape(self.shape)})")
+        count = f"np.arange({c.dim(product(self.shape))}, dtype=np.uint32)"
+        places = c.bound(f"{count}.reshape({c.shape(self.shape)})", TensorType(U32, self.shape))
         keys = c.helper("random_keys", RANDOM_KEYS)
         fill = c.helper("random_bits", RANDOM_BITS)
         c.line(f"{fill}({places}, {keys}({c.inputs[0]}, {c.inputs[1]}, {self.start_keys()}), {out}, {work})")

@@ -148,7 +148,10 @@ class Mean(Reduction):
         super().numpy(c)
         count = self._count(c.input_types[0])
         if count != 1:
-            c.line(f"np.divide({c.outputs[0]}, {c.dim(count)}, out={c.outputs[0]})")
+            # As an array of the result's type, which NumPy takes four times as fast as a Python number.
+            dtype = c.output_types[0].dtype
+            divisor = c.bound(f"np.full((), {c.dim(count)}, {c.scalar(0, dtype)}.dtype)", TensorType(dtype))
+            c.line(f"np.divide({c.outputs[0]}, {divisor}, out={c.outputs[0]})")
 
     def _count(self, type: TensorType) -> Dim:
         return product(type.shape[axis] for axis in self.axes)

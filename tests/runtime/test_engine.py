@@ -99,6 +99,13 @@ def test_arrays_that_do_not_fit_are_refused(
         assert str(caught.value) == message
 
 
+def test_a_size_that_no_argument_tells_is_named() -> None:
+    b = Emit("g")
+    b.output("y", b.relu(b.input("x", TensorType(F32, (2 * N,)))))
+    with pytest.raises(InputError, match="no argument of g tells how large N is"):
+        Engine(generate([b.finish()]), {}).call("g", {"x": np.ones(4, np.float32)})
+
+
 def test_missing_arrays_and_functions_are_key_errors(small: Engine) -> None:
     with pytest.raises(KeyError, match="y"):
         small.call("g", {"x": np.ones((2, 3), np.float32)})

@@ -37,6 +37,15 @@ def test_best() -> None:
         history().best("f1", "higher")
 
 
+def test_early_stopping_marks_the_epoch_that_is_kept() -> None:
+    stopped = History([Row(number, 5 * number, {"loss": float(number)}) for number in (1, 2, 3)])
+    assert stopped.final == stopped.rows[2]
+    stopped.best_epoch = 2
+    assert stopped.final == stopped.rows[1]
+    assert stopped.csv() == "epoch,step,best,loss\n1,5,0,1.0\n2,10,1,2.0\n3,15,0,3.0\n"
+    assert History().final is None
+
+
 def test_survives_json_exactly() -> None:
     again = History.from_json(json.loads(json.dumps(history().as_json())))
     assert again.csv() == history().csv()

@@ -20,7 +20,7 @@ class Clock:
 def test_one_line_per_epoch() -> None:
     stream, clock = io.StringIO(), Clock()
     lines = Lines(stream, clock)
-    lines.start(Outline(12, 1, 100))
+    lines.start(Outline(12, 1, 1200))
     lines.note("going on in epoch 1 after 0 steps")
     for number in (1, 2):
         clock.now += 1.25
@@ -46,7 +46,7 @@ def test_numbers(value: float, shown: str) -> None:
 def test_a_terminal_shows_a_bar_and_finished_epochs() -> None:
     stream, clock = io.StringIO(), Clock()
     live = Live(Console(file=stream, force_terminal=True, width=120, legacy_windows=False), clock)
-    live.start(Outline(3, 2, 1000, 500))
+    live.start(Outline(3, 2, 3000, 1500))
     asked = 0
 
     def figures() -> dict[str, float]:
@@ -70,7 +70,7 @@ def test_a_terminal_shows_a_bar_and_finished_epochs() -> None:
 def test_short_epochs_do_not_flood_the_terminal() -> None:
     stream, clock = io.StringIO(), Clock()
     live = Live(Console(file=stream, force_terminal=True, width=120), clock)
-    live.start(Outline(1000, 1, 4))
+    live.start(Outline(1000, 1, 4000))
     for number in range(1, 1001):
         clock.now += 0.001
         live.epoch(Row(number, number, {"loss": 0.25}))

@@ -209,7 +209,7 @@ def failure(action: Callable[[], object]) -> str:
 
 def test_no_number_of_epochs(trainer: Callable[..., Trainer], line: Any) -> None:
     assert failure(lambda: trainer(line.line_program(epochs=None))) == (
-        "error[E0613]: the train block `line` does not say for how many epochs to train\n"
+        "error[E0613]: the train block `line` does not say for how long to train\n"
         "  = help: add a line like `epochs 10` to the train block, or say it on the command line: --epochs 10"
     )
 

@@ -48,6 +48,8 @@ class FunctionWriter:
         self._blocks: list[Block] = []
         self.results: dict[str, str] = {}
         self._made_once: dict[str, str] = {}
+        # The bytes of what is made once.
+        self.tables: list[Dim] = []
         self._place = ""
         self._write()
         places, self.slots = assign_slots(self._blocks)
@@ -65,9 +67,13 @@ class FunctionWriter:
         """The text of a tuple of sizes."""
         return self._tuple(str(substitute(dim, self.symbols)) for dim in dims)
 
-    def make_once(self, wanted: str, expression: str) -> str:
-        """The name of what ``expression`` gives when the function is bound; equal ones are made once."""
+    def make_once(self, wanted: str, expression: str, bytes: Dim = 0) -> str:
+        """The name of what ``expression`` gives when the function is bound; equal ones are made once.
+
+        ``bytes`` is the memory that it takes, none for a view.
+        """
         if expression not in self._made_once:
+            self.tables.append(bytes)
             name = self._made_once[expression] = self.names.new(wanted)
             self.once.append(f"{name} = {expression}")
             self.fixed.add(name)
@@ -159,6 +165,7 @@ class FunctionWriter:
         """The ``bind_…`` function, which makes the function of one step and gives it back."""
         yield f"def {self.bind_name}({', '.join(['kept', *self.sizes])}):"
         yield f'    """Make `{self.name}` for these sizes."""'
+        yield from self._size_checks()
         if self.slots:
             yield "    # Memory, each piece for one result after the other."
         for name, slot in zip(self._slot_names, self.slots, strict=True):
@@ -173,6 +180,19 @@ class FunctionWriter:
         yield "        return results"
         yield ""
         yield f"    return {self.name}"
+
+    def _size_checks(self) -> Iterator[str]:
+        """Refuses sizes that the plan does not hold for.
+
+        This branch before anything else also keeps the compile time of CPython linear: it puts the cells of the inner
+        function's variables into the first basic block one by one, and that should not be the whole function.
+        """
+        for item, name in zip(self.graph.symbols, self.sizes, strict=True):
+            wrong, wanted = f"{name} < 1", "at least 1"
+            if item.upper is not None:
+                wrong, wanted = f"not 1 <= {name} <= {item.upper}", f"from 1 to {item.upper}"
+            yield f"    if {wrong}:"
+            yield f'        raise ValueError(f"{name} has to be {wanted}, not {{{name}}}")'
 
     def _results(self) -> Iterator[str]:
         items = [f"{quoted(name)}: {expression}" for name, expression in self.results.items()]

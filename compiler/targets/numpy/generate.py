@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from compiler.diagnostics.source import Source
+from compiler.ir.dims import evaluate
 from compiler.ir.graph import Graph
 from compiler.targets.numpy import preamble
 from compiler.targets.numpy.function import FunctionWriter
@@ -45,7 +46,8 @@ def planned_memory(graph: Graph, sizes: Mapping[str, int]) -> int:
 
     Weights, state, arguments and constants come on top. Raises KeyError for a symbol without a size.
     """
-    return sum(slot.bytes(sizes) for slot in _write(graph, Shared()).slots)
+    writer = _write(graph, Shared())
+    return sum(slot.bytes(sizes) for slot in writer.slots) + sum(evaluate(table, sizes) for table in writer.tables)
 
 
 def _write(graph: Graph, shared: Shared) -> FunctionWriter:

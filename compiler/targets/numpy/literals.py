@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import textwrap
+from functools import cache
 
 import numpy as np
 
@@ -21,9 +22,15 @@ def quoted(text: str) -> str:
     return f'"{literal[1:-1]}"' if literal.startswith("'") and '"' not in literal else literal
 
 
+@cache
 def dtype_text(dtype: DType) -> str:
     """The element type in a generated program, such as ``np.float32``."""
-    return "bfloat16" if dtype is DType.BF16 else f"np.{dtype.numpy.name}"
+    match dtype:
+        case DType.BF16:
+            return "bfloat16"
+        case DType.BOOL:
+            return "np.bool_"
+    return f"np.{dtype.numpy.name}"
 
 
 def number_text(value: float, dtype: DType) -> str:

@@ -66,7 +66,7 @@ def place_of(origin: Origin) -> str:
     if not origin.spans:
         return origin.scope or ", ".join(origin.via)
     span, part = origin.spans[0], _part(origin)
-    text = f"{span.source.name}:{span.line}: {span.source.line(span.line).strip()}"
+    text = f"{span.source.name}:{span.line}: {' '.join(span.source.line(span.line).split())}"
     return f"{part} of {text}" if part else text
 
 

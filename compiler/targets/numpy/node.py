@@ -74,8 +74,8 @@ class NodeLowering:
     def constant(self, array: Array) -> str:
         return self._writer.shared.constant(array)
 
-    def bound(self, expression: str) -> str:
-        return self._writer.make_once(f"{self._node.operation.opcode}_table", expression)
+    def bound(self, expression: str, type: TensorType) -> str:
+        return self._writer.make_once(f"{self._node.operation.opcode}_table", expression, byte_size(type))
 
     def view(self, array: str, how: str) -> str:
         if array not in self._writer.fixed and array not in self._writer.shared.constants:

@@ -18,8 +18,8 @@ function works in, once:
 
 WHAT_HOLDS = """\
 Functions that train change the arrays in `kept`. Results are the function's own arrays, which its next call overwrites:
-copy what has to last. Arguments are contiguous arrays of the types in SIGNATURES. Two threads can't run one bound
-function at the same time: bind one for each.
+copy what has to last, and what is to be an argument again. Arguments are contiguous arrays of the types in SIGNATURES.
+Two threads can't run one bound function at the same time: bind one for each.
 
 Import this file before NumPy, or set OPENBLAS_NUM_THREADS=1: sums that threads share are rounded differently, and
 one thread gives the numbers that training gave.\

@@ -17,7 +17,10 @@ Check = Callable[..., Checked]
 def run(checked: Checked, *arrays: object, model: str = "Net") -> np.ndarray:  # type: ignore[type-arg]
     """The result of a model without weights for arrays in the order of its inputs."""
     graph = checked.elaborated.models[model].graph
-    inputs = {item.name: np.asarray(array, item.value.type.dtype.numpy) for item, array in zip(graph.inputs, arrays)}
+    inputs = {
+        item.name: np.asarray(array, item.value.type.dtype.numpy)
+        for item, array in zip(graph.inputs, arrays, strict=True)
+    }
     (result,) = interpret_outputs(graph, inputs).values()
     return result
 

@@ -72,7 +72,12 @@ def test_an_imported_model_keeps_its_weights_names(check: Check) -> None:
 
 def test_an_error_in_an_imported_file_is_shown_there(check: Check) -> None:
     with pytest.raises(DiagnosticError, match=r"blocks\.dl:1:25") as caught:
-        check({"blocks.dl": "block Unit(x: [N, D]) { dence(3) }", "main.dl": 'import "blocks.dl"\nmodel Net(x: f32[N, 4]) { Unit }'})
+        check(
+            {
+                "blocks.dl": "block Unit(x: [N, D]) { dence(3) }",
+                "main.dl": 'import "blocks.dl"\nmodel Net(x: f32[N, 4]) { Unit }',
+            }
+        )
     assert [diagnostic.code for diagnostic in caught.value.diagnostics] == ["E0201"]
 
 
@@ -112,7 +117,9 @@ def test_a_file_imported_twice_over(check: Check) -> None:
 
 
 def test_a_name_that_two_files_declare(check: Check) -> None:
-    code, title = error_of(check, {"a.dl": "const w = 1", "b.dl": "const w = 2", "main.dl": 'import "a.dl"\nimport "b.dl"'})
+    code, title = error_of(
+        check, {"a.dl": "const w = 1", "b.dl": "const w = 2", "main.dl": 'import "a.dl"\nimport "b.dl"'}
+    )
     assert (code, title) == ("E0202", "w is declared twice")
 
 

@@ -121,6 +121,18 @@ def test_random_groups_in_parts(group: tuple[ElementwiseChain, tuple[TensorType,
     assert ("for start" in text) == (operation.infer(flat)[0].shape != ())
 
 
+def test_scalars_are_there_during_the_whole_loop() -> None:
+    """They are computed before the loop, also where their step stands behind one that reads an earlier scalar."""
+    steps = (
+        Step(Negative(), (1,)),
+        Step(Add(), (0, 2)),
+        Step(Square(), (2,)),
+        Step(Multiply(), (3, 4)),
+    )
+    text = check(ElementwiseChain(steps), (TensorType(F64, (300, 250)), TensorType(F64)), owned=False)
+    assert text.index("np.square") < text.index("for start") < text.index("np.add")
+
+
 def buffers(text: str) -> int:
     return text.count("= _array(")
 

@@ -22,7 +22,7 @@ BINARY = (RNG.random((7, 4)) > 0.5).astype(np.float32)
 
 def loss_and_gradient(loss: str, target_type: str, x: Any, target: Any, after: str = "") -> tuple[float, Any]:
     """The loss and its gradient by the kernel of a layer that begins as the identity; ``after`` follows that layer."""
-    rows, columns = x.shape
+    columns = x.shape[1]
     text = f"""
         model Net(x: f32[N, {columns}]) -> f32[N, {columns}] {{ dense({columns}, bias=false) {after} }}
         train net(x: f32[N, {columns}], y: {target_type}) {{ minimize {loss} with sgd(1.0) }}
@@ -96,7 +96,9 @@ def test_cross_entropy_is_stable_however_it_is_spelled(after: str) -> None:
 def test_bce_is_stable_however_it_is_spelled(after: str) -> None:
     target = (EXTREME < 0).astype(np.float32)
     value, gradient = loss_and_gradient("bce(Net(x), y)", "f32[N, 4]", EXTREME, target, after)
-    exact = np.mean([max(z, 0) - z * t + np.log1p(np.exp(-abs(z))) for z, t in zip(EXTREME.ravel(), target.ravel())])
+    exact = np.mean(
+        [max(z, 0) - z * t + np.log1p(np.exp(-abs(z))) for z, t in zip(EXTREME.ravel(), target.ravel(), strict=True)]
+    )
     assert value == pytest.approx(exact)
     assert np.isfinite(gradient).all()
     assert np.abs(gradient).max() > 100

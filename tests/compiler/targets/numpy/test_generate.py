@@ -152,6 +152,17 @@ def test_kept_arrays_that_do_not_fit_are_refused(module) -> None:
         bind({"Net.hidden.dense.weight": np.zeros((2, 3), np.float32).T}, 4)
 
 
+def test_sizes_out_of_range_are_refused(module) -> None:
+    b = Emit("g")
+    b.output("y", b.relu(b.input("x", TensorType(F32, (N, symbol("T", 64))))))
+    bind = module([b.finish()])["bind_g"]
+    bind({}, N=1, T=64)
+    with pytest.raises(ValueError, match="N has to be at least 1, not 0"):
+        bind({}, N=0, T=5)
+    with pytest.raises(ValueError, match="T has to be from 1 to 64, not 65"):
+        bind({}, N=1, T=65)
+
+
 def test_kept_arrays_that_are_not_used_are_not_asked_for(module) -> None:
     b = Emit("g")
     b.input("w", TensorType(F32, (3,)), Role.WEIGHT)
@@ -195,8 +206,12 @@ def test_no_array_is_made_in_a_step(module) -> None:
 
 
 def test_planned_memory_is_what_a_binding_allocates(module) -> None:
-    graph = mlp(4).finish()
-    kept = {f"w{i}": np.full((64, 64), 0.01, np.float32) for i in range(4)}
+    b = mlp(4)
+    # A table as large as the result is made once for the random numbers.
+    seed = b.input("seed", TensorType(DType.I64), Role.STATE)
+    b.output("noise", b.uniform((N, 500), seed, b.scalar(0, DType.I64), 1))
+    graph = b.finish()
+    kept = {f"w{i}": np.full((64, 64), 0.01, np.float32) for i in range(4)} | {"seed": np.array(0)}
     bind = module([graph])["bind_step"]
     for size in (64, 1000):
         tracemalloc.start()

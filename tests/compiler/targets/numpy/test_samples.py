@@ -9,6 +9,7 @@ import pytest
 
 from compiler.ir.builder import Builder
 from compiler.ir.dims import as_symbol, evaluate, symbol
+from compiler.ir.graph import Role
 from compiler.ir.types import DType, TensorType
 from compiler.ops import has_facet, registry
 from compiler.ops.base import Array, Sample
@@ -38,29 +39,31 @@ def _random(random: np.random.Generator, type: TensorType, sample: Sample) -> Ar
 
 
 @pytest.mark.parametrize("sample", list(samples()))
-@pytest.mark.parametrize("noncontiguous", [False, True])
-def test_program_equals_reference(sample: Sample, noncontiguous: bool, pair) -> None:
-    """The operands are inputs, or views of inputs that are known not to be contiguous."""
-    builder, data = Builder("g"), {}
-    transpose = registry()["transpose"]
-    values = []
+@pytest.mark.parametrize("given", ["arguments", "kept", "turned"])
+def test_program_equals_reference(sample: Sample, given: str, pair) -> None:
+    """The operands are arguments, kept arrays, or views that are known not to be contiguous."""
+    builder, data, values = Builder("g"), {}, []
     types = sample.operands or tuple(TensorType(DType.of(v.dtype), v.shape) for v in operands(sample, 0))
     for index, type in enumerate(types):
-        if noncontiguous and type.rank > 1:
-            order = tuple(reversed(range(type.rank)))
+        if given == "turned" and type.rank > 1:
             stored = builder.input(f"x{index}", type.with_shape(reversed(type.shape)))
-            values.append(builder.add(transpose(order), stored))
+            values.append(builder.add(registry()["transpose"](tuple(reversed(range(type.rank)))), stored))
         else:
-            values.append(builder.input(f"x{index}", type))
+            values.append(builder.input(f"x{index}", type, Role.STATE if given == "kept" else Role.DATA))
     for name, size in (sample.sizes or {}).items():
         if not any(as_symbol(dim) == as_symbol(symbol(name)) for type in types for dim in type.shape):
             builder.input(f"size of {name}", TensorType(DType.BOOL, (symbol(name),)))
             data[f"size of {name}"] = np.zeros(size, bool)
     for index, value in enumerate(builder.add_node(sample.operation, tuple(values))):
         builder.output(f"y{index}", value)
-    program = pair(builder.finish(), {})
+    program = None
     for seed in range(2):
-        arrays = operands(sample, seed)
-        turned = [a.T.copy() if noncontiguous and a.ndim > 1 else a for a in arrays]
+        arrays = {f"x{index}": array for index, array in enumerate(operands(sample, seed))}
+        if given == "turned":
+            arrays = {name: np.array(array.T, order="C") for name, array in arrays.items()}
+        program = program or pair(builder.finish(), arrays if given == "kept" else {})
+        for kept in (program.kept, program.expected):
+            for name, array in kept.items():
+                np.copyto(array, arrays[name])
         with np.errstate(all="ignore"):
-            program.step({**data, **{f"x{index}": array for index, array in enumerate(turned)}})
+            program.step({**data, **({} if given == "kept" else arrays)})
