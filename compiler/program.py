@@ -91,8 +91,8 @@ class Stop:
 class Settings:
     """The statements of a ``train`` block, with the places where they stand under the statement's name.
 
-    ``validate`` and ``test`` are shares of the samples, or names of files. Training ends after ``epochs`` passes over the
-    data, or, where these are not given, after ``steps`` batches; ``clip`` bounds the norm of all gradients together.
+    ``validate`` and ``test`` are shares of the samples, or names of files. Training ends after ``epochs`` passes over
+    the data or, where these are not given, after ``steps`` batches; ``clip`` bounds the norm of all gradients together.
     """
 
     data: str | None = None

@@ -15,33 +15,23 @@ Importing this package is cheap: what a call needs is imported when it is made.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from compiler.diagnostics import DiagnosticError
-    from compiler.version import VERSION as __version__
     from dlc.model import Model
     from runtime.certify import Certificate
     from runtime.history import History
     from runtime.session import Device, Session
     from runtime.training import Interrupted
 
+    __version__: str
+
 __all__ = [
     "Certificate", "DiagnosticError", "History", "Interrupted", "Model", "Session", "__version__", "load", "loads",
     "open_onnx",
 ]  # fmt: skip
-
-_HOMES = {
-    "Certificate": ("runtime.certify", "Certificate"),
-    "DiagnosticError": ("compiler.diagnostics", "DiagnosticError"),
-    "History": ("runtime.history", "History"),
-    "Interrupted": ("runtime.training", "Interrupted"),
-    "Model": ("dlc.model", "Model"),
-    "Session": ("runtime.session", "Session"),
-    "__version__": ("compiler.version", "VERSION"),
-}
 
 
 def load(
@@ -89,12 +79,12 @@ def open_onnx(path: str | Path, device: Device = "cpu") -> Session:
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module 'dlc' has no attribute {name!r}")
-    module, attribute = _HOMES[name]
-    value = globals()[name] = getattr(import_module(module), attribute)
-    return value
+    from dlc import offered
+
+    return getattr(offered, name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *(name for name in _HOMES if name not in globals())])
+    return sorted({*globals(), *__all__})

@@ -90,7 +90,7 @@ def _failed(failure: Exception) -> int:
     if os.environ.get("DLC_TRACEBACK"):
         raise failure
     remark(f"dlc: internal error, a fault in dlc itself: {type(failure).__name__}: {_words(failure)}")
-    remark("Please report it with the file and the command; DLC_TRACEBACK=1 in the environment shows where it happened.")
+    remark("Please report it with the file and the command. With DLC_TRACEBACK=1 set, the traceback is shown.")
     return 1
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -39,6 +40,7 @@ class Model:
         self._weights: dict[str, Array] = {}
         self._predictor: Predictor | None = None
         self._metrics: dict[str, float] = {}
+        self._learned = False  # whether the weights are more than fresh
         self.history = History()
         if model is not None:
             project.model(model)
@@ -65,40 +67,37 @@ class Model:
         fit begins with fresh weights, a later one with the weights that are there. Nothing is written unless ``out``
         names a run folder; ``resume`` goes on with the run in it. ``progress`` shows how it goes.
 
-        Raises DiagnosticError for data that does not fit (E06xx), a loss that becomes NaN or infinite (E0701), and what
-        is wrong with the run folder (E08xx); :class:`Interrupted` after Ctrl-C, when the weights are as far as they came.
+        Raises DiagnosticError for data that does not fit (E06xx), a loss that becomes NaN or infinite (E0701), and
+        what is wrong with the run folder (E08xx); :class:`Interrupted` after Ctrl-C, the weights being as far as they
+        came.
         """
         changes = Changes(data, validate, test, epochs, batch, seed)
         job = make_job(self._project, self._train, changes)
         splits = job.prepare()
-        run = None if out is None else open_run(job.program.name, out=Path(out), resume=resume)
-        try:
-            begun = {weight.name: self._weights[weight.name] for weight in job.program.weights} if self._weights else None
-            trainer = job.trainer(
-                splits, run=run, resume=resume, weights=begun, progress=show_progress() if progress else None
-            )
+        begun = self._weights_of(job.program.models) if self._learned else None
+        shown = show_progress() if progress else None
+        with ExitStack() as opened:
+            run = None
+            if out is not None:
+                run = opened.enter_context(open_run(job.program.name, out=Path(out), resume=resume))
+            trainer = job.trainer(splits, run=run, resume=resume, weights=begun, progress=shown)
             try:
                 trainer.fit()
             finally:
                 self._take(trainer, changes)
-        finally:
-            if run is not None:
-                run.close()
         self._metrics = results(trainer).metrics
         return self.history
 
     def evaluate(self, data: Data | None = None, *, split: Split | None = None) -> dict[str, float]:
         """The loss and every measure by name, dropout and augmentation off.
 
-        Over all of ``data``; without it over one ``split`` of what ``fit`` trained on, or else of the data that the file
-        names: "test", "validate", "train" or "all", by default the test samples, or else those for validation. Raises
-        DiagnosticError for data that does not fit (E06xx) and for a loss that is NaN or infinite (E0702).
+        Over all of ``data``; without it over one ``split`` of what ``fit`` trained on, or else of the data that the
+        file names: "test", "validate", "train" or "all", by default the test samples, or else those for validation.
+        Raises DiagnosticError for data that does not fit (E06xx) and for a loss that is NaN or infinite (E0702).
         """
-        changes = self._changes if data is None else Changes(data=data)
-        job = make_job(self._project, self._train, changes)
-        for name in job.program.models:
-            self._need_weights(name)
-        return job.evaluate({weight.name: self._weights[weight.name] for weight in job.program.weights}, job.samples(split)[1])
+        job = make_job(self._project, self._train, self._changes if data is None else Changes(data))
+        _, samples = job.samples(split if data is None else "all")
+        return job.evaluate(self._weights_of(job.program.models), samples)
 
     def predict(self, inputs: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> Array | dict[str, Array]:
         """The outputs of the model for a batch of any size: an array, or arrays by name where there are several.
@@ -109,8 +108,7 @@ class Model:
         """
         if self._predictor is None:
             program = self._project.model(self._model)
-            self._need_weights(program.name)
-            self._predictor = Predictor(program, self._weights)
+            self._predictor = Predictor(program, self._weights_of([program.name]))
         found = self._predictor.predict(inputs)
         return found if len(found) > 1 else next(iter(found.values()))
 
@@ -121,31 +119,27 @@ class Model:
         asked for and is not there (E0909), and where the file can't be written (E0801).
         """
         program = self._project.model(self._model)
-        self._need_weights(program.name)
         how = Shipping(device, opset, self._metrics)
-        return ship(self._project, program, self._weights, Path(path), how)
+        return ship(self._project, program, self._weights_of([program.name]), Path(path), how)
 
     def save(self, path: str | Path) -> None:
         """Writes the weights as a safetensors file. Raises DiagnosticError E0801."""
-        for name in self._models():
-            self._need_weights(name)
-        save_weights_file(Path(path), self._weights)
+        save_weights_file(Path(path), self._weights_of(self._models()))
 
     def load_weights(self, path: str | Path) -> None:
         """Takes the weights in a safetensors file or a run folder.
 
-        Raises DiagnosticError: E0804 where there are none, E0805 for a damaged file, E0806 for weights of another model.
+        Raises DiagnosticError: E0804 where there are none, E0805 for a damaged file, E0806 for weights of another
+        model.
         """
         for name in self._models():
             self._weights |= load_model_weights(Path(path), self._project.model(name))
-        self._predictor, self._metrics = None, {}
+        self._learned, self._predictor, self._metrics = True, None, {}
 
     @property
     def weights(self) -> dict[str, Array]:
         """Copies of the weights by name, such as ``Digits.head.dense.weight``."""
-        for name in self._models():
-            self._need_weights(name)
-        return {name: array.copy() for name, array in self._weights.items()}
+        return {name: array.copy() for name, array in self._weights_of(self._models()).items()}
 
     def summary(self) -> str:
         """The stages of each model with types, parameters and costs, and what each train block does."""
@@ -157,13 +151,15 @@ class Model:
     def _models(self) -> tuple[str, ...]:
         return (self._model,) if self._model is not None else self._project.checked.models
 
-    def _need_weights(self, name: str) -> None:
-        """Makes the fresh weights of a model that has none yet."""
-        program = self._project.model(name)
-        if any(weight.name not in self._weights for weight in program.weights):
-            self._weights |= fresh_weights(self._project, program)
+    def _weights_of(self, models: Iterable[str]) -> dict[str, Array]:
+        """The weights of these models; one that has none yet gets fresh ones."""
+        programs = [self._project.model(name) for name in models]
+        for program in programs:
+            if any(weight.name not in self._weights for weight in program.weights):
+                self._weights |= fresh_weights(self._project, program)
+        return {weight.name: self._weights[weight.name] for program in programs for weight in program.weights}
 
     def _take(self, trainer: Trainer, changes: Changes) -> None:
         self._weights |= {name: array.copy() for name, array in trainer.weights.items()}
+        self._learned, self._predictor = True, None
         self.history, self._changes = trainer.history, changes
-        self._predictor = None

@@ -8,23 +8,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeAlias
-
-import numpy as np
+from typing import Any, Literal, TypeAlias
 
 import compiler
 from compiler.diagnostics import DiagnosticError, error
 from compiler.front.resolve import resolve
-from compiler.program import ModelProgram, Settings, TrainProgram
+from compiler.program import Settings, TrainProgram
 from runtime.batches import DataSet
-from runtime.checkpoint import check_same, load_weights
 from runtime.engine import Engine
 from runtime.evaluation import evaluate
 from runtime.progress import Progress
 from runtime.project import Project
-from runtime.runs import RUNS, WEIGHTS, RunFolder, latest_run
+from runtime.runs import RunFolder
 from runtime.split import Arrays, Splits, prepare
-from runtime.tensors import Array, read_tensors
+from runtime.tensors import Array
 from runtime.training import MakeEngine, Trainer, initial_state
 
 Split: TypeAlias = Literal["train", "validate", "test", "all"]
@@ -41,16 +38,24 @@ class Changes:
     batch: int | None = None
     seed: int | None = None
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """The counts that are changed."""
-        counts = {"epochs": self.epochs, "batch": self.batch, "seed": self.seed}
-        return {name: count for name, count in counts.items() if count is not None}
+    def applied(self, settings: Settings) -> Settings:
+        """``settings`` with the changed counts. Raises DiagnosticError E0404 for counts and shares out of range."""
+        least = {"epochs": 1, "batch": 1, "seed": 0}
+        wrong = [f"{name} is at least {least[name]}, not {n}" for name, n in self._counts().items() if n < least[name]]
+        for name, share in (("validate", self.validate), ("test", self.test)):
+            if isinstance(share, int | float) and not 0.0 < share < 1.0:
+                wrong.append(f"{name} takes a share above 0 and below 1, not {share}")
+        if wrong:
+            raise DiagnosticError([error("E0404", title, None) for title in wrong])
+        changed: dict[str, Any] = self._counts()
+        return replace(settings, **changed)
 
     def statements(self, stated: Settings, origin: Path, folder: Path) -> dict[str, str]:
         """The changes as whole statements, by their first word, and with them those whose paths start at ``origin``
         and have to be written anew from ``folder``. Arrays have no statement."""
-        texts = {name: f"{name} {count}" for name, count in self.counts.items()}
+        texts = {name: f"{name} {count}" for name, count in self._counts().items()}
+        if "epochs" in texts and stated.steps is not None:
+            texts["steps"] = texts.pop("epochs")  # one of the two says when training ends
         if stated.steps is not None and "epochs" in texts:
             texts["steps"] = texts.pop("epochs")  # in its place: a block has one of them
         for name in ("data", "validate", "test"):
@@ -62,6 +67,10 @@ class Changes:
             elif given is None and isinstance(before, str):
                 texts[name] = _path_statement(name, origin / before, folder)
         return texts
+
+    def _counts(self) -> dict[str, int]:
+        counts = {"epochs": self.epochs, "batch": self.batch, "seed": self.seed}
+        return {name: count for name, count in counts.items() if count is not None}
 
 
 _UNCHANGED = Changes()
@@ -82,10 +91,8 @@ class Job:
         return prepare(self.program, changes.data, validate=changes.validate, test=changes.test, folder=folder)
 
     def samples(self, split: Split | None = None) -> tuple[Split, DataSet]:
-        """The samples of one split with its name; by default those for testing, or else those for validation. Of data
-        that was given instead of the block's own it is all of them, as none of them was trained on."""
-        if split is None and self.changes.data is not None:
-            split = "all"
+        """The samples of one split with its name, by default those for testing, or else those for validation. Raises
+        DiagnosticError as :meth:`prepare` does, and E0613 where the split has no samples."""
         if split == "all":
             unsplit = replace(self.program.settings, validate=None, test=None)
             program = replace(self.program, settings=unsplit)
@@ -128,7 +135,7 @@ def make_job(project: Project, name: str | None = None, changes: Changes = _UNCH
     """The train block ``name`` of ``project``, or the only one, compiled. Raises DiagnosticError E0203 where the block
     is not clear, and what compiling raises."""
     compiled = project.train(name)
-    program = replace(compiled, settings=replace(compiled.settings, **changes.counts))
+    program = replace(compiled, settings=changes.applied(compiled.settings))
     return Job(project, program, changes, partial(Engine, compiler.train_module(program), name=program.name))
 
 

@@ -19,8 +19,8 @@ def saving(path: Path) -> Iterator[None]:
             raise IsADirectoryError(None, "it is a folder")
         yield
     except OSError as failure:
-        advice = "name a file in a folder that you may write to"
-        raise DiagnosticError([error("E0801", f"cannot write {path}: {reason(failure)}", None, help=advice)]) from failure
+        title, advice = f"cannot write {path}: {reason(failure)}", "name a file in a folder that you may write to"
+        raise DiagnosticError([error("E0801", title, None, help=advice)]) from failure
 
 
 def save_output(path: Path, content: bytes) -> None:

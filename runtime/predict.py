@@ -38,14 +38,19 @@ class Predictor:
         """The outputs by name, arrays of their own.
 
         ``given`` are the inputs by name, or the one input; lists of Python numbers take its element type. Raises
-        DiagnosticError where names (E0910), element types (E0911) or shapes (E0912) do not fit.
+        DiagnosticError where names (E0910), element types (E0911) or shapes (E0912) do not fit, or a size is 0 (E0609).
         """
         named = given if isinstance(given, Mapping) else {self._only_input(): given}
         arrays = {
             name: as_array(value, self._inputs[name].type.dtype) if name in self._inputs else np.asarray(value)
             for name, value in named.items()
         }
-        results = self.run(match(self._ports, arrays, self._bounds, {}))
+        fitting = match(self._ports, arrays, self._bounds, {})
+        for name, array in fitting.items():
+            if array.size == 0:
+                title = f"input `{name}` holds nothing: {list(array.shape)}"
+                raise DiagnosticError([error("E0609", title, None, help="give at least one sample")])
+        results = self.run(fitting)
         return {name: array.copy() for name, array in results.items()}
 
     def _only_input(self) -> str:

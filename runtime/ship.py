@@ -36,9 +36,7 @@ class Shipping:
     data: DataSet | None = None
 
 
-def ship(
-    project: Project, model: ModelProgram, weights: Mapping[str, Array], path: Path, how: Shipping
-) -> Certificate:
+def ship(project: Project, model: ModelProgram, weights: Mapping[str, Array], path: Path, how: Shipping) -> Certificate:
     """Writes the ONNX file of ``model`` to ``path`` and gives its certificate; nothing is written unless all went well.
 
     Raises DiagnosticError: what export and certification raise (E09xx), E0801 where the file can't be written.

@@ -65,7 +65,7 @@ def stage_after(found: Sequence[Stage], wanted: str | None = None) -> Stage:
 
 def _unknown(kind: str, name: str, known: Sequence[str]) -> DiagnosticError:
     near = did_you_mean(name, known)
-    listed = f"there is {', '.join(known)}"
+    advice = f"did you mean {near}?" if near else ()
     return DiagnosticError(
-        [error("E0203", f"there is no {kind} {name} here", None, notes=listed, help=f"did you mean {near}?" if near else ())]
+        [error("E0203", f"there is no {kind} {name} here", None, notes=f"there is {', '.join(known)}", help=advice)]
     )

@@ -10,8 +10,8 @@ from runtime.project import Project
 
 
 def standalone(project: Project, model: str | None = None, train: str | None = None) -> str:
-    """The text of the Python file: ``initial``, the steps and ``evaluate`` of a train block, and ``infer`` of its models
-    (``infer_NAME`` of several); of a file without train blocks, ``initial`` and ``infer``.
+    """The text of the Python file: ``initial``, the steps and ``evaluate`` of a train block, and ``infer`` of its
+    models (``infer_NAME`` of several); of a file without train blocks, ``initial`` and ``infer``.
 
     It computes the numbers that training computes, bit for bit. ``model`` and ``train`` choose where there are several.
     Raises DiagnosticError E0203 where the train block is not clear.

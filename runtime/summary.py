@@ -83,6 +83,7 @@ def _settings(settings: Settings) -> str:
     parts = [f"batch {settings.batch}"]
     parts += [f"{name} {count}" for name in ("epochs", "steps") if (count := getattr(settings, name))]
     parts += [f"stop {settings.stop.measure} patience {settings.stop.patience}"] if settings.stop else []
+    parts += [f"clip {settings.clip:g}"] if settings.clip else []
     return ", ".join([*parts, f"seed {settings.seed}"])
 
 

@@ -48,11 +48,14 @@ def load_model_weights(path: Path, model: ModelProgram) -> dict[str, Array]:
     return found
 
 
-def fresh_weights(project: Project, model: ModelProgram, seed: int = 0) -> dict[str, Array]:
-    """The weights of ``model`` as a training with this seed begins."""
+def fresh_weights(project: Project, model: ModelProgram) -> dict[str, Array]:
+    """The weights of ``model`` as its training begins: of the seed of the first train block that it takes part in."""
+    blocks = project.checked.elaborated.trains.values()
+    seed = next((block.settings.seed for block in blocks if model.name in block.models), 0)
     graph = compiler.initial_graph(project.checked, model.name)
-    engine = Engine(compiler.numpy_module([graph], f"the first weights of {model.name}"), {"seed": np.array(seed)})
-    return {name: np.array(array) for name, array in engine.call(graph.name, {}).items() if name != "seed"}
+    module = compiler.numpy_module([graph], f"the first weights of {model.name}")
+    outputs = Engine(module, {"seed": np.array(seed)}).call(graph.name, {})
+    return {name: np.array(array) for name, array in outputs.items() if name != "seed"}
 
 
 def save_weights_file(path: Path, weights: Mapping[str, Array]) -> None:

@@ -15,15 +15,7 @@ from compiler.front.values import DslValue, describe, has_poison, is_number
 from compiler.program import Measure, Settings, Stop, loss_names
 
 _Setting = (
-    tree.Data
-    | tree.Validate
-    | tree.Test
-    | tree.Batch
-    | tree.Epochs
-    | tree.Steps
-    | tree.Stop
-    | tree.Clip
-    | tree.Seed
+    tree.Data | tree.Validate | tree.Test | tree.Batch | tree.Epochs | tree.Steps | tree.Stop | tree.Clip | tree.Seed
 )
 # Epochs without improvement that are waited for where the file does not say.
 PATIENCE = 10

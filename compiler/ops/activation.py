@@ -27,8 +27,9 @@ from compiler.ops.unary import N, Unary
 if TYPE_CHECKING:
     from compiler.ops.emit import Emit
 
-# Below these, exp(-x) overflows; the sigmoid is 0 to within the smallest normal number there.
-LOWEST_EXPONENT = {DType.F16: -11.0, DType.BF16: -88.0, DType.F32: -88.0, DType.F64: -709.0}
+# Below these, exp(-x) overflows; the sigmoid is 0 to within the smallest normal number there. In f16 it overflows
+# earlier, to the infinity whose reciprocal is the right result.
+LOWEST_EXPONENT = {DType.F16: -88.0, DType.BF16: -88.0, DType.F32: -88.0, DType.F64: -709.0}
 
 
 class Activation(Unary):
@@ -80,12 +81,20 @@ class Sigmoid(Activation):
 def lower_sigmoid(c: NumpyLowering, x: str, out: str) -> None:
     """Write the statements that fill ``out``, which may be ``x``, with the sigmoid of ``x``."""
     dtype = c.output_types[0].dtype
-    one = c.scalar(1, dtype)
-    c.line(f"np.maximum({x}, {c.scalar(LOWEST_EXPONENT[dtype], dtype)}, out={out})")
+    lower_clip(c, x, out, low=LOWEST_EXPONENT[dtype])
     c.line(f"np.negative({out}, out={out})")
     c.line(f"np.exp({out}, out={out})")
-    c.line(f"np.add({out}, {one}, out={out})")
-    c.line(f"np.reciprocal({out}, out={out})")
+    c.line(f"np.add({out}, {c.scalar(1, dtype)}, out={out})")
+    c.line(f"np.divide({c.scalar(1, dtype)}, {out}, out={out})")
+
+
+def lower_clip(c: NumpyLowering, x: str, out: str, low: float = -math.inf, high: float = math.inf) -> None:
+    """Write the statement that fills ``out``, which may be ``x``, with ``x`` cut at the bounds; NaN stays NaN.
+
+    With a number for one operand NumPy's ``maximum`` takes three times as long as this (measured with NumPy 2.4).
+    """
+    dtype = c.output_types[0].dtype
+    c.line(f"{x}.clip({c.scalar(low, dtype)}, {c.scalar(high, dtype)}, out={out})")
 
 
 @operation
@@ -104,7 +113,7 @@ class Relu(Activation):
         return np.maximum(x, 0)
 
     def numpy(self, c: NumpyLowering) -> None:
-        c.line(f"np.maximum({c.inputs[0]}, {c.scalar(0, c.output_types[0].dtype)}, out={c.outputs[0]})")
+        lower_clip(c, c.inputs[0], c.outputs[0], low=0)
 
 
 @operation
@@ -128,7 +137,7 @@ class Softplus(Activation):
         c.line(f"np.negative({work}, out={work})")
         c.line(f"np.exp({work}, out={work})")
         c.line(f"np.log1p({work}, out={work})")
-        c.line(f"np.maximum({x}, {c.scalar(0, type.dtype)}, out={out})")
+        lower_clip(c, x, out, low=0)
         c.line(f"np.add({out}, {work}, out={out})")
 
     def onnx(self, c: OnnxLowering) -> None:
@@ -201,12 +210,12 @@ class Elu(Activation):
 
     def numpy(self, c: NumpyLowering) -> None:
         (x,), (out,), type = c.inputs, c.outputs, c.output_types[0]
-        work, zero = c.scratch(type), c.scalar(0, type.dtype)
-        c.line(f"np.minimum({x}, {zero}, out={work})")
+        work = c.scratch(type)
+        lower_clip(c, x, work, high=0)
         c.line(f"np.expm1({work}, out={work})")
         if self.alpha != 1:
             c.line(f"np.multiply({work}, {c.scalar(self.alpha, type.dtype)}, out={work})")
-        c.line(f"np.maximum({x}, {zero}, out={out})")
+        lower_clip(c, x, out, low=0)
         c.line(f"np.add({out}, {work}, out={out})")
 
     def onnx(self, c: OnnxLowering) -> None:

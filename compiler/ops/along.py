@@ -24,6 +24,7 @@ from compiler.ops.base import (
 )
 from compiler.ops.broadcast import unknown_equality
 from compiler.ops.checks import need_indices, need_numbers, normal_axis
+from compiler.ops.places import check_scatter_axis, flat_places
 from compiler.ops.shape import operand_as, shape_text
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ SIZES = {"N": 3}
 
 
 def _check(verb: str, x: TensorType, indices: TensorType, axis: int) -> int:
-    need_indices(f"{verb} by", indices)
+    need_indices("index by", indices)
     axis = normal_axis(verb, x, axis)
     action = f"{verb} {x} by {indices} along axis {axis}"
     if x.rank != indices.rank:
@@ -50,19 +51,9 @@ def _check(verb: str, x: TensorType, indices: TensorType, axis: int) -> int:
 
 
 def _flat_places(c: NumpyLowering, indices: int, shape: Sequence[Dim], axis: int) -> str:
-    """Write the statements that work out each index's place in a flat tensor of ``shape``; gives their array."""
     type = c.input_types[indices]
-    row_count, column_count = product(shape[:axis]), product(shape[axis + 1 :])
-    size, rows, after = c.dim(shape[axis]), c.dim(row_count), c.dim(column_count)
-    offsets = c.bound(
-        f"np.arange({rows})[:, None, None]*{size}*{after} + np.arange({after})",
-        TensorType(I64, (row_count, 1, column_count)),
-    )
-    flat = c.scratch(type.with_dtype(I64))
-    places = c.view(flat, f"reshape({rows}, {c.dim(type.shape[axis])}, {after})")
-    c.line(f"np.multiply({c.inputs[indices]}, {after}, out={flat}, dtype=np.int64)")
-    c.line(f"np.add({places}, {offsets}, out={places})")
-    return flat
+    wide = (product(shape[:axis]), type.shape[axis], product(shape[axis + 1 :]))
+    return flat_places(c, indices, wide, shape, axis, type)
 
 
 @operation
@@ -138,6 +129,7 @@ class ScatterAlong(Op):
         indices, updates = inputs
         need_numbers("scatter", updates)
         result = updates.with_shape(self.shape)
+        check_scatter_axis(self.shape, self.axis)
         _check("scatter into", result, indices, self.axis)
         if updates.shape != indices.shape:
             raise TypeMismatch(

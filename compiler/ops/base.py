@@ -77,6 +77,10 @@ class NumpyLowering(Protocol):
     @property
     def output_types(self) -> tuple[TensorType, ...]: ...
 
+    @property
+    def scope(self) -> str:
+        """The path of labels under which the operation stands, such as ``Digits.stem.batch_norm``; for messages."""
+
     def line(self, statement: str) -> None:
         """Add one statement; NumPy is ``np``."""
 
@@ -154,6 +158,9 @@ class OnnxLowering(Protocol):
 
     def alias(self, name: str) -> None:
         """Say that the only result is the tensor ``name`` as it stands, which takes no node."""
+
+    def name(self, wanted: str) -> str:
+        """A name like ``wanted`` that no tensor has, for a result of a node with several."""
 
 
 class Op(Operation):

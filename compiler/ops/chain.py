@@ -18,9 +18,11 @@ from compiler.ops.emit import Emit
 from compiler.ops.fused import FusedOp, StepLowering
 from compiler.ops.unary import Exp, Sqrt, Square
 
-# Arrays of more elements than LARGE are worked on in parts of BLOCK, so that what one step writes is still in the
-# cache when the next one reads it: 128 KiB of f32 for each array.
-LARGE, BLOCK = 65536, 32768
+# Arrays of more elements than LARGE are worked on in parts of BLOCK (512 KiB of f32), so that what one step writes is
+# still in the cache when the next one reads it. Measured with Adam's update on a processor with 1 MiB of cache a core
+# and 32 MiB shared: no gain at 2 million elements, a quarter less time at 16 million; parts of 128 KiB cost more than
+# they save.
+LARGE, BLOCK = 1 << 20, 1 << 17
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,6 @@ class ElementwiseChain(FusedOp):
             Step(Sigmoid(), (5,)),
         )
         scaled = (Step(Sqrt(), (1,)), Step(Divide(), (0, 2)), Step(Gelu("tanh"), (3,)))
-        large = TensorType(DType.F32, (300, 250))
         return (
             Sample(cls(square_sum), (f32, f32), 0.5, 2, sizes),
             Sample(cls(square_sum), (row, f32), 0.5, 2, sizes),
@@ -117,10 +118,6 @@ class ElementwiseChain(FusedOp):
             Sample(cls(chosen), (f32, row), sizes=sizes),
             Sample(cls(scaled), (f32, scalar), 0.5, 2, sizes),
             Sample(cls((Step(Add(), (0, 0)),)), (f32,), sizes=sizes),
-            Sample(cls(moment), (large, large, scalar)),
-            Sample(cls(wide), (large, large)),
-            Sample(cls(chosen), (large, scalar)),
-            Sample(cls(scaled), (large, scalar), 0.5, 2),
         )
 
 

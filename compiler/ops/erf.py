@@ -73,14 +73,14 @@ def lower_erf(c: NumpyLowering, x: str, out: str) -> None:
 ERF_F32 = '''\
 def erf_f32(x, out, work):
     """The error function as tanh(x * P(x*x)), within 3e-7 of the value; `work` is overwritten, `out` is not `x`."""
-    np.minimum(np.maximum(x, np.float32(-4.2), out=out), np.float32(4.2), out=out)
+    x.clip(np.float32(-4.2), np.float32(4.2), out=out)
     np.square(out, out=out)
     np.multiply(out, np.float32(1.41844278e-07), out=work)
     for coefficient in (-5.66832521e-06, 8.7636327e-05, -0.000619781762, -0.000191834468, 0.102769058):
         np.add(work, np.float32(coefficient), out=work)
         np.multiply(work, out, out=work)
     np.add(work, np.float32(1.12837927), out=work)
-    np.minimum(np.maximum(x, np.float32(-4.2), out=out), np.float32(4.2), out=out)
+    x.clip(np.float32(-4.2), np.float32(4.2), out=out)
     np.multiply(work, out, out=out)
     np.tanh(out, out=out)
 '''

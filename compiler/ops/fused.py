@@ -12,11 +12,13 @@ from compiler.ir.graph import Graph, Value
 from compiler.ir.types import DType, TensorType
 from compiler.ops.base import Array, NumpyLowering, OnnxLowering, Op, Sizes, without
 from compiler.ops.emit import Emit
+from compiler.ops.expansion import expansion_of, lower_expansion
 from compiler.ops.interpret import interpret
 
 
 class FusedOp(Op):
-    """An operation that a pass puts in the place of several: a subclass says which, and how they are lowered as one."""
+    """An operation that stands for several, put in their place by a pass, or made as such by a gradient: a subclass
+    says which, and how they are lowered as one."""
 
     gradient = without("a fused operation is made after the gradients: ask for those of the graph before fusion")
 
@@ -39,14 +41,14 @@ class FusedOp(Op):
         values = interpret(graph, arrays, sizes)
         return tuple(values[output.value] for output in graph.outputs)
 
+    def onnx(self, c: OnnxLowering) -> None:
+        """The nodes of the expansion; a subclass for which ONNX has one node overrides this."""
+        lower_expansion(c, self.expansion(c.input_types))
+
 
 @lru_cache(maxsize=4096)
 def _expansion(operation: FusedOp, types: tuple[TensorType, ...]) -> Graph:
-    b = Emit(operation.opcode)
-    inputs = [b.input(f"operand{index}", type) for index, type in enumerate(types)]
-    for index, value in enumerate(operation.expand(b, *inputs)):
-        b.output(f"result{index}", value)
-    return b.finish()
+    return expansion_of(operation.opcode, types, operation.expand)
 
 
 def _dtype(array: Array) -> DType:
@@ -65,6 +67,10 @@ class StepLowering:
         self.inputs = tuple(name for name, _ in operands)
         self.input_types = tuple(type for _, type in operands)
         self.outputs, self.output_types = (result[0],), (result[1],)
+
+    @property
+    def scope(self) -> str:
+        return self._c.scope
 
     def line(self, statement: str) -> None:
         self._c.line(statement)
@@ -126,3 +132,6 @@ class OnnxStepLowering:
 
     def alias(self, name: str) -> None:
         self._c.alias(name)
+
+    def name(self, wanted: str) -> str:
+        return self._c.name(wanted)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.ir.dims import Dim, equal, evaluate, product, symbol
+from compiler.ir.dims import Dim, equal, evaluate, symbol
 from compiler.ir.types import DType, TensorType, TypeMismatch
 from compiler.ops.base import (
     Array,
@@ -22,6 +22,7 @@ from compiler.ops.base import (
     operation,
 )
 from compiler.ops.checks import need_indices, need_numbers, normal_axis
+from compiler.ops.places import check_scatter_axis, flat_places
 from compiler.ops.shape import operand_as, shape_text
 
 if TYPE_CHECKING:
@@ -105,8 +106,8 @@ class ScatterAdd(Op):
         indices, updates = inputs
         need_indices("scatter by", indices)
         need_numbers("scatter", updates)
-        result = updates.with_shape(self.shape)
-        axis = normal_axis("scatter into", result, self.axis)
+        result, axis = updates.with_shape(self.shape), self.axis
+        check_scatter_axis(self.shape, axis)
         expected = (*self.shape[:axis], *indices.shape, *self.shape[axis + 1 :])
         fits = len(expected) == updates.rank and all(
             equal(one, other) for one, other in zip(expected, updates.shape, strict=True)
@@ -131,20 +132,8 @@ class ScatterAdd(Op):
         return (result,)
 
     def numpy(self, c: NumpyLowering) -> None:
-        """``np.add.at`` is fast for one flat axis only, so that the places are worked out flat:
-        ``(row*size + index)*after + column`` for x of ``(rows, size, after)`` elements."""
-        row_count, column_count = product(self.shape[: self.axis]), product(self.shape[self.axis + 1 :])
-        size, rows, after = c.dim(self.shape[self.axis]), c.dim(row_count), c.dim(column_count)
-        count = c.dim(c.input_types[0].size)
-        offsets = c.bound(
-            f"np.arange({rows})[:, None, None]*{size}*{after} + np.arange({after})",
-            TensorType(I64, (row_count, 1, column_count)),
-        )
-        flat = c.scratch(c.input_types[1].with_dtype(I64))
-        places = c.view(flat, f"reshape({rows}, {count}, {after})")
-        column = operand_as(c, 0, f"reshape(1, {count}, 1)")
-        c.line(f"np.multiply({column}, {after}, out={places}, dtype=np.int64)")
-        c.line(f"np.add({places}, {offsets}, out={places})")
+        # np.add.at is fast for one flat axis only.
+        flat = flat_places(c, 0, (1, c.input_types[0].size, 1), self.shape, self.axis, c.input_types[1])
         c.line(f"{c.outputs[0]}.fill(0)")
         out, flat = c.view(c.outputs[0], "reshape(-1)"), c.view(flat, "reshape(-1)")
         c.line(f"np.add.at({out}, {flat}, {operand_as(c, 1, 'reshape(-1)')})")

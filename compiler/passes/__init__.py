@@ -12,13 +12,14 @@ from compiler.passes.pipeline import Pipeline
 from compiler.passes.simplify import DropStopGradient, Simplify
 from compiler.passes.stable import Stabilize
 
-# What the front end wrote, before gradients are made of it. Common subexpressions come first, as rules tell by that
-# whether a value meets itself.
+# What the front end wrote, before gradients are made of it. Common subexpressions come early, as rules tell by them
+# whether a value meets itself; stable forms leave something to simplify again.
 COMMON: tuple[Pass, ...] = (
     FoldConstants(),
     CommonSubexpressions(),
     Simplify(),
     Stabilize(),
+    Simplify(),
     CommonSubexpressions(),
     DeadCode(),
 )

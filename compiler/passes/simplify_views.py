@@ -117,8 +117,14 @@ def _is_single(m: Match) -> str | None:
     return None if m["x"].type.size == 1 else f"{m['x']} has more than one element"
 
 
+def _is_short_single(m: Match) -> str | None:
+    fits = m["x"].type.rank <= m.type.rank
+    return _is_single(m) if fits else f"{m['x']} has more axes than {m.type}"
+
+
 def _repeat_single(b: Emit, m: Match) -> Value:
-    return b.expand(b.reshape(m["x"], ()), m.type.shape)
+    x = m["x"] if m["x"].type.rank <= m.type.rank else b.reshape(m["x"], ())
+    return b.expand(x, m.type.shape)
 
 
 def _unrepeated(b: Emit, value: Value) -> Value:
@@ -143,7 +149,7 @@ VIEWS = (
     Rule("reshape-twice", made(Reshape, made(Reshape, "x")), lambda b, m: b.reshape(m["x"], m.type.shape)),
     Rule("expand-to-own-shape", made(Expand, "x"), _x, _keeps_type),
     Rule("expand-twice", made(Expand, made(Expand, "x")), lambda b, m: b.expand(m["x"], m.type.shape)),
-    Rule("expand-single", made(Expand, made(Reshape, "x")), _repeat_single, _is_single),
+    Rule("expand-single", made(Expand, made(Reshape, "x")), _repeat_single, _is_short_single),
     Rule("view-of-repeated", made((Reshape, Transpose, Slice), made(Expand, "x")), _repeat_single, _is_single),
     Rule("transpose-nothing", made(Transpose, "x"), _x, _nothing_moves),
     Rule("transpose-twice", made(Transpose, made(Transpose, "x")), _composed_transpose),

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @options.DEVICE
 @click.option("--no-certify", is_flag=True, help="Do not run the ONNX file to compare it with the NumPy program.")
-@click.option("--opset", type=int, default=21, show_default=True, metavar="N", help="The version of the ONNX operations.")
+@click.option(
+    "--opset", type=int, default=21, show_default=True, metavar="N", help="The version of the ONNX operations."
+)
 @options.CHECK_PASSES
 def compile_command(
     file: Path,

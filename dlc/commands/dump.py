@@ -62,8 +62,8 @@ def dump(
 
 
 def _passes(found: Sequence[Stage]) -> list[str]:
-    rows = [
-        (str(number), stage.name, "yes" if stage.changed else "no", str(len(stage.after.nodes)), f"{1e3 * stage.seconds:.1f}")
-        for number, stage in enumerate(found, 1)
-    ]
+    rows = []
+    for number, stage in enumerate(found, 1):
+        changed, size = "yes" if stage.changed else "no", str(len(stage.after.nodes))
+        rows.append((str(number), stage.name, changed, size, f"{1e3 * stage.seconds:.1f}"))
     return table(("", "pass", "changed", "nodes after", "ms"), rows, numbers=(0, 3, 4), width=width_of(sys.stdout))

@@ -54,6 +54,6 @@ def evaluate(
 
     job = make_job(open_project(file, constants), name, Changes(data=data))
     path, trained = load_trained(job.program, weights)
-    chosen, samples = job.samples(split)
+    chosen, samples = job.samples(split or ("all" if data else None))
     tell(f"{_TITLES[chosen]}: {len(samples):,} of {samples.source}, with {path}")
     tell(figures_line(job.evaluate(trained, samples)))

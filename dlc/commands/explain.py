@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
-from dlc.terminal import table, tell
+from dlc.terminal import table, tell, width_of
 
 if TYPE_CHECKING:
-    from compiler.front.catalogue import Entry
+    from compiler.front.catalogue.entry import Entry, Kind
 
-_KINDS = ("layer", "function", "loss", "metric", "optimizer", "initialiser")
+_KINDS: tuple[Kind, ...] = ("layer", "function", "loss", "metric", "optimizer", "initialiser")
 _FENCE = re.compile(r"^```[^\n]*\n(.*?)^```\n?", re.MULTILINE | re.DOTALL)
 
 
@@ -68,9 +69,10 @@ def _plain(markdown: str) -> str:
 def _everything() -> Iterator[str]:
     from compiler.diagnostics import all_codes, title
 
+    width = width_of(sys.stdout)
     for kind in _KINDS:
         rows = [(entry.signature, entry.summary.replace("``", "`")) for entry in _entries() if entry.kind == kind]
-        yield "\n".join(table((kind, ""), rows))
+        yield "\n".join(table((kind, ""), rows, yields=1, width=width))
     yield "\n".join(table(("code", ""), [(code, title(code)) for code in all_codes()]))
 
 

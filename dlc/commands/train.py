@@ -110,7 +110,9 @@ def _tell_results(found: Results) -> None:
 def _ship(job: Job, trainer: Trainer, run: RunFolder, device: Device, metrics: Mapping[str, float]) -> None:
     from runtime.ship import Shipping, ship
 
-    how = Shipping(device, metrics=metrics, data=trainer.splits.test or trainer.splits.validation or trainer.splits.train)
+    how = Shipping(
+        device, metrics=metrics, data=trainer.splits.test or trainer.splits.validation or trainer.splits.train
+    )
     for name in job.program.models:
         path = run.model if len(job.program.models) == 1 else run.path / f"{name}.onnx"
         certificate = ship(job.project, job.project.model(name), trainer.weights, path, how)

@@ -58,7 +58,9 @@ class Seen(Silent):
 def train(line: Any) -> Callable[..., Trainer]:
     """Trains with these settings on 40 samples, an epoch having 5 batches of 8, and 10 to validate in 2 batches."""
 
-    def run(folder: Path | None = None, *, resume: bool = False, progress: Seen | None = None, **settings: Any) -> Trainer:
+    def run(
+        folder: Path | None = None, *, resume: bool = False, progress: Seen | None = None, **settings: Any
+    ) -> Trainer:
         program = line.line_program(RATE, **settings)
         splits = prepare(program, line.line_data(50), validate=0.2)
         make = partial(Trainer, program, partial(line.ReferenceEngine, program), splits, progress=progress)
@@ -122,7 +124,9 @@ def test_the_best_weights_are_copies() -> None:
 
 
 def test_verdicts() -> None:
-    assert watched([0.3, 0.2, 0.1]).verdict == "stopped: f1 has not improved for 2 epochs; the weights of epoch 1 are kept"
+    assert (
+        watched([0.3, 0.2, 0.1]).verdict == "stopped: f1 has not improved for 2 epochs; the weights of epoch 1 are kept"
+    )
     assert watched([0.3, 0.4]).verdict == "the weights of epoch 2 are kept, the best by f1"
     assert watched([math.nan]).verdict == "the last weights are kept, as f1 never was a number"
     assert watched([math.nan] * 2).verdict == "stopped: f1 has not improved for 2 epochs; the last weights are kept"
@@ -169,9 +173,8 @@ def test_the_best_weights_are_those_of_a_run_of_so_many_epochs(train: Callable[.
     last = train(epochs=5)
     assert same(load_checkpoint(tmp_path / "stopped" / FILES[1]).kept, last.kept)
     table = (tmp_path / "stopped" / FILES[2]).read_text().splitlines()
-    assert [line.split(",")[:3] for line in table] == [
-        ["epoch", "step", "best"], ["1", "5", "0"], ["2", "10", "1"], ["3", "15", "0"], ["4", "20", "0"], ["5", "25", "0"]
-    ]  # fmt: skip
+    begun = [",".join(line.split(",")[:3]) for line in table]
+    assert begun == ["epoch,step,best", "1,5,0", "2,10,1", "3,15,0", "4,20,0", "5,25,0"]
 
 
 def test_the_best_weights_are_kept_at_the_end_of_all_epochs_too(train: Callable[..., Trainer]) -> None:
@@ -184,9 +187,7 @@ def test_the_best_weights_are_kept_at_the_end_of_all_epochs_too(train: Callable[
 
 # The run has 5 epochs, each of which advances 5 times in training and 2 times in validation.
 @pytest.mark.parametrize("after", [1, 5, 6, 7, 8, 13, 14, 15, 20, 28, 30, 33, 34])
-def test_ctrl_c_at_any_moment_and_resume_are_one_run(
-    train: Callable[..., Trainer], tmp_path: Path, after: int
-) -> None:
+def test_ctrl_c_at_any_moment_and_resume_are_one_run(train: Callable[..., Trainer], tmp_path: Path, after: int) -> None:
     train(tmp_path / "whole", epochs=14, stop=STOP)
     with pytest.raises(Interrupted):
         train(tmp_path / "parts", epochs=14, stop=STOP, progress=Seen(after))
@@ -276,9 +277,7 @@ def test_steps_that_fill_their_epochs_are_those_epochs(train: Callable[..., Trai
 # One epoch and two steps of the next: 7 calls, 2 calls, and 2 in validation, of which the last is the end.
 @pytest.mark.parametrize("after", range(1, 11))
 @pytest.mark.parametrize("stop", [None, STOP])
-def test_ctrl_c_in_a_run_of_steps(
-    train: Callable[..., Trainer], tmp_path: Path, after: int, stop: Stop | None
-) -> None:
+def test_ctrl_c_in_a_run_of_steps(train: Callable[..., Trainer], tmp_path: Path, after: int, stop: Stop | None) -> None:
     settings = {"epochs": None, "steps": 7, "stop": stop}
     train(tmp_path / "whole", **settings)
     with pytest.raises(Interrupted) as caught:

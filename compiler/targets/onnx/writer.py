@@ -84,6 +84,10 @@ class Writer:
         else:
             proto.doc_string = f"source: {place}"
 
+    def fresh(self, wanted: str) -> str:
+        """A name like ``wanted`` that no tensor has."""
+        return self._names.take(wanted)
+
     def constant(self, array: Array, hint: str = "") -> str:
         """The name of an initializer with this content; equal ones are kept once."""
         key = (array.dtype.name, array.shape, little_endian(array))
@@ -195,6 +199,9 @@ class NodeWriter:
 
     def alias(self, name: str) -> None:
         self._names[self._node.output] = name
+
+    def name(self, wanted: str) -> str:
+        return self._writer.fresh(within(self._origin.scope, wanted))
 
     def missing(self) -> list[str]:
         """The results that have been neither made nor given as something that there is."""

@@ -26,7 +26,9 @@ def failure(check: Check, statements: str) -> list[tuple[str, str, str]]:
     """Of each error: code, title and the text that it points at."""
     with pytest.raises(DiagnosticError) as caught:
         settings(check, statements)
-    return [(item.code, item.title, item.primary.span.text if item.primary else "") for item in caught.value.diagnostics]
+    return [
+        (item.code, item.title, item.primary.span.text if item.primary else "") for item in caught.value.diagnostics
+    ]
 
 
 @pytest.mark.parametrize(

@@ -225,6 +225,8 @@ def test_mismatch(code: str, call: Call, types: list[TensorType], title: str, de
         (lambda b, x, y: b.take_along(x, y, 1), [f32(N, 4), i64(3, 1)]),
         (lambda b, x, y: b.scatter_add((5, 3), x, y), [i64(4), f32(3, 3)]),
         (lambda b, x, y: b.scatter_along((N, 4), x, y, 1), [i64(N, 1), f32(N, 2)]),
+        (lambda b, x, y: b.scatter_add((5, 3), x, y, -1), [i64(4), f32(5, 4)]),
+        (lambda b, x, y: b.scatter_along((N, 4), x, y, -1), [i64(N, 1), f32(N, 1)]),
         (lambda b, x, y: b.uniform((3,), x, y, 0), [i64(), i64(1)]),
         (lambda b, x, y: b.uniform((3,), x, y, 0, dtype=DType.I64), [i64(), i64()]),
         (lambda b, x, y: b.random_bits((2**17, 2**17), x, y, 0), [i64(), i64()]),

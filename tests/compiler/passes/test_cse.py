@@ -13,68 +13,60 @@ from compiler.passes.cse import CommonSubexpressions
 from compiler.passes.dead import DeadCode
 
 
-def test_equal_nodes_are_joined(texts: Any) -> None:
+def test_equal_nodes_are_joined(graphs: Any) -> None:
     before = """
-        graph g {
-            data %x: f32[N, 3]
-            %a: f32[] = constant() {array=f32[](0.1)}
-            %b: f32[] = constant() {array=f32[](0.1)}
-            %c: f32[N, 3] = mul(%x, %a)
-            %d: f32[N, 3] = mul(%b, %x)
-            %e: f32[N] = sum(%c) {axes=[1]}
-            %f: f32[N] = sum(%d) {axes=[1]}
-            %y: f32[N] = sub(%e, %f)
-            return y=%y, f=%f
-        }
+        data %x: f32[N, 3]
+        %a: f32[] = constant() {array=f32[](0.1)}
+        %b: f32[] = constant() {array=f32[](0.1)}
+        %c: f32[N, 3] = mul(%x, %a)
+        %d: f32[N, 3] = mul(%b, %x)
+        %e: f32[N] = sum(%c) {axes=[1]}
+        %f: f32[N] = sum(%d) {axes=[1]}
+        %y: f32[N] = sub(%e, %f)
+        return y=%y, f=%f
     """
     after = """
-        graph g {
-            data %x: f32[N, 3]
-            %a: f32[] = constant() {array=f32[](0.1)}
-            %c: f32[N, 3] = mul(%x, %a)
-            %e: f32[N] = sum(%c) {axes=[1]}
-            %y: f32[N] = sub(%e, %e)
-            return y=%y, f=%e
-        }
+        data %x: f32[N, 3]
+        %a: f32[] = constant() {array=f32[](0.1)}
+        %c: f32[N, 3] = mul(%x, %a)
+        %e: f32[N] = sum(%c) {axes=[1]}
+        %y: f32[N] = sub(%e, %e)
+        return y=%y, f=%e
     """
-    assert texts.after(CommonSubexpressions(), before) == texts.plain(after)
+    assert graphs.same_text(graphs.applied(CommonSubexpressions(), graphs.read(before)), after)
 
 
-def test_what_differs_stays(texts: Any) -> None:
+def test_what_differs_stays(graphs: Any) -> None:
     """In its operation, an attribute, an operand, the order of the operands, the type or the bits of a constant."""
-    graph = texts.graph(
+    graph = graphs.read(
         """
-        graph g {
-            data %x: f32[4, 4]
-            state %seed: i64[]
-            %one: f32[] = constant() {array=f32[](0.0)}
-            %minus: f32[] = constant() {array=f32[](-0.0)}
-            %wide: f64[] = constant() {array=f64[](0.0)}
-            %whole: f32[1] = constant() {array=f32[1](0.0)}
-            %a: f32[4] = sum(%x) {axes=[0]}
-            %b: f32[4] = sum(%x) {axes=[1]}
-            %c: f32[4] = max(%x) {axes=[0]}
-            %d: f32[4] = sub(%a, %b)
-            %e: f32[4] = sub(%b, %a)
-            %f: f32[4] = random_uniform(%seed, %seed) {shape=[4], stream=0}
-            %g: f32[4] = random_uniform(%seed, %seed) {shape=[4], stream=1}
-            return a=%a, b=%b, c=%c, d=%d, e=%e, f=%f, g=%g, one=%one, minus=%minus, wide=%wide, whole=%whole
-        }
+        data %x: f32[4, 4]
+        state %seed: i64[]
+        %one: f32[] = constant() {array=f32[](0.0)}
+        %minus: f32[] = constant() {array=f32[](-0.0)}
+        %wide: f64[] = constant() {array=f64[](0.0)}
+        %whole: f32[1] = constant() {array=f32[1](0.0)}
+        %a: f32[4] = sum(%x) {axes=[0]}
+        %b: f32[4] = sum(%x) {axes=[1]}
+        %c: f32[4] = max(%x) {axes=[0]}
+        %d: f32[4] = sub(%a, %b)
+        %e: f32[4] = sub(%b, %a)
+        %f: f32[4] = random_uniform(%seed, %seed) {shape=[4], stream=0}
+        %g: f32[4] = random_uniform(%seed, %seed) {shape=[4], stream=1}
+        return a=%a, b=%b, c=%c, d=%d, e=%e, f=%f, g=%g, one=%one, minus=%minus, wide=%wide, whole=%whole
         """
     )
     assert CommonSubexpressions().apply(graph) is graph
 
 
-def test_random_numbers_of_one_stream_are_drawn_once(texts: Any) -> None:
+def test_random_numbers_of_one_stream_are_drawn_once(graphs: Any) -> None:
     before = """
-        graph g {
-            state %seed: i64[]
-            %a: f32[4] = random_uniform(%seed, %seed) {shape=[4], stream=0}
-            %b: f32[4] = random_uniform(%seed, %seed) {shape=[4], stream=0}
-            return a=%a, b=%b
-        }
+        state %seed: i64[]
+        %a: f32[4] = random_uniform(%seed, %seed) {shape=[4], stream=0}
+        %b: f32[4] = random_uniform(%seed, %seed) {shape=[4], stream=0}
+        return a=%a, b=%b
     """
-    assert texts.after(CommonSubexpressions(), before).count("random_uniform") == 1
+    assert graphs.text(graphs.applied(CommonSubexpressions(), graphs.read(before))).count("random_uniform") == 1
 
 
 @dataclass(frozen=True)

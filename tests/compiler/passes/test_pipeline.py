@@ -68,7 +68,7 @@ def test_a_pass_that_changes_the_result_is_named() -> None:
         return replace(graph, nodes=tuple(nodes))
 
     passes = (CommonSubexpressions(), Rewired(exp_for_tanh), DeadCode())
-    with pytest.raises(ChangedResults, match=r"pass rewired changed what graph example computes: output y .*N=") as caught:
+    with pytest.raises(ChangedResults, match=r"pass rewired changed .* graph example .*: output y .*N=") as caught:
         Pipeline(passes, check=True).run(example())
     assert caught.value.step == "rewired"
     assert caught.value.output == "y"
@@ -101,7 +101,7 @@ def test_an_unsound_graph_is_laid_to_the_pass() -> None:
     def reversed_nodes(graph: Graph) -> Graph:
         return replace(graph, nodes=graph.nodes[::-1])
 
-    with pytest.raises(PipelineError, match="pass rewired left an unsound graph.*read before it is made"):
+    with pytest.raises(PipelineError, match=r"pass rewired left an unsound graph.*read before it is made"):
         Pipeline((Rewired(reversed_nodes),)).run(example())
 
 

@@ -125,7 +125,7 @@ def test_the_counter_that_is_there_is_used() -> None:
 
 
 def test_a_missing_gradient_is_an_error() -> None:
-    with pytest.raises(KeyError, match="gradient:Net.b"):
+    with pytest.raises(KeyError, match=r"gradient:Net\.b"):
         apply_updates(gradient(regression(), "loss", ("Net.w",)), Plain(), ("Net.b",), "plain")
 
 

@@ -1,0 +1,69 @@
+"""What an operation stands for, written out: as a graph of other operations, and as their ONNX nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from compiler.ir.dims import Dim
+from compiler.ir.graph import Graph, Node, Value
+from compiler.ir.types import DType, TensorType
+from compiler.ops.base import Array, OnnxLowering, Op
+from compiler.ops.emit import Emit
+
+
+def expansion_of(name: str, types: Sequence[TensorType], expand: Callable[..., tuple[Value, ...]]) -> Graph:
+    """The graph of what ``expand(b, *operands)`` makes for operands of these types.
+
+    Raises TypeMismatch where they do not fit.
+    """
+    b = Emit(name)
+    inputs = [b.input(f"operand{index}", type) for index, type in enumerate(types)]
+    for index, value in enumerate(expand(b, *inputs)):
+        b.output(f"result{index}", value)
+    return b.finish()
+
+
+def lower_expansion(c: OnnxLowering, graph: Graph) -> None:
+    """Write the ONNX nodes of every operation in ``graph``, whose inputs are the operands and whose outputs the results
+    of the operation that ``c`` lowers."""
+    names = dict(zip((item.value for item in graph.inputs), c.inputs, strict=True))
+    results = {output.value: name for output, name in zip(graph.outputs, c.outputs, strict=True)}
+    for node in graph.nodes:
+        for value in node.outputs:
+            names[value] = results.get(value) or c.name(node.operation.opcode)
+        assert isinstance(node.operation, Op)
+        node.operation.onnx(_Expanded(c, node, names))
+    for value, name in results.items():
+        if names[value] != name:
+            c.node("Identity", (names[value],), (name,))
+
+
+class _Expanded:
+    """One node of an expansion as it is lowered: an ``OnnxLowering``."""
+
+    def __init__(self, c: OnnxLowering, node: Node, names: dict[Value, str]) -> None:
+        self._c, self._node, self._names = c, node, names
+        self.inputs = tuple(names[value] for value in node.inputs)
+        self.outputs = tuple(names[value] for value in node.outputs)
+        self.input_types: tuple[TensorType, ...] = tuple(value.type for value in node.inputs)
+        self.output_types: tuple[TensorType, ...] = tuple(value.type for value in node.outputs)
+        self.opset = c.opset
+
+    def node(self, kind: str, inputs: Sequence[str], outputs: Sequence[str] | None = None, **attributes: Any) -> str:
+        return self._c.node(kind, inputs, outputs, **attributes)
+
+    def constant(self, array: Array, hint: str = "") -> str:
+        return self._c.constant(array, hint)
+
+    def scalar(self, value: float, dtype: DType) -> str:
+        return self._c.scalar(value, dtype)
+
+    def shape(self, dims: Sequence[Dim]) -> str:
+        return self._c.shape(dims)
+
+    def alias(self, name: str) -> None:
+        self._names[self._node.output] = name
+
+    def name(self, wanted: str) -> str:
+        return self._c.name(wanted)
