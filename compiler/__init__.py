@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -22,9 +21,9 @@ from compiler.front.training import ElaboratedTrain, Loss, first_weights
 from compiler.ir.graph import Graph
 from compiler.ops.emit import Emit
 from compiler.passes import COMMON, NUMPY, ONNX, TRAIN, Pipeline
-from compiler.passes.autodiff import NotDifferentiable, gradient
+from compiler.passes.autodiff import Gradient, NotDifferentiable
 from compiler.passes.pipeline import Observer
-from compiler.passes.update import apply_updates, initial_state
+from compiler.passes.update import Update, initial_state
 from compiler.program import ModelProgram, TrainProgram
 
 
@@ -74,7 +73,7 @@ def compile_model(checked: Checked, name: str, observer: Observer | None = None)
 
 
 def initial_graph(checked: Checked, name: str) -> Graph:
-    """The graph that makes the first weights of the model ``name`` of the state input ``seed``, as its training does."""
+    """The graph that makes the first weights of a model, of the state input ``seed``, as its training does."""
     model = checked.elaborated.models.get(name)
     if model is None:
         raise _no_such("model", name, checked.models)
@@ -84,7 +83,8 @@ def initial_graph(checked: Checked, name: str) -> Graph:
 def compile_train(checked: Checked, name: str, observer: Observer | None = None) -> TrainProgram:
     """The program of the train block ``name``: every minimize statement differentiated and turned into a step.
 
-    ``observer`` is told of each pass. Raises DiagnosticError where there is no block of that name, or where something on the way to a loss has no gradient.
+    ``observer`` is told of each pass. Raises DiagnosticError where there is no block of that name, or where something
+    on the way to a loss has no gradient.
     """
     train = checked.elaborated.trains.get(name)
     if train is None:
@@ -153,22 +153,18 @@ def onnx_file(
 
 def _step(loss: Loss, number: int, count: int, clip: float | None, observer: Observer | None) -> Graph:
     """One minimize statement as a step: forward, backward and update in one graph."""
-    stable = Pipeline(COMMON, observer).run(loss.graph)
-    start = perf_counter()
+    prefix = loss.rule.name if count == 1 else f"{loss.rule.name}{number}"
+    passes = (
+        *COMMON,
+        Gradient("loss", loss.over),
+        Update(loss.rule, loss.over, prefix, clip=clip, counts_step=number == count - 1),
+        *TRAIN,
+    )
     try:
-        differentiated = gradient(stable, "loss", loss.over)
+        return Pipeline(passes, observer).run(loss.graph)
     except NotDifferentiable as problem:
         span = problem.origin.spans[0] if problem.origin.spans else loss.span
         raise DiagnosticError([error("E0508", problem.title, span, problem.reason)]) from None
-    middle = perf_counter()
-    prefix = loss.rule.name if count == 1 else f"{loss.rule.name}{number}"
-    updated = apply_updates(
-        differentiated, loss.rule, loss.over, prefix, clip=clip, counts_step=number == count - 1
-    )
-    if observer is not None:
-        observer("gradient", stable, differentiated, middle - start)
-        observer("update", differentiated, updated, perf_counter() - middle)
-    return Pipeline(TRAIN, observer).run(updated)
 
 
 def _with_state(train: ElaboratedTrain, steps: Sequence[Graph]) -> Graph:
@@ -182,7 +178,8 @@ def _with_state(train: ElaboratedTrain, steps: Sequence[Graph]) -> Graph:
         b.output(output.name, values[output.value])
     rules = [loss.rule for loss in train.losses]
     for name, (type, fill) in initial_state(steps, rules).items():
-        b.output(name, b.constant(np.full(type.shape, fill, type.dtype.numpy)))
+        sizes = [dim for dim in type.shape if isinstance(dim, int)]  # no weight has a symbolic size
+        b.output(name, b.constant(np.full(sizes, fill, type.dtype.numpy)))
     return b.finish()
 
 

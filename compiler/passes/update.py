@@ -95,11 +95,12 @@ def initial_state(graphs: Iterable[Graph], rules: Iterable[UpdateRule]) -> dict[
     """Type and first content of the optimizers' states, by name: for step graphs, each with its rule."""
     states: dict[str, tuple[TensorType, float]] = {STEP: (TensorType(DType.I64), 0.0)}
     for graph, rule in zip(graphs, rules, strict=True):
-        kept = {value.name for value in graph.inputs_of(Role.STATE)}
-        for weight in graph.inputs_of(Role.WEIGHT):
-            for slot, fill in rule.slots(weight.type).items():
-                owned = (name for name in kept if name.startswith(f"{weight.name}.") and name.endswith(f".{slot}"))
-                states.update((name, (weight.type, fill)) for name in sorted(owned))
+        for value in graph.inputs_of(Role.STATE):
+            # A slot has the type of its weight and ends in its own name.
+            fills = rule.slots(value.type)
+            owner, _, slot = value.name.rpartition(".")
+            if owner and slot in fills:
+                states[value.name] = value.type, fills[slot]
     return states
 
 
