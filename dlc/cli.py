@@ -67,7 +67,8 @@ def _run(arguments: list[str]) -> int:
         wrong.show()
         return wrong.exit_code
     except (click.Abort, KeyboardInterrupt) as stop:
-        remark(f"dlc: {_words(stop)}")
+        # Click turns a KeyboardInterrupt into an Abort, which has no words of its own.
+        remark(f"dlc: {_words(stop.__cause__ or stop)}")
         return _INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has seen enough. Python would write the rest at exit, and complain.

@@ -64,9 +64,8 @@ def _missing(path: Path, full: Path, at: Span | None) -> Diagnostic:
     title = f"there is no file {full}"
     if not full.parent.is_dir():
         return error("E0601", title, at, help=f"there is no folder {full.parent} either: see how the path is spelled")
-    neighbours = [entry.name for entry in full.parent.iterdir() if entry.is_file()]
-    nearest = did_you_mean(full.name, neighbours)
-    known = sorted(name for name in neighbours if Path(name).suffix.lower() in READERS)
+    known = sorted(entry.name for entry in full.parent.iterdir() if entry.suffix.lower() in READERS)
+    nearest = did_you_mean(full.name, known)
     notes = [f"data files in {full.parent}: {', '.join(known[:8])}{', …' if len(known) > 8 else ''}"] if known else []
     if nearest:
         return error("E0601", title, at, notes=notes, help=f"did you mean {path.with_name(nearest)}?")

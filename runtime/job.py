@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
+
 import compiler
 from compiler.diagnostics import DiagnosticError, error
 from compiler.front.resolve import resolve
@@ -96,7 +98,8 @@ class Job:
         if split == "all":
             unsplit = replace(self.program.settings, validate=None, test=None)
             program = replace(self.program, settings=unsplit)
-            return split, prepare(program, self.changes.data, folder=self.project.folder).train
+            whole = prepare(program, self.changes.data, folder=self.project.folder).train
+            return split, replace(whole, rows=np.sort(whole.rows))
         splits = self.prepare()
         split = split or ("test" if splits.test else "validate" if splits.validation else "train")
         chosen = {"train": splits.train, "validate": splits.validation, "test": splits.test}[split]

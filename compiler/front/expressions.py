@@ -6,6 +6,7 @@ Every mistake is reported where it stands and gives POISON, about which nothing 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from compiler.diagnostics import Diagnostic, Label, Sink, Span, did_you_mean, error
@@ -22,6 +23,7 @@ from compiler.front.values import (
     Namespace,
     Poison,
     Tensor,
+    WeightGroup,
     describe,
     has_poison,
 )
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 # Words that stand for themselves, as in pad=same.
 WORDS = frozenset({"same", "valid", "none"})
+# An error deep inside blocks of blocks shows so many of the calls that led to it, the innermost.
+MOST_CALLS_SHOWN = 4
 
 
 class Evaluator:
@@ -57,8 +61,15 @@ class Evaluator:
         return self.declarations.sink
 
     def report(self, diagnostic: Diagnostic) -> Poison:
-        """Report, and give what the faulty expression is worth from then on."""
-        self.sink.report(diagnostic)
+        """Report, and give what the faulty expression is worth from then on. Inside a block or model that was called
+        the report shows the calls."""
+        shown = {label.span for label in (diagnostic.primary, *diagnostic.labels) if label is not None}
+        calls = tuple(
+            Label(span, f"in this call of {module.name.name}")
+            for module, span in self.stack[-MOST_CALLS_SHOWN:]
+            if span not in shown and span != module.name.span  # the module on its own, called by nobody
+        )
+        self.sink.report(replace(diagnostic, labels=(*diagnostic.labels, *calls)))
         return POISON
 
     def graph(self) -> Trace:
@@ -233,10 +244,14 @@ class Evaluator:
             if name == "shape":
                 return value.value.type.shape
             known = ("shape",)
-        if isinstance(value, Instance):
-            known = tuple(value.weights)
+        if isinstance(value, Instance | WeightGroup):
+            known = tuple(dict.fromkeys(weight.split(".")[0] for weight in value.weights))
             if name in value.weights:
                 return Tensor(value.weights[name], expression.span)
+            if name in known:
+                prefix = f"{name}."
+                inner = {key.removeprefix(prefix): v for key, v in value.weights.items() if key.startswith(prefix)}
+                return WeightGroup(f"{value.name}.{name}", inner)
         near = did_you_mean(name, known)
         hints = [f"did you mean {near}?"] if near else []
         if isinstance(value, Instance) and not value.weights:

@@ -62,7 +62,14 @@ class Instance:
     weights: dict[str, Value] = field(default_factory=dict)
 
 
-Scalar: TypeAlias = bool | int | float | str | Poly | DType
+@dataclass(frozen=True, slots=True)
+class WeightGroup:
+    """``unit.dense``, where ``unit`` is an instance of a block: some of its weights, by the rest of their names."""
+
+    name: str
+    weights: dict[str, Value]
+
+
 @dataclass(frozen=True, slots=True)
 class Namespace:
     """What ``import … as name`` gives: the declarations of a file, by attribute."""
@@ -71,7 +78,10 @@ class Namespace:
     declarations: Declarations
 
 
-DslValue: TypeAlias = "Tensor | Poison | Callable | Instance | Namespace | Scalar | ModelWeights | tuple[DslValue, ...]"
+Scalar: TypeAlias = bool | int | float | str | Poly | DType
+DslValue: TypeAlias = (
+    "Tensor | Poison | Callable | Instance | WeightGroup | Namespace | Scalar | ModelWeights | tuple[DslValue, ...]"
+)
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
@@ -111,5 +121,7 @@ def describe(value: DslValue) -> str:
             return f"the file {value.name}"
         case Instance():
             return f"the layer {value.name}"
+        case WeightGroup():
+            return f"the part {value.name}"
         case _:
             return "something unknown"

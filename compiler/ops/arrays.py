@@ -26,3 +26,22 @@ def filled(c: NumpyLowering, length: Dim, value: str, dtype: DType) -> str:
 def number(c: NumpyLowering, value: str, dtype: DType) -> str:
     """A 0-d array of ``value``, an expression of sizes, which NumPy takes faster than a Python number."""
     return c.bound(f"np.full((), {value}, {c.scalar(0, dtype)}.dtype)", TensorType(dtype))
+
+
+def sum_channels(
+    c: NumpyLowering, x: str, factor: str, shape: tuple[Dim, ...], dtype: DType, out: str, weight: str = "1"
+) -> None:
+    """Write the statements that fill ``out`` [channels] with the sums over samples and places of ``x``, or of
+    ``x * factor`` where there is one; ``shape`` is [samples, channels, places], in which the arrays lie in memory.
+
+    ``weight``, an expression of sizes, is multiplied into the sums of ``x``.
+    """
+    samples, channels, places = shape
+    rows = f"reshape({c.shape((samples * channels, places))})"
+    sums = c.scratch(TensorType(dtype, (samples, channels)))
+    by_row = c.view(sums, "reshape(-1)")
+    if factor:
+        c.line(f"np.vecdot({c.view(x, rows)}, {c.view(factor, rows)}, out={by_row})")
+    else:
+        c.line(f"np.dot({c.view(x, rows)}, {filled(c, places, weight, dtype)}, out={by_row})")
+    c.line(f"np.add.reduce({sums}, axis=0, out={out})")

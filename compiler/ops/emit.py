@@ -24,6 +24,7 @@ from compiler.ops.matmul import MatMul
 from compiler.ops.random import RandomBits, RandomUniform
 from compiler.ops.shape import Expand, Reshape, Transpose
 from compiler.ops.slice import Concat, Pad, Slice
+from compiler.ops.split import Split
 
 # A tensor, or a number that becomes a constant of the other operand's element type.
 Operand: TypeAlias = Value | float
@@ -260,6 +261,10 @@ class Emit(Builder):
 
     def concat(self, values: Sequence[Value], axis: int) -> Value:
         return self.add(Concat(axis), *values)
+
+    def split(self, x: Value, sizes: Sequence[Dim], axis: int) -> tuple[Value, ...]:
+        """The parts with these sizes along the axis."""
+        return self.add_node(Split(normal_axis("split", x.type, axis), tuple(sizes)), (x,))
 
     def expand(self, x: Value, shape: Sequence[Dim]) -> Value:
         """The operand repeated to ``shape`` by the rule of broadcasting."""

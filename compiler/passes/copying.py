@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from compiler.ir.graph import Graph, Node, Value
+from compiler.ops.base import has_facet
 from compiler.ops.emit import Emit
 from compiler.ops.fused import FusedOp
 
@@ -46,14 +47,19 @@ class Copy:
 
 
 def unfused(graph: Graph) -> Graph:
-    """The graph with every fused operation written out as the operations that it stands for."""
-    if not any(isinstance(node.operation, FusedOp) for node in graph.nodes):
+    """The graph with every fused operation that has no gradient written out as the operations that it stands for."""
+    if not any(_stands_in_the_way(node) for node in graph.nodes):
         return graph
     copy = Copy(graph)
     for node in graph.nodes:
-        if isinstance(node.operation, FusedOp):
+        if _stands_in_the_way(node):
+            assert isinstance(node.operation, FusedOp)
             with copy.b.at(node.origin.through("expand")):
                 copy.replace(node, node.operation.expand(copy.b, *copy.operands(node)))
         else:
             copy.node(node)
     return copy.finish()
+
+
+def _stands_in_the_way(node: Node) -> bool:
+    return isinstance(node.operation, FusedOp) and not has_facet(node.operation, "gradient")

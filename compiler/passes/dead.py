@@ -28,4 +28,3 @@ def live_nodes(graph: Graph) -> tuple[Node, ...]:
             needed.update(node.inputs)
             live.append(node)
     return tuple(reversed(live))
-

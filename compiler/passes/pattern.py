@@ -44,9 +44,7 @@ class Made:
 Pattern: TypeAlias = str | Numeral | Made
 
 
-def made(
-    operations: type[Op] | Sequence[type[Op]], *operands: Pattern, name: str = "", once: bool = False
-) -> Made:
+def made(operations: type[Op] | Sequence[type[Op]], *operands: Pattern, name: str = "", once: bool = False) -> Made:
     """A pattern for the result of an operation, or of one of several."""
     classes = (operations,) if isinstance(operations, type) else tuple(operations)
     return Made(classes, operands, name, once)
@@ -144,9 +142,7 @@ class Matcher:
             if not plain and isinstance(operation, Op) and operation.commutative:
                 yield from self._in_order(wanted[::-1], inputs, found)
 
-    def _in_order(
-        self, wanted: tuple[Pattern, ...], values: tuple[Value, ...], found: _Found
-    ) -> Iterator[_Found]:
+    def _in_order(self, wanted: tuple[Pattern, ...], values: tuple[Value, ...], found: _Found) -> Iterator[_Found]:
         # Most patterns fail at a first look, which costs less than going through the operands one by one.
         if not all(map(self._may_fit, wanted, values)):
             return

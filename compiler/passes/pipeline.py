@@ -32,7 +32,8 @@ class Pipeline:
 
     ``check`` runs the graph before and after each pass on random inputs, and raises ChangedResults that names the pass
     which changed what the graph computes; the environment variable ``DLC_CHECK=1`` asks for it everywhere. ``tracer``
-    is told why rewrite rules did not fire. Raises PipelineError where a pass lacks one that it needs before it.
+    is told why rewrite rules did not fire. Raises PipelineError where a pass lacks one that it needs before it, or
+    comes after one that it must not follow.
     """
 
     passes: Sequence[Pass]
@@ -42,11 +43,15 @@ class Pipeline:
 
     def __post_init__(self) -> None:
         done: set[str] = set()
+        closed: dict[str, str] = {}
         for step in self.passes:
             missing = [name for name in step.after if name not in done]
             if missing:
                 raise PipelineError(f"pass {step.name} has to come after {' and '.join(missing)}")
+            if step.name in closed:
+                raise PipelineError(f"pass {step.name} must not come after {closed[step.name]}")
             done.add(step.name)
+            closed.update((name, step.name) for name in step.never_followed_by)
 
     def run(self, graph: Graph) -> Graph:
         """The graph after all passes. Raises PipelineError for a pass that leaves an unsound graph."""
@@ -62,8 +67,8 @@ class Pipeline:
         seconds = perf_counter() - start
         if after is not before:
             _verify(step, before, after)
-            if self.check and step.exact:
-                check_same_results(step.name, before, after)
+            if self.check and (part := step.exact_part()) is not None:
+                check_same_results(step.name, before, after if part is step else part.apply(before))
         if self.observer is not None:
             self.observer(step.name, before, after, seconds)
         return after

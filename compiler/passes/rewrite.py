@@ -93,9 +93,7 @@ def rewrite(graph: Graph, rules: Sequence[Rule], tracer: Tracer | None = None) -
 class _Sweep(Emit):
     """One walk over a graph: a builder that tries the rules on every node before it adds it."""
 
-    def __init__(
-        self, graph: Graph, rules: Mapping[type[Operation], Sequence[Rule]], tracer: Tracer | None
-    ) -> None:
+    def __init__(self, graph: Graph, rules: Mapping[type[Operation], Sequence[Rule]], tracer: Tracer | None) -> None:
         super().__init__(graph.name)
         self.reserve(graph)
         self.fired = False

@@ -158,6 +158,8 @@ _ONCE_IS_ENOUGH = tuple(
 
 
 def _from_bool(m: Match) -> str | None:
+    if not m.type.dtype.is_float:
+        return "only floats are masked"
     return None if m["c"].type.dtype is DType.BOOL else f"{m['c']} holds numbers, not truth values"
 
 
@@ -255,4 +257,5 @@ class DropStopGradient(RewritePass):
     """Removes what cuts gradients off: of no use once the gradients are made, or where none are asked for."""
 
     name = "drop-stop-gradient"
+    never_followed_by = ("gradient",)
     rules = (Rule("drop-stop-gradient", made(StopGradient, "x"), _x),)

@@ -15,7 +15,7 @@ from compiler.ops.emit import Emit
 from compiler.ops.normalise import LogSoftmax, Softmax
 from compiler.ops.reduce import Sum, reduced_shape
 from compiler.ops.shape import Expand, Reshape
-from compiler.ops.unary import Exp, Log, Log1p, Negative, Reciprocal
+from compiler.ops.unary import Exp, Log, Log1p, Reciprocal
 from compiler.passes.logarithm import Logarithm, negated
 from compiler.passes.pattern import Match, made, number
 from compiler.passes.rewrite import RewritePass, Rule
@@ -34,21 +34,20 @@ def _write_log(b: Emit, m: Match) -> Value:
     return write(b)
 
 
-def _complement_form(m: Match) -> str | None:
-    found = Logarithm(m.builder).of_complement(m["p"])
+def _log1p_form(m: Match) -> str | None:
+    found = Logarithm(m.builder).of_one_plus(m["p"])
     return found if isinstance(found, str) else None
 
 
-def _write_complement(b: Emit, m: Match) -> Value:
-    write = Logarithm(b).of_complement(m["p"])
+def _write_log1p(b: Emit, m: Match) -> Value:
+    write = Logarithm(b).of_one_plus(m["p"])
     assert not isinstance(write, str), "the condition of the rule"
-    return write(b)
+    return b.expand(write(b), m.type.shape)
 
 
 _LOGARITHMS = (
     Rule("stable-log", made(Log, "p"), _write_log, _log_form),
-    Rule("stable-log-of-complement", made(Log1p, made(Negative, "p")), _write_complement, _complement_form),
-    Rule("softplus", made(Log1p, made(Exp, "x")), lambda b, m: b.softplus(m["x"])),
+    Rule("stable-log1p", made(Log1p, "p"), _write_log1p, _log1p_form),
 )
 
 # The logistic function in other words.

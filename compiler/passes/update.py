@@ -49,9 +49,7 @@ class Update(Pass):
     keeps_signature = False
 
     def apply(self, graph: Graph) -> Graph:
-        return apply_updates(
-            graph, self.rule, self.wrt, self.prefix, clip=self.clip, counts_step=self.counts_step
-        )
+        return apply_updates(graph, self.rule, self.wrt, self.prefix, clip=self.clip, counts_step=self.counts_step)
 
 
 def apply_updates(

@@ -37,6 +37,18 @@ class Cases:
         return values
 
     @staticmethod
+    def cotangents(b: Emit, results: tuple[Value, ...]) -> tuple[Value, ...]:
+        """An input ``cotangent 0``, ``cotangent 1``… for each result of floats; zeros for the others."""
+        made: list[Value] = []
+        for result in results:
+            if result.type.dtype.is_float:
+                number = sum(value.name.startswith("cotangent") for value in made)
+                made.append(b.input(f"cotangent {number}", result.type))
+            else:
+                made.append(b.expand(b.scalar(0, result.type.dtype), result.type.shape))
+        return tuple(made)
+
+    @staticmethod
     def arrays(sample: Sample, operands: tuple[Array, ...]) -> dict[str, Array]:
         """The contents of :meth:`inputs`."""
         sizes = {f"size {name}": np.zeros(size, np.uint8) for name, size in (sample.sizes or {}).items()}

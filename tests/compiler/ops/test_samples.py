@@ -92,27 +92,29 @@ def test_gradients_are_those_of_central_differences(sample: Sample, cases: Any) 
 
 
 def check_gradients(sample: Sample, operands: tuple[Array, ...], cases: Any) -> None:
-    cotangent = np.random.default_rng(1).normal(size=reference(sample, operands)[0].shape)
+    random = np.random.default_rng(1)
+    floats = (result for result in reference(sample, operands) if result.dtype == np.float64)
+    cotangents = [random.normal(size=result.shape) for result in floats]
     graph = gradient_graph(sample, cases)
-    found = interpret_outputs(graph, {**cases.arrays(sample, operands), "cotangent": cotangent})
+    named = {f"cotangent {index}": cotangent for index, cotangent in enumerate(cotangents)}
+    found = interpret_outputs(graph, {**cases.arrays(sample, operands), **named})
     stops = sample.operation.opcode == "stop_gradient"
     for index, operand in enumerate(operands):
         name = f"gradient {index}"
         if name in found:
-            expected = differences(sample, operands, index, cotangent)
+            expected = differences(sample, operands, index, cotangents)
             assert excess(found[name], expected, GRADIENT) <= 1, f"operand {index}: {found[name]} for {expected}"
         elif operand.dtype == np.float64 and sample.values is None and not stops:
             # No gradient for floats means that they change nothing, jumps aside.
-            assert not differences(sample, operands, index, cotangent).any()
+            assert not differences(sample, operands, index, cotangents).any()
 
 
 def gradient_graph(sample: Sample, cases: Any) -> Graph:
-    """The gradients of ``sum(result * cotangent)``, summed to the operands' shapes as autodiff does it."""
+    """The gradients of the sum of all ``result * cotangent``, summed to the operands' shapes as autodiff does it."""
     b = Emit("gradients")
     values = cases.inputs(b, sample)
-    result = b.add(sample.operation, *values)
-    cotangent = b.input("cotangent", result.type)
-    gradients = sample.operation.gradient(b, values, (result,), (cotangent,))
+    results = b.add_node(sample.operation, values)
+    gradients = sample.operation.gradient(b, values, results, cases.cotangents(b, results))
     assert len(gradients) == len(values)
     for index, (value, gradient) in enumerate(zip(values, gradients, strict=True)):
         if gradient is not None:
@@ -125,18 +127,19 @@ def gradient_graph(sample: Sample, cases: Any) -> Graph:
     return graph
 
 
-def differences(sample: Sample, operands: tuple[Array, ...], index: int, cotangent: Array) -> Array:
+def differences(sample: Sample, operands: tuple[Array, ...], index: int, cotangents: list[Array]) -> Array:
     """The gradient by central differences, from the reference in f64."""
-    result = np.empty_like(operands[index])
-    for place in np.ndindex(result.shape):
+    gradient = np.empty_like(operands[index])
+    for place in np.ndindex(gradient.shape):
         step = 1e-6 * max(1.0, abs(operands[index][place]))
-        totals = []
+        sides = []
         for moved in (step, -step):
             copies = [operand.copy() for operand in operands]
             copies[index][place] += moved
-            totals.append(reference(sample, tuple(copies))[0] * cotangent)
-        result[place] = (totals[0] - totals[1]).sum() / (2 * step)
-    return result
+            floats = (result for result in reference(sample, tuple(copies)) if result.dtype == np.float64)
+            sides.append([result * cotangent for result, cotangent in zip(floats, cotangents, strict=True)])
+        gradient[place] = sum((above - below).sum() for above, below in zip(*sides, strict=True)) / (2 * step)
+    return gradient
 
 
 # The NumPy program

@@ -53,6 +53,27 @@ def scatter_along(o: Any, s: Sizes, indices: Tensor, updates: Tensor) -> Tensor:
     return torch.zeros(numbers(o.shape, s), dtype=updates.dtype).scatter_add(o.axis, indices.long(), updates)
 
 
+def batch_norm(o: Any, s: Sizes, x: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
+    axes = [axis for axis in range(x.ndim) if axis != 1]
+    result = functional.batch_norm(x, None, None, *parameters, training=True, eps=o.epsilon)
+    return result, x.mean(axes), x.var(axes, correction=0)
+
+
+def running_norm(o: Any, s: Sizes, x: Tensor, *statistics: Tensor) -> Tensor:
+    # PyTorch has no gradients by the statistics.
+    mean, variance, *parameters = (value.reshape(-1, *[1] * (x.ndim - 2)) for value in statistics)
+    scale, bias = parameters or (1.0, 0.0)
+    return (x - mean) / (variance + o.epsilon).sqrt() * scale + bias
+
+
+def layer_norm(o: Any, s: Sizes, x: Tensor, *parameters: Tensor) -> Tensor:
+    return functional.layer_norm(x, x.shape[o.axis % x.ndim :], *parameters, eps=o.epsilon)
+
+
+def rms_norm(o: Any, s: Sizes, x: Tensor, *parameters: Tensor) -> Tensor:
+    return functional.rms_norm(x, x.shape[o.axis % x.ndim :], *parameters, eps=o.epsilon)
+
+
 def reduced(function: Callable[..., Tensor]) -> Oracle:
     # PyTorch reduces over all axes where it is given none.
     return lambda o, s, x: function(x, dim=o.axes, keepdim=o.keepdims) if o.axes else x.clone()
@@ -93,6 +114,11 @@ ORACLES: dict[str, Oracle] = {
     "gelu": lambda o, s, x: functional.gelu(x, approximate=o.approximate),
     "silu": lambda o, s, x: functional.silu(x),
     "softmax": lambda o, s, x: x.softmax(o.axis),
+    "layer_norm": layer_norm,
+    "batch_norm": batch_norm,
+    "running_norm": running_norm,
+    "rms_norm": rms_norm,
+    "group_norm": lambda o, s, x, *p: functional.group_norm(x, o.groups, *p, eps=o.epsilon),
     "log_softmax": lambda o, s, x: x.log_softmax(o.axis),
     "select": lambda o, s, condition, a, b: torch.where(condition, a, b),
     "mask": lambda o, s, x, condition: x * condition,
@@ -106,6 +132,7 @@ ORACLES: dict[str, Oracle] = {
     "expand": lambda o, s, x: x.broadcast_to(numbers(o.shape, s)),
     "slice": cut,
     "pad": pad,
+    "split": lambda o, s, x: torch.split(x, numbers(o.sizes, s), o.axis),
     "concat": lambda o, s, *parts: torch.cat(parts, o.axis),
     "cast": lambda o, s, x: x.to(getattr(torch, o.dtype.numpy.name)),
     "gather": gather,
@@ -140,13 +167,18 @@ def test_results_and_gradients_are_those_of_torch(opcode: str, sample: Sample, c
     sample = cases.in_f64(sample)
     operands = cases.operands(sample)
     tensors = [torch.tensor(o, requires_grad=o.dtype == np.float64) for o in operands]
-    expected = ORACLES[opcode](sample.operation, sample.sizes or {}, *tensors)
-    cotangent = np.random.default_rng(2).normal(size=tuple(expected.shape))
-    graph = both_ways(sample, cases)
-    found = interpret_outputs(graph, {**cases.arrays(sample, operands), "cotangent": cotangent})
-    assert excess(found["result"], expected.detach().numpy(), tolerance(DType.F64)) <= 1
-    if expected.requires_grad:
-        expected.backward(torch.tensor(cotangent))
+    made = ORACLES[opcode](sample.operation, sample.sizes or {}, *tensors)
+    expected = made if isinstance(made, tuple) else (made,)
+    random = np.random.default_rng(2)
+    floats = [result for result in expected if result.dtype == torch.float64]
+    cotangents = [random.normal(size=tuple(result.shape)) for result in floats]
+    named = {f"cotangent {index}": cotangent for index, cotangent in enumerate(cotangents)}
+    found = interpret_outputs(both_ways(sample, cases), {**cases.arrays(sample, operands), **named})
+    for index, result in enumerate(expected):
+        assert excess(found[f"result {index}"], result.detach().numpy(), tolerance(DType.F64)) <= 1
+    paired = [(result, torch.tensor(c)) for result, c in zip(floats, cotangents, strict=True) if result.requires_grad]
+    if paired:
+        torch.autograd.backward(*map(list, zip(*paired, strict=True)))
     for index, tensor in enumerate(tensors):
         if tensor.requires_grad:
             check_gradient(found.get(f"gradient {index}"), tensor)
@@ -159,13 +191,13 @@ def check_gradient(found: Array | None, tensor: Tensor) -> None:
 
 
 def both_ways(sample: Sample, cases: Any) -> Graph:
-    """The operation and the gradients of ``sum(result * cotangent)``."""
+    """The operation and the gradients of the sum of all ``result * cotangent``."""
     b = Emit("both")
     values = cases.inputs(b, sample)
-    result = b.add(sample.operation, *values)
-    b.output("result", result)
-    cotangent = b.input("cotangent", result.type)
-    gradients = sample.operation.gradient(b, values, (result,), (cotangent,))
+    results = b.add_node(sample.operation, values)
+    for index, result in enumerate(results):
+        b.output(f"result {index}", result)
+    gradients = sample.operation.gradient(b, values, results, cases.cotangents(b, results))
     for index, (value, gradient) in enumerate(zip(values, gradients, strict=True)):
         if gradient is not None:
             b.output(f"gradient {index}", b.sum_to(gradient, value.type.shape))

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from compiler.ir.dims import symbol
 from compiler.ir.graph import Graph, Role
 from compiler.ir.types import DType, TensorType
+from compiler.ir.verify import verify
 from compiler.ops import Emit
 from compiler.ops.base import Array
 from compiler.ops.chain import LARGE, ElementwiseChain
+from compiler.passes.check import check_same_results
 from compiler.passes.fuse_elementwise import FuseElementwise
 from compiler.targets.numpy import generate
 
@@ -113,6 +118,40 @@ def test_groups_are_bounded(graphs) -> None:
 
     graph = FuseElementwise().apply(graphs.built(many, WIDE))
     assert [len(steps) for steps in groups(graph)] == [4, 48, 48]
+
+
+STEPS = (
+    lambda b, x, y: b.add(x, y),
+    lambda b, x, y: b.mul(x, b.tanh(y)),
+    lambda b, x, y: b.sub(1, x),
+    lambda b, x, y: b.exp(b.neg(b.abs(x))),
+    lambda b, x, y: b.select(b.less(x, y), x, y),
+    lambda b, x, y: b.add(x, b.mean(y)),
+    lambda b, x, y: b.mul(x, b.mean(y, (0,))),
+    lambda b, x, y: b.reshape(b.transpose(x, (1, 0)), (N, 3)),
+    lambda b, x, y: b.cast(b.mask(b.cast(x, DType.F64), b.greater(y, 0.5)), F32),
+)
+
+
+@given(st.lists(st.tuples(st.integers(0, len(STEPS) - 1), st.integers(0, 9), st.integers(0, 9), st.booleans())))
+@settings(max_examples=60, deadline=None)
+def test_random_groups_keep_results(steps: list[tuple[int, int, int, bool]]) -> None:
+    b = Emit("random")
+    values = [b.input(name, TensorType(F32, (N, 3))) for name in ("x", "y")]
+    for index, (step, first, second, named) in enumerate(steps):
+        values.append(STEPS[step](b, values[-1 - first % len(values)], values[-1 - second % len(values)]))
+        if named:
+            b.output(f"y{index}", values[-1])
+    b.output("last", values[-1])
+    before = b.finish()
+    with patch("compiler.passes.fuse_elementwise.LARGE", 0):
+        after = FuseElementwise().apply(before)
+    verify(after)
+    check_same_results("fuse-elementwise", before, after)
+    assert [node.output.name for node in after.nodes] == [
+        node.output.name for node in before.nodes if node.output.name in {value.name for value in after.values()}
+    ]
+    assert all(len(group) > 1 for group in groups(after))
 
 
 def test_the_program_computes_the_same(graphs) -> None:

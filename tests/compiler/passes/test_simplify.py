@@ -182,6 +182,7 @@ STAYS = [
     ("divide-by-power-of-two", (X,), lambda b, x: b.div(x, 10), "1/10 is not a number of f32"),
     ("divide-by-power-of-two", (X,), lambda b, x: b.div(x, 2.0**127), "is not a number of f32"),
     ("multiply-by-truth", (X, BYTES), lambda b, x, y: b.mul(x, b.cast(y, F32)), "%x1 holds numbers"),
+    ("multiply-by-truth", (WHOLE, TRUTH), lambda b, x, y: b.mul(x, b.cast(y, I64)), "only floats are masked"),
     ("cast-twice", (X,), lambda b, x: b.cast(b.cast(x, F16), F32), "not every number of f32 is one of f16"),
     ("cast-twice", (TensorType(I32, (4,)),), lambda b, x: b.cast(b.cast(x, F32), F64), "not every number of i32"),
     ("cast-to-own-type", (X,), lambda b, x: b.cast(x, F64), "f32 is not f64"),

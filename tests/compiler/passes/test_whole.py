@@ -146,24 +146,27 @@ def chain(length: int) -> Graph:
     return b.finish()
 
 
-@pytest.mark.parametrize("make", ["neg", "reshape"])
-def test_long_chains_are_rewritten_in_one_go(make: str) -> None:
+@pytest.mark.parametrize(
+    "link",
+    [
+        lambda b, x: b.neg(x),
+        lambda b, x: b.reshape(x, (N, 2, 4) if x.type.rank == 2 else (N, 8)),
+        lambda b, x: b.add(x, 0),
+        lambda b, x: b.transpose(b.transpose(x, (1, 0)), (1, 0)),
+    ],
+    ids=["neg", "reshape", "add", "transpose"],
+)
+def test_long_chains_are_rewritten_in_one_go(link: Callable[[Emit, Value], Value]) -> None:
     b = Emit("chain")
     x = value = b.input("x", TensorType(F32, (N, 8)))
-    for index in range(5000):
-        value = b.neg(value) if make == "neg" else b.add_node(*reshaped(value, index))[0]
+    for _ in range(5000):
+        value = link(b, value)
     b.output("y", value)
     start = process_time()
     after = Pipeline(COMMON).run(b.finish())
     assert process_time() - start < 8
     assert after.nodes == ()
     assert after.output("y").name == x.name
-
-
-def reshaped(value: Value, index: int) -> tuple[object, tuple[Value, ...]]:
-    from compiler.ops.shape import Reshape
-
-    return Reshape((N, 8) if index % 2 else (N, 2, 4)), (value,)
 
 
 def test_the_time_is_in_proportion_to_the_graph() -> None:

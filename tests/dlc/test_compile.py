@@ -1,0 +1,153 @@
+"""dlc compile: ONNX files and NumPy programs."""
+
+from __future__ import annotations
+
+import hashlib
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from runtime.tensors import read_tensors
+
+BLOCKER = """
+import sys
+class OnlyNumPy:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] in ('compiler', 'runtime', 'grammar', 'dlc', 'onnx', 'onnxruntime', 'lark', 'rich'):
+            raise ImportError(name)
+sys.meta_path.insert(0, OnlyNumPy())
+"""
+
+
+def test_an_onnx_file_of_trained_weights(dlc: Callable[..., Any], net: Path) -> None:
+    dlc("train", net)
+    outcome = dlc("compile", net, "--weights", "runs/net")
+    assert (outcome.code, outcome.err) == (0, "")
+    size = Path("net.onnx").stat().st_size
+    assert outcome.out.startswith(f"wrote net.onnx, {size:,} bytes; certified: ")
+    made = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in onnx.load("net.onnx").graph.initializer}
+    weights, _ = read_tensors(Path("runs/net/weights.safetensors"))
+    assert np.array_equal(made["Net.head.dense.weight"], weights["Net.head.dense.weight"])
+
+
+def test_the_same_twice(dlc: Callable[..., Any], net: Path) -> None:
+    for name in ("a.onnx", "b.onnx"):
+        dlc("compile", net, "-o", name)
+    assert Path("a.onnx").read_bytes() == Path("b.onnx").read_bytes()
+
+
+def test_fresh_weights_are_said_to_be_fresh(dlc: Callable[..., Any], net: Path) -> None:
+    outcome = dlc("compile", net, "-o", "made/net.onnx")
+    assert outcome.code == 0
+    assert outcome.err == "note: no --weights: the file gets fresh weights, as at the start of a training\n"
+    assert Path("made/net.onnx").exists()
+
+
+def test_what_the_file_says_of_itself(dlc: Callable[..., Any], net: Path) -> None:
+    dlc("compile", net)
+    metadata = {item.key: item.value for item in onnx.load("net.onnx").metadata_props}
+    assert metadata["dlc.source.sha256"] == hashlib.sha256(net.read_bytes()).hexdigest()
+    assert "dlc.certificate.tolerance" in metadata
+
+
+def test_without_certificate_and_with_another_opset(dlc: Callable[..., Any], net: Path) -> None:
+    outcome = dlc("compile", net, "--no-certify", "--opset", 20)
+    assert outcome.out.endswith("; not certified\n")
+    assert onnx.load("net.onnx").opset_import[0].version == 20
+    assert not any("certificate" in item.key for item in onnx.load("net.onnx").metadata_props)
+    assert "error[E0902]: ONNX opset 5" in dlc("compile", net, "--opset", 5).err
+
+
+def test_cuda_that_is_not_there(dlc: Callable[..., Any], net: Path) -> None:
+    try:
+        import torch
+    except ImportError:
+        present = Path("/dev/nvidia0").exists()
+    else:
+        present = torch.cuda.is_available() or Path("/dev/nvidia0").exists()
+    if present:
+        pytest.skip("this machine has an NVIDIA device")
+    outcome = dlc("compile", net, "--device", "cuda")
+    assert outcome.code == 1
+    assert "error[E0909]: CUDA was asked for and cannot be used\n" in outcome.err
+    assert not Path("net.onnx").exists()
+
+
+def test_numpy_code_gives_the_numbers_of_the_trainer(dlc: Callable[..., Any], net: Path) -> None:
+    dlc("train", net, "--batch", 60, "--epochs", 1, "--seed", 3, "--out", "run")
+    text = net.read_text().replace("    validate 20%\n    test 20%\n", "").replace("seed 1", "seed 3")
+    net.write_text(text.replace("batch 8", "batch 60").replace("epochs 5", "epochs 4"))
+    dlc("train", net, "--out", "whole", "--no-export")
+    outcome = dlc("compile", net, "--target", "numpy")
+    assert outcome.out.startswith("wrote net_net.py, ")
+    module = runpy.run_path("net_net.py")
+    kept = {name: np.array(array) for name, array in module["bind_initial"]({"seed": np.array(3)})().items()}
+    step, x = module["bind_step0"](kept, N=60), np.load("net.npz")
+    from runtime.order import Stream, shuffled
+
+    rows = shuffled(60, 3, Stream.SPLIT)
+    for epoch in range(1, 5):
+        order = rows[shuffled(60, 3, Stream.EPOCH, epoch)]
+        step(x["x"][order], x["y"][order])
+    weights, _ = read_tensors(Path("whole/weights.safetensors"))
+    for name, array in weights.items():
+        assert np.array_equal(kept[name], array), name
+    infer = module["bind_infer"](kept, N=60)
+    import dlc as python
+
+    model = python.load(net)
+    model.load_weights("whole")
+    assert np.array_equal(infer(x["x"])["output"], model.predict(x["x"]))
+
+
+def test_numpy_code_needs_only_numpy_and_shows_the_source(dlc: Callable[..., Any], net: Path) -> None:
+    dlc("compile", net, "--target", "numpy", "-o", "made.py")
+    text = Path("made.py").read_text()
+    assert "# net.dl:4: dense(units) -> relu" in text
+    assert "backward of net.dl:5: head: dense(2)" in text
+    script = (
+        BLOCKER + "import runpy; m = runpy.run_path('made.py'); print(sorted(k for k in m if k.startswith('bind_')))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "['bind_evaluate', 'bind_infer', 'bind_initial', 'bind_step0']\n", done.stderr
+
+
+def test_numpy_code_of_a_file_without_train_block(dlc: Callable[..., Any], net: Path) -> None:
+    net.write_text(net.read_text()[: net.read_text().index("train net")])
+    assert dlc("compile", net, "--target", "numpy").code == 0
+    module = runpy.run_path("net_net.py")
+    kept = module["bind_initial"]({"seed": np.array(0)})()
+    assert module["bind_infer"](kept, N=5)(np.ones((5, 3), np.float32))["output"].shape == (5, 2)
+
+
+def test_which_model_has_to_be_clear(dlc: Callable[..., Any], net: Path) -> None:
+    net.write_text("model Other(x: f32[N, 2]) -> f32[N, 2] { dense(2) }\n" + net.read_text())
+    outcome = dlc("compile", net)
+    assert outcome.err == (
+        "error[E0203]: net.dl has 2 models: Other, Net\n  = help: say which one: --model NAME, from Python model=NAME\n"
+    )
+    assert dlc("compile", net, "--model", "Other").code == 0
+    assert dlc("compile", net, "--model", "Othr").err == (
+        "error[E0203]: there is no model Othr\n  = help: did you mean Other?\n"
+    )
+
+
+def test_weights_and_outputs_that_cannot_be(dlc: Callable[..., Any], net: Path) -> None:
+    Path("taken").write_text("")
+    for arguments, said in (
+        (["--weights", "nowhere"], "error[E0804]: there are no weights: nowhere does not exist\n"),
+        (["--weights", "net.npz"], "error[E0805]: cannot read net.npz: "),
+        (["-o", "taken/net.onnx"], "error[E0801]: cannot write taken/net.onnx: "),
+        (["-o", "."], "error[E0801]: cannot write .: it is a folder\n"),
+        (["--target", "numpy", "-o", "taken/net.py"], "error[E0801]: cannot write taken/net.py: "),
+    ):
+        outcome = dlc("compile", net, *arguments)
+        assert outcome.code == 1
+        assert said in outcome.err
