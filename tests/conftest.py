@@ -6,7 +6,8 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--update-golden", action="store_true", help="write golden files anew instead of comparing with them")
+    help = "write golden files anew instead of comparing with them"
+    parser.addoption("--update-golden", action="store_true", help=help)
 
 
 @pytest.fixture

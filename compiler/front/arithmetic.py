@@ -253,23 +253,34 @@ def index(evaluator: Evaluator, expression: tree.Index, scope: Scope) -> DslValu
         return POISON
     if isinstance(value, Tensor):
         return _index_tensor(evaluator, expression, value, scope)
-    if not isinstance(value, tuple):
-        return evaluator.report(
-            error("E0403", f"{describe(value)} has no elements", expression.value.span, describe(value))
-        )
+    if isinstance(value, tuple):
+        return _index_list(evaluator, expression, value, scope)
+    return evaluator.report(
+        error("E0403", f"{describe(value)} has no elements", expression.value.span, describe(value))
+    )
+
+
+def _index_list(
+    evaluator: Evaluator, expression: tree.Index, items: tuple[DslValue, ...], scope: Scope
+) -> DslValue:
+    """``sizes[1]``, and ``sizes[1:]``, which is a list again, as in Python."""
     (item, *more) = expression.items
-    position = POISON if isinstance(item, tree.Slice) or more else evaluator.evaluate(item, scope)
-    if isinstance(position, int) and not isinstance(position, bool) and -len(value) <= position < len(value):
-        return value[position]
-    if isinstance(item, tree.Slice) or more or not has_poison(position):
-        return evaluator.report(
-            error(
-                "E0404",
-                f"a list of {len(value)} is indexed with one whole number from 0 to {len(value) - 1}",
-                expression.span,
-            )
-        )
-    return POISON
+    bounds = (item.start, item.stop, item.step) if isinstance(item, tree.Slice) else (item,)
+    numbers = [None if bound is None else evaluator.evaluate(bound, scope) for bound in bounds]
+    if any(number is not None and has_poison(number) for number in numbers):
+        return POISON
+    whole = all(number is None or (isinstance(number, int) and not isinstance(number, bool)) for number in numbers)
+    wanted: Any = slice(*numbers) if isinstance(item, tree.Slice) else numbers[0]
+    try:
+        if whole and not more:
+            found: DslValue = items[wanted]
+            return found
+    except (IndexError, ValueError):
+        pass  # beyond the list, or a step of 0
+    last = f"from 0 to {len(items) - 1}" if items else "and this one is empty"
+    return evaluator.report(
+        error("E0404", f"a list of {len(items)} is indexed with one whole number {last}", expression.span)
+    )
 
 
 def _index_tensor(evaluator: Evaluator, expression: tree.Index, tensor: Tensor, scope: Scope) -> DslValue:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from compiler.diagnostics import Label, error
@@ -62,28 +63,41 @@ def _add_residual(
 
 
 def _repeat(evaluator: Evaluator, expression: tree.Repeat, scope: Scope) -> DslValue:
-    count = evaluator.evaluate(expression.count, scope)
-    if has_poison(count):
+    counters = _counters(evaluator, expression, scope)
+    if counters is None:
         return POISON
-    if not isinstance(count, int) or isinstance(count, bool):
-        return evaluator.report(
-            error("E0403", f"repeat takes a whole number, not {describe(count)}", expression.count.span)
-        )
-    if not 0 <= count <= MOST_REPEATS:
-        return evaluator.report(
-            error("E0404", f"repeat takes 0 to {MOST_REPEATS} copies, not {count}", expression.count.span)
-        )
     naming = scope.naming if scope.fresh_label else scope.naming.child("repeat")
     current = scope.current
-    for number in range(count):
+    for number, counter in enumerate(counters):
         inner = Scope(Naming(f"{naming.path}.{number}"), scope)
         inner.current = current
         if expression.index is not None:
-            inner.declare(expression.index.name, number, expression.index.span)
+            inner.declare(expression.index.name, counter, expression.index.span)
         current = run_body(evaluator, expression.body, inner)
         if has_poison(current):
             return POISON  # the other copies would say the same
     return current if current is not None else POISON
+
+
+def _counters(evaluator: Evaluator, expression: tree.Repeat, scope: Scope) -> Sequence[DslValue] | None:
+    """What the index of a ``repeat`` is in each copy: 0, 1 … or the elements of a list; None after a report."""
+    count = evaluator.evaluate(expression.count, scope)
+    if has_poison(count):
+        return None
+    if isinstance(count, tuple) and not any(isinstance(item, Tensor) for item in count):
+        number, counters = len(count), count
+    elif isinstance(count, int) and not isinstance(count, bool):
+        number, counters = count, range(max(0, min(count, MOST_REPEATS)))
+    else:
+        title = f"repeat takes a whole number or a list, not {describe(count)}"
+        evaluator.report(error("E0403", title, expression.count.span))
+        return None
+    if 0 <= number <= MOST_REPEATS:
+        return counters
+    evaluator.report(
+        error("E0404", f"repeat takes 0 to {MOST_REPEATS} copies, not {number}", expression.count.span)
+    )
+    return None
 
 
 def _declare_instance(evaluator: Evaluator, stage: tree.Layer, scope: Scope) -> None:

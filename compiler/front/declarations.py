@@ -183,8 +183,12 @@ class Declarations:
         file = parse(source, self.sink)
         if len(self.sink.errors) > before:
             return POISON
-        (declaration,) = file.declarations
+        declaration = file.declarations[0]
         assert isinstance(declaration, tree.Const)
+        if file.imports or len(file.declarations) > 1:
+            rest = Span(source, declaration.span.end, len(source.text))
+            self.sink.report(error("E0502", f"--set {name} takes one value", rest, "more than a value"))
+            return POISON
         value = Evaluator(self).evaluate(declaration.value, self.module_scope(name))
         if has_poison(value) or has_poison(default) or _same_kind(default, value):
             return value

@@ -102,10 +102,8 @@ def run_module(evaluator: Evaluator, module: Module, at: Span, scope: Scope) -> 
         binding = scope.find(first.name.name) if first else None
         scope.current = binding.value if binding else None
         result = evaluator.body(module.body, scope)
-    if has_poison(result):
-        return POISON
-    if not _keeps_promises(evaluator, name, module, result, scope):
-        return POISON
+        if has_poison(result) or not _keeps_promises(evaluator, name, module, result, scope):
+            return POISON
     return Tensor(result.value, at) if isinstance(result, Tensor) else result
 
 

@@ -48,10 +48,14 @@ def written_type(evaluator: Evaluator, written: tree.TypeExpression, scope: Scop
         )
         return None
     dtype = element_type(evaluator, written.dtype)
-    shape = [evaluator.size(dimension.size, scope) for dimension in written.dimensions]
-    if dtype is None or None in shape:
-        return None
-    return TensorType(dtype, tuple(dim for dim in shape if dim is not None))
+    shape = _written_shape(evaluator, written, scope)
+    return None if dtype is None or shape is None else TensorType(dtype, shape)
+
+
+def _written_shape(evaluator: Evaluator, written: tree.TypeExpression, scope: Scope) -> tuple[Dim, ...] | None:
+    sizes = [evaluator.size(dimension.size, scope) for dimension in written.dimensions]
+    known = tuple(size for size in sizes if size is not None)
+    return known if len(known) == len(sizes) else None
 
 
 def declare_symbols(evaluator: Evaluator, written: tree.TypeExpression, scope: Scope) -> None:
@@ -143,11 +147,13 @@ def _match_dimension(
 def check_promise(
     evaluator: Evaluator, owner: str, output: tree.Output, result: Tensor, scope: Scope
 ) -> bool:
-    """Whether ``result`` is what the signature promises; False after a report."""
-    promised = written_type(evaluator, output.type, scope)
-    if promised is None:
-        return False
+    """Whether ``result`` is what the signature promises, of any dtype where that names none; False after a report."""
     actual = result.value.type
+    dtype = actual.dtype if output.type.dtype is None else element_type(evaluator, output.type.dtype)
+    shape = _written_shape(evaluator, output.type, scope)
+    if dtype is None or shape is None:
+        return False
+    promised = TensorType(dtype, shape)
     same = [equal(a, b) for a, b in zip(promised.shape, actual.shape, strict=False)]
     if promised.dtype == actual.dtype and promised.rank == actual.rank and all(same):
         return True

@@ -171,10 +171,10 @@ class Residual(Node):
 
 @dataclass(frozen=True, slots=True)
 class Repeat(Node):
-    """`repeat n as i { … }`: n fresh copies of the body, one after the other."""
+    """`repeat n as i { … }`: n fresh copies of the body, one after the other; or one for each element of a list."""
 
-    count: "Expression"  # how many
-    index: Name | None  # the name of the counter, from 0
+    count: "Expression"  # how many, or the list
+    index: Name | None  # the name of the counter, from 0, or of the element
     body: "Body"  # what is repeated
 
 

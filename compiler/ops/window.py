@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from compiler.ir.dims import Dim, bounds, ceil_divide, evaluate, floor_divide, less_equal, product, symbols
+from compiler.ir.dims import Dim, bounds, ceil_divide, evaluate, floor_divide, less_equal, symbols
 from compiler.ir.types import TensorType, TypeMismatch
 from compiler.ops.base import Array, NumpyLowering, Sizes
 
@@ -163,7 +163,3 @@ def cell_ranges(c: NumpyLowering, offset: Sequence[int], window: Window, places:
     starts = [at * step for at, step in zip(offset, window.dilations, strict=True)]
     return ranges(c, starts, places, window.strides)
 
-
-def points(shape: Sequence[Dim]) -> Dim:
-    """The number of elements of a shape: of places, of cells."""
-    return product(shape)

@@ -11,7 +11,7 @@ from compiler.ops.elementwise import Add
 from compiler.ops.emit import Emit
 from compiler.ops.linear import Linear
 from compiler.ops.matmul import MatMul
-from compiler.passes.pattern import Made, Match, made
+from compiler.passes.pattern import Match, made
 from compiler.passes.rewrite import RewritePass, Rule
 
 _ACTIVATIONS = (Relu, LeakyRelu, Elu, Gelu, Silu, Sigmoid, Tanh, Softplus)
@@ -25,8 +25,10 @@ def _bias_is_vector(m: Match) -> str | None:
 
 
 def _has_no_activation(m: Match) -> str | None:
-    activation = m.find(Linear).activation
-    return None if activation is None else f"{activation.opcode} is there already"
+    before = m.nodes[0].operation
+    if isinstance(before, Linear) and before.activation is not None:
+        return f"{before.activation.opcode} is there already"
+    return None
 
 
 def _activate(b: Emit, m: Match) -> Value:
@@ -34,10 +36,6 @@ def _activate(b: Emit, m: Match) -> Value:
     assert isinstance(activation, Op)
     linear = before.operation if isinstance(before.operation, Linear) else Linear()
     return b.add(replace(linear, activation=activation), *before.inputs)
-
-
-def _activation(product: Made, rule: str) -> Rule:
-    return Rule(rule, made(_ACTIVATIONS, product), _activate, _has_no_activation)
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,12 @@ class FuseLinear(RewritePass):
             lambda b, m: b.add(Linear(), m["a"], m["w"], m["bias"]),
             _bias_is_vector,
         ),
-        Rule("fuse-activation", made(_ACTIVATIONS, made(MatMul, "a", "w", once=True)), _activate),
-        _activation(made(Linear, "a", "w", once=True), "fuse-activation"),
-        _activation(made(Linear, "a", "w", "bias", once=True), "fuse-activation"),
+        *(
+            Rule("fuse-activation", made(_ACTIVATIONS, product), _activate, _has_no_activation)
+            for product in (
+                made(MatMul, "a", "w", once=True),
+                made(Linear, "a", "w", once=True),
+                made(Linear, "a", "w", "bias", once=True),
+            )
+        ),
     )

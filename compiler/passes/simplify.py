@@ -55,6 +55,11 @@ def _signed(m: Match) -> str | None:
     return f"{m.type.dtype} has no negative numbers" if m.type.dtype in (DType.U8, DType.U32) else None
 
 
+def _as_large(m: Match) -> str | None:
+    # Few reciprocals and many products take less time than many divisions.
+    return None if m["y"].type == m.type else f"{m['y']} has fewer elements than the result"
+
+
 def _exact_reciprocal(m: Match) -> str | None:
     divisor = float(m.number("c"))
     exact = abs(frexp(divisor)[0]) == 0.5 and _is_normal(1 / divisor, m.type.dtype)
@@ -105,6 +110,7 @@ _PRODUCTS = (
         "multiply-by-reciprocal",
         made(Multiply, "x", made(Reciprocal, "y", once=True)),
         lambda b, m: b.div(m["x"], m["y"]),
+        _as_large,
     ),
     _identity(
         "multiply-negatives",

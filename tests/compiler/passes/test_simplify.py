@@ -179,6 +179,7 @@ STAYS = [
     ("join-factors", (X,), lambda b, x: b.mul(b.mul(x, 1e30), 1e30), "out of range"),
     ("join-factors", (X,), lambda b, x: b.mul(b.mul(x, 1e-30), 1e-30), "out of range"),
     ("join-factors", (WHOLE,), lambda b, x: b.mul(b.mul(x, 2), 3), "only factors of floats"),
+    ("multiply-by-reciprocal", (X, ROW), lambda b, x, y: b.mul(x, b.reciprocal(y)), "%x1 has fewer elements"),
     ("divide-by-power-of-two", (X,), lambda b, x: b.div(x, 10), "1/10 is not a number of f32"),
     ("divide-by-power-of-two", (X,), lambda b, x: b.div(x, 2.0**127), "is not a number of f32"),
     ("multiply-by-truth", (X, BYTES), lambda b, x, y: b.mul(x, b.cast(y, F32)), "%x1 holds numbers"),
