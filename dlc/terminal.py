@@ -28,7 +28,7 @@ def width_of(stream: TextIO) -> int | None:
 
 def tell(text: str = "") -> None:
     """A line of the result."""
-    print(text)
+    print(text, flush=True)
 
 
 def remark(text: str) -> None:

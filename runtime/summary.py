@@ -35,7 +35,7 @@ def summarise_model(model: ModelProgram, batch: int | None = None) -> ModelSumma
         (
             stage.path.partition(".")[2],
             stage.text,
-            str(_at(stage.output, shown)),
+            ", ".join(str(_at(type, shown)) for type in stage.outputs),
             f"{parameters(stage.weights):,}",
             _number(stage.macs, counted),
         )

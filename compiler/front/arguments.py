@@ -182,7 +182,7 @@ def _convert(evaluator: Evaluator, entry: Entry, parameter: Parameter, argument:
     evaluator.report(
         error(
             "E0403",
-            f"{parameter.name} of {entry.name} is {_KIND_WORDS[parameter.kind]}, not {describe(value)}",
+            f"{parameter.name} of {entry.name} is {KIND_WORDS[parameter.kind]}, not {describe(value)}",
             argument.span,
             describe(value),
             help=_kind_help(parameter, value, entry),
@@ -210,7 +210,7 @@ def _as_kind(evaluator: Evaluator, kind: Any, value: DslValue) -> Any:
     return value if isinstance(value, kind) else None
 
 
-_KIND_WORDS: dict[Any, str] = {
+KIND_WORDS: dict[Any, str] = {
     Value: "a tensor",
     Operand: "a tensor or a number",
     int: "a whole number",

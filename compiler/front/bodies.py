@@ -84,10 +84,11 @@ def _counters(evaluator: Evaluator, expression: tree.Repeat, scope: Scope) -> Se
     count = evaluator.evaluate(expression.count, scope)
     if has_poison(count):
         return None
+    counters: Sequence[DslValue]
     if isinstance(count, tuple) and not any(isinstance(item, Tensor) for item in count):
         number, counters = len(count), count
     elif isinstance(count, int) and not isinstance(count, bool):
-        number, counters = count, range(max(0, min(count, MOST_REPEATS)))
+        number, counters = count, range(count)
     else:
         title = f"repeat takes a whole number or a list, not {describe(count)}"
         evaluator.report(error("E0403", title, expression.count.span))
@@ -135,13 +136,13 @@ def _record(trace: Trace, stage: tree.Stage, first: int, scope: Scope) -> None:
         name = stage.targets[0]
         binding = scope.peek(name.name)
         result = binding.value if binding else None
-    if isinstance(stage, tree.Layer) or not isinstance(result, Tensor):
+    results = result if isinstance(result, tuple) else (result,)
+    types = tuple(part.value.type for part in results if isinstance(part, Tensor))
+    if isinstance(stage, tree.Layer) or not types:
         return
     path = f"{scope.naming.path}.{name.name}" if name else scope.naming.path
-    counted = {weight.name for row in trace.stages for weight in row.weights}
-    weights = tuple(t.weight for t in trace.weights.values() if t.weight.name not in counted)
     text = " ".join(stage.value.span.text.split())
-    trace.stages.append(Stage(path, text, stage.span, result.value.type, weights, _macs(trace, first)))
+    trace.stages.append(Stage(path, text, stage.span, types, trace.new_weights(), _macs(trace, first)))
 
 
 def _macs(trace: Trace, first: int) -> Dim:
@@ -158,8 +159,7 @@ def run_stage(evaluator: Evaluator, stage: tree.Stage, scope: Scope) -> None:
     match stage:
         case tree.ExpressionStage():
             inner = scope if stage.label is None else _labelled(evaluator, stage.label, scope)
-            value = evaluator.stage(stage.value, inner)
-            scope.current = _as_stage_value(evaluator, stage.value, value, scope)
+            scope.current = evaluator.flow(stage.value, inner)
         case tree.Assign():
             assign(evaluator, stage, scope)
         case tree.Layer():
@@ -204,19 +204,3 @@ def _labelled(evaluator: Evaluator, label: tree.Name, scope: Scope) -> Scope:
         inner = Scope(Naming(f"{scope.naming.path}.{label.name}"), scope)
     inner.fresh_label = True
     return inner
-
-
-def _as_stage_value(
-    evaluator: Evaluator, expression: tree.Expression, value: DslValue, scope: Scope
-) -> DslValue:
-    if isinstance(value, Tensor | tuple) or has_poison(value):
-        return value
-    return evaluator.report(
-        error(
-            "E0403",
-            f"a stage gives a tensor, not {describe(value)}",
-            expression.span,
-            describe(value),
-            help="name it with = if it is needed later, or remove it",
-        )
-    )

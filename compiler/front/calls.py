@@ -38,11 +38,14 @@ def call(evaluator: Evaluator, expression: tree.Call, scope: Scope) -> DslValue:
 
 
 def step(evaluator: Evaluator, expression: tree.Expression, current: DslValue, scope: Scope) -> DslValue:
-    """``… -> f(a)``: what stands before the arrow becomes the first argument."""
-    if isinstance(expression, tree.Residual | tree.Repeat | tree.If):
+    """``… -> f(a)``: what stands before the arrow becomes the first argument.
+
+    Behind an arrow may stand what can stand on a line of its own: everything but a call sees it as the current value.
+    """
+    if not isinstance(expression, tree.Call | tree.Name | tree.Attribute):
         inner = Scope(scope.naming, scope)
         inner.current = current
-        return evaluator.structure(expression, inner)
+        return evaluator.flow(expression, inner)
     positional: tuple[tree.Expression, ...] = ()
     keywords: tuple[tree.Keyword, ...] = ()
     function: tree.Expression = expression

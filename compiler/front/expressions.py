@@ -153,6 +153,21 @@ class Evaluator:
             return calls.apply(self, value, expression.span, (), (), None, scope)
         return value
 
+    def flow(self, expression: tree.Expression, scope: Scope) -> DslValue:
+        """The value of a stage or of a step behind an arrow, which is a tensor or a tuple of tensors."""
+        value = self.stage(expression, scope)
+        if isinstance(value, Tensor | tuple) or has_poison(value):
+            return value
+        return self.report(
+            error(
+                "E0403",
+                f"a stage gives a tensor, not {describe(value)}",
+                expression.span,
+                describe(value),
+                help="name it with = if it is needed later, or remove it",
+            )
+        )
+
     def size(self, expression: tree.Expression, scope: Scope) -> Dim | None:
         """An expression as a size; None after a report."""
         value = self.evaluate(expression, scope)

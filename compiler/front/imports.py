@@ -15,6 +15,11 @@ LIBRARY = Path(__file__).parent.parent / "library"
 LARGEST_FILE = 16 * 1024 * 1024
 
 
+def library() -> dict[str, Path]:
+    """The files of the standard library by the names under which they are imported, such as ``std.mlp``."""
+    return {f"std.{path.stem}": path for path in sorted(LIBRARY.glob("*.dl"))}
+
+
 def declare(file: tree.File, overrides: Mapping[str, str], sink: Sink) -> Declarations:
     """The declarations of a file, with those of everything that it imports."""
     main = Path(file.span.source.name)
@@ -56,7 +61,8 @@ class _Importer:
         try:
             if path.stat().st_size > LARGEST_FILE:
                 raise OSError("the file is too large to be a source text")
-            source = source_from_bytes(str(path), path.read_bytes())
+            name = f"std.{path.stem}" if path.parent == LIBRARY else str(path)
+            source = source_from_bytes(name, path.read_bytes())
         except OSError as problem:
             reason = problem.strerror or str(problem)
             self.sink.report(error("E0204", f"cannot read {path}: {reason}", statement.source.span))
@@ -95,7 +101,7 @@ class _Importer:
         return None
 
     def _library_file(self, module: tree.ModuleName) -> Path | None:
-        known = {f"std.{path.stem}": path for path in sorted(LIBRARY.glob("*.dl"))}
+        known = library()
         name = ".".join(part.name for part in module.parts)
         if name in known:
             return known[name]

@@ -50,7 +50,7 @@ def source_from_bytes(name: str, data: bytes) -> Source:
         raise DiagnosticError([syntax_errors.not_utf8(name, text, broken.start)]) from None
 
 
-class _Layout(PostLex):
+class Layout(PostLex):
     """Drops line ends inside `(` and `[`, where they mean nothing; braces inside those bring them back."""
 
     always_accept = ("_NEWLINE",)
@@ -69,7 +69,7 @@ class _Layout(PostLex):
 
 @cache
 def _parser() -> Lark:
-    return tables.load(transformer=TreeBuilder(), postlex=_Layout())
+    return tables.load(transformer=TreeBuilder(), postlex=Layout())
 
 
 class _TooManyBracketsError(Exception):

@@ -54,6 +54,7 @@ class Trace:
     weightless: str = ""  # the path under which no weight may be made: that of a train block
     frozen_parts: tuple[str, ...] = ()  # the paths of what is not trained
     _updates: dict[str, _Update] = field(default_factory=dict)
+    _new_weights: list[Weight] = field(default_factory=list)
     _state: dict[str, Value] = field(default_factory=dict)
     _streams: int = 0
 
@@ -106,6 +107,7 @@ class Trace:
         if known is None:
             known = TracedWeight(weight, self.b.input(weight.name, weight.type, Role.WEIGHT), init)
             self.weights[weight.name] = known
+            self._new_weights.append(weight)
         elif known.weight.type != weight.type:
             raise TypeMismatch(
                 "E0301",
@@ -113,6 +115,12 @@ class Trace:
                 "shared weights have to have one type",
             )
         return known.value
+
+    def new_weights(self) -> tuple[Weight, ...]:
+        """The weights met since this was last asked."""
+        found = tuple(self._new_weights)
+        self._new_weights.clear()
+        return found
 
     def placeholder(self, name: str, type: TensorType) -> Value:
         """A value that stands for what could not be built; the graph is given up later."""

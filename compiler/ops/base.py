@@ -110,7 +110,13 @@ class NumpyLowering(Protocol):
 
     def view(self, array: str, how: str) -> str:
         """An expression for the view ``array.how``, with ``how`` such as ``reshape(-1, 8)`` or ``T``, of an operand, a
-        result or a scratch array: made once, rather than at each call, where that array is always the same."""
+        result or a scratch array: made once, rather than at each call, where that array is always the same.
+
+        ``how`` may also be a call of a function with ``{}`` for the array.
+        """
+
+    def require(self, condition: str, sentence: str) -> None:
+        """Have the program refuse to be bound, with ``sentence``, to sizes for which ``condition`` does not hold."""
 
     def local(self, wanted: str) -> str:
         """A name like ``wanted`` for a variable of the statements, which nothing else in the function has."""

@@ -12,7 +12,7 @@ from compiler.ir.builder import Builder
 from compiler.ir.dims import Dim
 from compiler.ir.graph import Operation, Value
 from compiler.ir.types import DType, TypeMismatch
-from compiler.ops import activation, along, choose, compare, elementwise, normalise, reduce, unary
+from compiler.ops import activation, along, choose, clip, compare, elementwise, normalise, reduce, unary
 from compiler.ops.base import Array
 from compiler.ops.broadcast import broadcast_axes
 from compiler.ops.checks import normal_axes, normal_axis
@@ -21,6 +21,7 @@ from compiler.ops.convert import Cast, StopGradient
 from compiler.ops.erf import Erf
 from compiler.ops.gather import Gather, ScatterAdd
 from compiler.ops.matmul import MatMul
+from compiler.ops.positions import Arange
 from compiler.ops.random import RandomBits, RandomUniform
 from compiler.ops.shape import Expand, Reshape, Transpose
 from compiler.ops.slice import Concat, Pad, Slice
@@ -57,6 +58,10 @@ class Emit(Builder):
     def size(self, dim: Dim, dtype: DType = DType.I64) -> Value:
         """The size of a dimension as a 0-d value."""
         return self.scalar(dim, dtype) if isinstance(dim, int) else self.add(Size(dim, dtype))
+
+    def arange(self, length: Dim, dtype: DType = DType.I64) -> Value:
+        """0, 1, … up to, not including, ``length``."""
+        return self.add(Arange(length, dtype))
 
     # Arithmetic.
 
@@ -173,6 +178,22 @@ class Emit(Builder):
 
     def silu(self, x: Value) -> Value:
         return self.add(activation.Silu(), x)
+
+    def selu(self, x: Value) -> Value:
+        return self.add(clip.Selu(), x)
+
+    def softsign(self, x: Value) -> Value:
+        return self.add(clip.Softsign(), x)
+
+    def hard_sigmoid(self, x: Value) -> Value:
+        return self.add(clip.HardSigmoid(), x)
+
+    def prelu(self, x: Value, slope: Value) -> Value:
+        """``slope`` broadcasts to the shape of ``x``."""
+        return self.add(clip.PRelu(), x, slope)
+
+    def clip(self, x: Value, low: float, high: float) -> Value:
+        return self.add(clip.Clip(low, high), x)
 
     def softmax(self, x: Value, axis: int = -1) -> Value:
         return self.add(normalise.Softmax(axis), x)

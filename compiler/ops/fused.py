@@ -99,6 +99,9 @@ class StepLowering:
     def view(self, array: str, how: str) -> str:
         return self._c.view(array, how)
 
+    def require(self, condition: str, sentence: str) -> None:
+        self._c.require(condition, sentence)
+
     def local(self, wanted: str) -> str:
         return self._c.local(wanted)
 

@@ -12,7 +12,7 @@ from compiler.ir.dims import evaluate
 from compiler.ir.graph import Graph, Role, Value
 from compiler.ir.tolerance import excess, tolerance
 from compiler.ir.types import DType, TensorType
-from compiler.ops.along import ScatterAlong, TakeAlong
+from compiler.ops.along import OneHot, ScatterAlong, TakeAlong
 from compiler.ops.base import Array, Sizes
 from compiler.ops.emit import Emit
 from compiler.ops.gather import Gather, ScatterAdd
@@ -135,6 +135,8 @@ def _index_limits(graph: Graph, sizes: Sizes) -> dict[Value, int]:
                 limit(node.inputs[1], size(node.inputs[0].type, axis))
             case ScatterAdd(_, axis) | ScatterAlong(_, axis):
                 limit(node.inputs[0], size(node.output.type, axis))
+            case OneHot(classes, _):
+                limit(node.inputs[0], classes)
         for value in node.inputs:
             if value.type.dtype.is_integer:
                 for stop in (limits[output] for output in node.outputs if output in limits):

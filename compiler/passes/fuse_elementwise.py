@@ -25,6 +25,8 @@ class FuseElementwise(Pass):
     """
 
     name = "fuse-elementwise"
+    # Which leaves to the groups what no matrix product takes.
+    after = ("fuse-linear",)
 
     def apply(self, graph: Graph) -> Graph:
         groups = _groups(graph)

@@ -28,7 +28,7 @@ from compiler.passes.pattern import uniform
 Form: TypeAlias = Callable[[Emit], Value] | str
 
 # An epsilon up to this (1e-6, however the element type rounds it) is a guard against log(0); a larger one is meant.
-_LARGEST_EPSILON = 1.1e-6
+LARGEST_EPSILON = 1.1e-6
 # How many values are looked at before the search is given up: products branch.
 _MOST_VALUES = 60
 # Those through which a logarithm passes: each element of the result is one of the first operand.
@@ -55,10 +55,11 @@ class _Under:
 
 
 class Logarithm:
-    """One search for a form; the values it looks at are counted."""
+    """One search for a form; the values it looks at are counted. Bounds up to ``epsilon`` are taken for guards."""
 
-    def __init__(self, b: Emit) -> None:
+    def __init__(self, b: Emit, epsilon: float = LARGEST_EPSILON) -> None:
         self._b = b
+        self._epsilon = epsilon
         self._left = _MOST_VALUES
 
     def of(self, value: Value) -> Form:
@@ -248,7 +249,7 @@ class Logarithm:
 
     def _is_near_one(self, value: Value) -> bool:
         number = uniform(self._b, value)
-        return number is not None and abs(float(number) - 1) <= _LARGEST_EPSILON
+        return number is not None and abs(float(number) - 1) <= self._epsilon
 
     def _is_guard(self, node: Node, place: int) -> bool:
         """Whether operand ``place`` changes the other one, a probability, by no more than an epsilon."""
@@ -256,8 +257,8 @@ class Logarithm:
         if bound is None:
             return False
         if isinstance(node.operation, Minimum):
-            return bound >= 1 - _LARGEST_EPSILON
-        return 0 <= bound <= _LARGEST_EPSILON
+            return bound >= 1 - self._epsilon
+        return 0 <= bound <= self._epsilon
 
 
 def _truth(b: Emit, weights: Value) -> Value:

@@ -7,6 +7,7 @@ is of no use then and goes, and with it the zero gradients that it gave to the s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from compiler.ir.graph import Value
@@ -16,39 +17,33 @@ from compiler.ops.normalise import LogSoftmax, Softmax
 from compiler.ops.reduce import Sum, reduced_shape
 from compiler.ops.shape import Expand, Reshape
 from compiler.ops.unary import Exp, Log, Log1p, Reciprocal
-from compiler.passes.logarithm import Logarithm, negated
-from compiler.passes.pattern import Match, made, number
+from compiler.passes.logarithm import LARGEST_EPSILON, Form, Logarithm, negated
+from compiler.passes.pattern import Made, Match, made, number
 from compiler.passes.rewrite import RewritePass, Rule
 
 # Logarithms.
 
 
-def _log_form(m: Match) -> str | None:
-    found = Logarithm(m.builder).of(m["p"])
-    return found if isinstance(found, str) else None
+def _logarithms(epsilon: float) -> tuple[Rule, ...]:
+    """The rules for logarithms; a clip or an addition that changes a probability by up to ``epsilon`` goes."""
+    return (
+        _written(made(Log, "p"), "stable-log", lambda b, p: Logarithm(b, epsilon).of(p)),
+        _written(made(Log1p, "p"), "stable-log1p", lambda b, p: Logarithm(b, epsilon).of_one_plus(p)),
+    )
 
 
-def _write_log(b: Emit, m: Match) -> Value:
-    write = Logarithm(b).of(m["p"])
-    assert not isinstance(write, str), "the condition of the rule"
-    return write(b)
+def _written(pattern: Made, name: str, search: Callable[[Emit, Value], Form]) -> Rule:
+    def refuse(m: Match) -> str | None:
+        found = search(m.builder, m["p"])
+        return found if isinstance(found, str) else None
 
+    def write(b: Emit, m: Match) -> Value:
+        found = search(b, m["p"])
+        assert not isinstance(found, str), "the condition of the rule"
+        return b.expand(found(b), m.type.shape)
 
-def _log1p_form(m: Match) -> str | None:
-    found = Logarithm(m.builder).of_one_plus(m["p"])
-    return found if isinstance(found, str) else None
+    return Rule(name, pattern, write, refuse)
 
-
-def _write_log1p(b: Emit, m: Match) -> Value:
-    write = Logarithm(b).of_one_plus(m["p"])
-    assert not isinstance(write, str), "the condition of the rule"
-    return b.expand(write(b), m.type.shape)
-
-
-_LOGARITHMS = (
-    Rule("stable-log", made(Log, "p"), _write_log, _log_form),
-    Rule("stable-log1p", made(Log1p, "p"), _write_log1p, _log1p_form),
-)
 
 # The logistic function in other words.
 
@@ -136,5 +131,18 @@ class Stabilize(RewritePass):
     """Safe forms of logarithms, softmax and sigmoid; runs before the gradients are made, which so are safe too."""
 
     name = "stabilize"
+    # A value has to be seen to meet itself, and the rules name one spelling of what has several.
+    after = ("common-subexpressions", "simplify")
     exact = False
-    rules = (*_SIGMOIDS, *_SOFTMAXES, *_LOGARITHMS)
+    rules = (*_SIGMOIDS, *_SOFTMAXES, *_logarithms(LARGEST_EPSILON))
+
+    def exact_part(self) -> RewritePass:
+        return _StabilizeUnguarded()
+
+
+@dataclass(frozen=True)
+class _StabilizeUnguarded(RewritePass):
+    """The same without what changes results, the guards' going."""
+
+    name = "stabilize"
+    rules = (*_SIGMOIDS, *_SOFTMAXES, *_logarithms(0.0))

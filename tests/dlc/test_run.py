@@ -55,7 +55,7 @@ def test_mistakes(dlc: Callable[..., Any], model: Path, arguments: list[str], co
     np.save("x.npy", np.zeros((2, 3), np.float32))
     np.save("y.npy", np.zeros((2, 3)))
     np.save("z.npy", np.zeros(3, np.float32))
-    np.save("objects.npy", np.array([None]), allow_pickle=True)
+    np.save("objects.npy", np.array([None]))
     np.savez("other.npz", z=np.zeros(3))
     Path("broken.npy").write_bytes(b"\x93NUMPY")
     Path("x.txt").write_text("1 2 3")

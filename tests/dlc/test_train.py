@@ -142,7 +142,7 @@ def test_a_file_without_train_block(dlc: Callable[..., Any], net: Path) -> None:
 def test_data_that_does_not_fit(dlc: Callable[..., Any], net: Path, code: str, change: Callable[..., Any]) -> None:
     with np.load("net.npz") as file:
         arrays = change(file["x"], file["y"])
-    np.savez("net.npz", allow_pickle=True, **arrays)
+    np.savez("net.npz", **arrays)
     outcome = dlc("train", net)
     assert (outcome.code, outcome.out) == (1, "")
     assert outcome.err.startswith(f"error[{code}]: ")

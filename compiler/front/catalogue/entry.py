@@ -205,10 +205,11 @@ def _parameter_text(parameter: Parameter) -> str:
         return f"*{parameter.name}"
     if parameter.required:
         return parameter.name
-    return f"{parameter.name}={_default_text(parameter.default)}"
+    return f"{parameter.name}={default_text(parameter.default)}"
 
 
-def _default_text(default: Any) -> str:
+def default_text(default: Any) -> str:
+    """A default as it is written in ``.dl``."""
     if isinstance(default, bool):
         return str(default).lower()
     if default is None:

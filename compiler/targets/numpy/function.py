@@ -48,6 +48,8 @@ class FunctionWriter:
         self._blocks: list[Block] = []
         self.results: dict[str, str] = {}
         self._made_once: dict[str, str] = {}
+        # What has to hold for the sizes, and what to say where it does not.
+        self.required: dict[str, str] = {}
         # The bytes of what is made once.
         self.tables: list[Dim] = []
         self._place = ""
@@ -193,6 +195,9 @@ class FunctionWriter:
                 wrong, wanted = f"not 1 <= {name} <= {item.upper}", f"from 1 to {item.upper}"
             yield f"    if {wrong}:"
             yield f'        raise ValueError(f"{name} has to be {wanted}, not {{{name}}}")'
+        for condition, sentence in self.required.items():
+            yield f"    if not {condition}:"
+            yield f"        raise ValueError({quoted(sentence)})"
 
     def _results(self) -> Iterator[str]:
         items = [f"{quoted(name)}: {expression}" for name, expression in self.results.items()]

@@ -82,9 +82,14 @@ class NodeLowering:
         return self._writer.make_once(f"{self._node.operation.opcode}_table", expression, byte_size(type))
 
     def view(self, array: str, how: str) -> str:
+        expression = how.format(array) if "{}" in how else f"{array}.{how}"
         if array not in self._writer.fixed and array not in self._writer.shared.constants:
-            return f"{array}.{how}"
-        return self._writer.make_once(f"{array}_{how.partition('(')[0]}", f"{array}.{how}")
+            return expression
+        return self._writer.make_once(f"{array}_{how.partition('(')[0]}", expression)
+
+    def require(self, condition: str, sentence: str) -> None:
+        place = self._node.origin.scope or self._node.operation.opcode
+        self._writer.required[condition] = f"{place}: {sentence}"
 
     def local(self, wanted: str) -> str:
         return self._writer.names.new(wanted)

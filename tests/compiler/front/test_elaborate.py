@@ -41,6 +41,8 @@ Y = np.array([[0.5, 4.0], [-1.0, 2.0]])
         ("relu(b)", np.maximum(Y, 0)),
         ("b -> relu", np.maximum(Y, 0)),
         ("h = relu\nh + a", np.maximum(X, 0) + X),
+        ("b -> relu() / 2 -> it + 1 -> square", (np.maximum(Y, 0) / 2 + 1) ** 2),
+        ("h = b -> relu() / 2\nh", np.maximum(Y, 0) / 2),
         ("h = b -> relu\nit + h", X + np.maximum(Y, 0)),
         ("-a + 2 * b - 1", -X + 2 * Y - 1),
         ("a / 2 ** 2", X / 4),
@@ -152,7 +154,7 @@ def test_stages_of_a_model(check: Check) -> None:
         }
     """)
     rows = checked.elaborated.models["Net"].stages
-    assert [(row.path, row.text, str(row.output), str(row.macs), len(row.weights)) for row in rows] == [
+    assert [(row.path, row.text, *map(str, row.outputs), str(row.macs), len(row.weights)) for row in rows] == [
         ("Net.hidden", "dense(16) -> relu", "f32[N, 16]", "128*N", 2),
         ("Net", "dense(4)", "f32[N, 4]", "64*N", 2),
     ]

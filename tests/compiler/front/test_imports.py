@@ -50,7 +50,7 @@ def test_declarations_come_in_and_see_their_own_file(check: Check) -> None:
             "main.dl": 'import "parts/blocks.dl"\nmodel Net(x: f32[N, 4]) { Unit -> dense(width) }',
         }
     )
-    assert [str(row.output) for row in checked.elaborated.models["Net"].stages] == ["f32[N, 8]"]
+    assert [str(*row.outputs) for row in checked.elaborated.models["Net"].stages] == ["f32[N, 8]"]
 
 
 def test_an_alias_holds_the_names_together(check: Check) -> None:

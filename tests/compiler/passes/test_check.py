@@ -45,13 +45,16 @@ def test_indices_stay_within_what_they_index() -> None:
     x = b.input("x", TensorType(F32, (N, 4)))
     tokens = b.input("tokens", TensorType(DType.I32, (N, 3)))
     label = b.input("label", TensorType(DType.U8, (N,)))
+    classes = b.input("classes", TensorType(I64, (N,)))
     b.output("embedded", b.gather(table, b.cast(b.transpose(tokens, (1, 0)), I64)))
+    b.output("vectors", b.one_hot(classes, 3))
     b.output("picked", b.take_along(x, b.reshape(b.cast(label, I64), (N, 1)), 1))
     graph = b.finish()
     for seed in range(20):
         arrays = random_inputs(graph, {"N": 50}, np.random.default_rng(seed))
         assert set(arrays["tokens"].ravel()) == set(range(7))
         assert set(arrays["label"]) == set(range(4))
+        assert set(arrays["classes"]) == set(range(3))
         interpret_outputs(graph, arrays)
 
 

@@ -12,6 +12,7 @@ from compiler.ir.dims import symbol
 from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.types import DType, TensorType
 from compiler.ops import Emit
+from compiler.ops.elementwise import Subtract
 from compiler.ops.unary import Exp
 from compiler.passes import COMMON, NUMPY, ONNX, TRAIN
 from compiler.passes.autodiff import Gradient
@@ -87,6 +88,20 @@ def test_a_pass_that_says_it_changes_results_is_not_compared() -> None:
     with pytest.raises(ChangedResults, match="output kept"):
         Pipeline((Rewired(swapped),), check=True).run(example())
     Pipeline((Inexact(swapped),), check=True).run(example())
+
+
+def test_of_an_inexact_pass_the_exact_part_is_compared() -> None:
+    class Partly(Rewired):
+        exact = False
+
+        def exact_part(self) -> Pass:
+            return Rewired(wrong)
+
+    def wrong(graph: Graph) -> Graph:
+        return last_node_is(graph, lambda node: replace(node, operation=Subtract()))
+
+    with pytest.raises(ChangedResults, match=r"pass rewired changed .* output y"):
+        Pipeline((Partly(lambda graph: replace(graph, name="other")),), check=True).run(example())
 
 
 def test_the_environment_asks_for_checks(monkeypatch: pytest.MonkeyPatch) -> None:

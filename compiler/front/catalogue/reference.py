@@ -1,0 +1,115 @@
+"""The reference of everything in the catalogue, as Markdown: ``python -m compiler.front.catalogue.reference`` prints
+it, and ``docs/layers.md`` is that text."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from typing import get_args
+
+from compiler.front.arguments import KIND_WORDS
+from compiler.front.catalogue import Entry, entries
+from compiler.front.catalogue.entry import Initialiser, Kind, Parameter, default_text
+
+COMMAND = "python -m compiler.front.catalogue.reference > docs/layers.md"
+_HEADINGS: dict[Kind, tuple[str, str]] = {
+    "layer": ("Layers", "Stages of a body. Those with weights belong into a model or a block."),
+    "function": ("Functions", "They have no weights, so that they can stand in a `train` block too."),
+    "loss": ("Losses", "For `minimize`. Each gives one number, the mean over the batch unless it says otherwise."),
+    "metric": ("Metrics", "For `measure`. Each is a figure over a whole data set, not a mean of figures of batches."),
+    "optimizer": ("Optimizers", "For `with`. They can be written without parentheses where the defaults do."),
+    "initialiser": ("Initialisers", "For arguments such as `init=`. They make a weight's first content."),
+}
+_INTRODUCTION = f"""\
+# Layers, functions, losses, metrics, optimizers, initialisers
+
+Everything that a model file can name without declaring it. [The language reference](language.md) says how calls work:
+tensors come first, and the first one may be left out where it is the current value. Where the table of an entry says
+*by name*, the argument is given as `name=value`. `dlc explain NAME` shows an entry in the terminal.
+
+This page is made from the catalogue: `{COMMAND}`."""
+
+
+def reference() -> str:
+    """The whole page."""
+    return "\n\n".join([_INTRODUCTION, _contents(), *(part for kind in _HEADINGS for part in _kind(kind))]) + "\n"
+
+
+def _contents() -> str:
+    return "\n".join(f"- [{heading}](#{heading.lower()})" for heading, _ in _HEADINGS.values())
+
+
+def _kind(kind: Kind) -> Iterator[str]:
+    """One kind: its tables, one for each family where there are several, then every entry in full."""
+    heading, introduction = _HEADINGS[kind]
+    found = [entry for entry in entries(kind).values() if entry.kind == kind]
+    families: dict[str, list[Entry]] = {}
+    for entry in found:
+        families.setdefault(entry.build.__module__, []).append(entry)
+    yield f"## {heading}\n\n{introduction}"
+    for module, members in families.items():
+        if len(families) > 1:
+            yield _first_sentence(sys.modules[module].__doc__ or "")
+        rows = [f"| [{entry.name}](#{_anchor(entry)}) | {_cell(_markdown(entry.summary))} |" for entry in members]
+        yield "\n".join([f"| {kind} | |", "| --- | --- |", *rows])
+    for entry in found:
+        yield "\n\n".join(_entry(entry))
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
+def _entry(entry: Entry) -> Iterator[str]:
+    yield f'<a id="{_anchor(entry)}"></a>\n\n### {entry.name}'
+    yield f"```dl signature\n{entry.signature}\n```"
+    yield _markdown(entry.documentation)
+    described = [parameter for parameter in entry.parameters if not (parameter.is_tensor and parameter.required)]
+    if described:
+        yield "\n".join(["| argument | what | default |", "| --- | --- | --- |", *map(_row, described)])
+
+
+def _row(parameter: Parameter) -> str:
+    words = " or ".join(f"`{word}`" for word in parameter.choices) or _kind_words(parameter)
+    if parameter.variadic:
+        words = f"any number of them, each {words}"
+    if parameter.keyword_only:
+        words += ", by name"
+    default = f"`{default_text(parameter.default)}`"
+    if parameter.required or parameter.variadic:
+        default = "needed" if parameter.required else "none of them"
+    return f"| `{parameter.name}` | {words} | {default} |"
+
+
+def _kind_words(parameter: Parameter) -> str:
+    kind = parameter.kind
+    if kind is Initialiser:
+        return "an [initialiser](#initialisers)"
+    if kind in KIND_WORDS:
+        return KIND_WORDS[kind]
+    return " or ".join(KIND_WORDS[part] for part in get_args(kind))
+
+
+def _anchor(entry: Entry) -> str:
+    """An anchor of its own, since a loss and a metric may share a name."""
+    return f"{entry.kind}-{entry.name}"
+
+
+def _first_sentence(text: str) -> str:
+    """The first sentence of a module's docstring, without the word before a colon that names the kind."""
+    sentence = re.split(r"\.(?=\s|$)", " ".join(text.split()), maxsplit=1)[0]
+    return f"{sentence[:1].upper()}{sentence[1:]}."
+
+
+def _markdown(documentation: str) -> str:
+    """A docstring as Markdown: double backticks are single ones, and stars outside code are no emphasis."""
+    parts = re.split(r"(``.+?``)", documentation, flags=re.DOTALL)
+    return "".join(
+        f"`{part[2:-2]}`" if part.startswith("``") else part.replace("*", r"\*").replace("<", "&lt;")
+        for part in parts
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

@@ -1,0 +1,92 @@
+"""The examples run as they are, reach what they promise, and their exports compute the same as NumPy does."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dlc
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def trained(name: str, folder: Path) -> tuple[Any, dict[str, Any]]:
+    """The example after its training, exported to ``folder``, and its data."""
+    model = dlc.load(EXAMPLES / f"{name}.dl")
+    model.fit()
+    model.export(folder / f"{name}.onnx")
+    with np.load(EXAMPLES / "data" / f"{name}.npz") as file:
+        return model, dict(file)
+
+
+def assert_onnx_agrees(model: Any, path: Path, name: str, rows: np.ndarray[Any, Any]) -> None:
+    """NumPy and ONNX Runtime to 1e-5, whatever the batch size, which was never the one of the training."""
+    session = dlc.open_onnx(path)
+    for size in (1, 2, 7, 64):
+        batch = np.resize(rows, (size, *rows.shape[1:]))
+        (result,) = session.run({name: batch}).values()
+        np.testing.assert_allclose(result, model.predict(batch), rtol=1e-5, atol=1e-5)
+
+
+def test_every_example_is_tested() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.dl")} == {"xor", "digits", "diabetes"}
+    assert {path.stem for path in EXAMPLES.glob("data/*.npz")} == {"xor", "digits", "diabetes"}
+
+
+def test_xor_is_solved(tmp_path: Path) -> None:
+    model, data = trained("xor", tmp_path)
+    assert len(model.history) <= 1000
+    assert model.evaluate(split="train")["accuracy"] == 1.0
+    assert model.predict(data["x"]).round().tolist() == data["y"].tolist()
+    assert_onnx_agrees(model, tmp_path / "xor.onnx", "x", data["x"])
+
+
+def test_digits_are_read_with_97_percent(tmp_path: Path) -> None:
+    model, data = trained("digits", tmp_path)
+    assert model.evaluate(split="test")["accuracy"] >= 0.97
+    assert {array.shape for name, array in model.weights.items() if name.endswith(".weight")} == {
+        (64, 64),
+        (64, 32),
+        (32, 10),
+    }
+    assert_onnx_agrees(model, tmp_path / "digits.onnx", "image", data["image"])
+
+
+def test_diabetes_is_predicted_as_well_as_by_least_squares(tmp_path: Path) -> None:
+    model, data = trained("diabetes", tmp_path)
+    from runtime.job import make_job
+    from runtime.project import open_project
+
+    splits = make_job(open_project(EXAMPLES / "diabetes.dl")).prepare()
+    assert splits.test is not None
+    train, test = splits.train.rows, splits.test.rows
+    inputs = np.hstack([data["features"], np.ones((442, 1))]).astype(np.float64)
+    target = data["progression"].astype(np.float64)
+    linear = inputs[test] @ np.linalg.lstsq(inputs[train], target[train], rcond=None)[0]
+    error, mean_error = (float(np.sqrt(np.mean((p - target[test]) ** 2))) for p in (linear, target[train].mean()))
+    figures = model.evaluate(split="test")
+    assert figures["rmse"] < 1.03 * error
+    assert figures["rmse"] < 0.85 * mean_error
+    assert_onnx_agrees(model, tmp_path / "diabetes.onnx", "features", data["features"])
+
+
+def test_data_is_what_its_readme_says() -> None:
+    datasets = pytest.importorskip("sklearn.datasets")
+    digits, diabetes = datasets.load_digits(), datasets.load_diabetes(scaled=False)
+    with np.load(EXAMPLES / "data" / "digits.npz") as file:
+        assert file["image"].dtype == np.uint8
+        assert np.array_equal(file["image"], digits.images)
+        assert np.array_equal(file["label"], digits.target)
+    with np.load(EXAMPLES / "data" / "diabetes.npz") as file:
+        assert np.array_equal(file["features"], diabetes.data.astype(np.float32))
+        assert np.array_equal(file["progression"][:, 0], diabetes.target.astype(np.float32))
+
+
+def test_examples_run_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(EXAMPLES, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path)
+    assert len(dlc.load("copy/xor.dl").fit(epochs=1)) == 1
