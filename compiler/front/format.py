@@ -13,21 +13,34 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TypeAlias
+from itertools import zip_longest
+from typing import TypeAlias, TypeGuard
 
 from lark import Lark, Token
 from lark.visitors import Transformer_NonRecursive
 
 from compiler.diagnostics import Sink, Source
-from compiler.front.layout import Comment, Doc, Group, IfBroken, Indent, Line, Next, chain, concat, group, render
+from compiler.front.layout import (
+    Comment,
+    Doc,
+    IfBroken,
+    Indent,
+    Line,
+    Next,
+    chain,
+    concat,
+    group,
+    is_forced,
+    render,
+)
 from compiler.front.parse import Layout, parse
 from compiler.front.trivia import SEPARATORS, Gap, Gaps
 from grammar import tables
 
 WIDTH = 100
-_CLOSING = ("RPAR", "RSQB")
+_DIGITS = tuple(".0123456789")
 
-Child: TypeAlias = "Token | Doc | _Pair | _Body | _Tall"
+Child: TypeAlias = "Token | Doc | _Pair | _Body | _If | _Declaration"
 
 
 def format_source(source: Source) -> str:
@@ -60,26 +73,40 @@ class _Pair:
 
 @dataclass(frozen=True, slots=True)
 class _Body:
-    """What stands in braces, with them. Its lines belong to the group that it is put into."""
+    """What stands in braces, with them: its line ends belong to the group that it is put into."""
 
     doc: Doc
     after: tuple[Comment, ...]  # on the line of the closing brace
 
 
 @dataclass(frozen=True, slots=True)
-class _Tall:
-    """A declaration of several lines, which empty lines stand around."""
+class _If:
+    """`if c { … } else { … }`: the parts are its bodies and what stands between them, which form one group."""
+
+    head: Doc
+    parts: tuple[Doc, ...]
+    after: tuple[Comment, ...]
+    forced: bool
+
+    @property
+    def doc(self) -> Doc:
+        return concat(self.head, replace(group(*self.parts), forced=self.forced), *self.after)
+
+
+@dataclass(frozen=True, slots=True)
+class _Declaration:
+    """A model, block or train block; one of several lines has empty lines around it."""
 
     doc: Doc
+    tall: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
     """A statement, or a comment on a line of its own, in a file or body."""
 
-    content: Doc | _Tall
+    content: Child
     after_blank: bool
-    forced: bool  # whether it has to begin a line
 
 
 class _Formatter(Transformer_NonRecursive[Token, Doc]):
@@ -90,24 +117,271 @@ class _Formatter(Transformer_NonRecursive[Token, Doc]):
         self.gaps = gaps
 
     def __default__(self, data: object, children: Sequence[Child], meta: object) -> Doc:
-        """Words side by side, commas close to what stands before them."""
-        parts: list[Doc] = []
-        for child in children:
-            if parts and not (isinstance(child, Token) and child.type == "COMMA"):
-                parts.append(" ")
-            parts.append(self._doc(child))
-        return concat(*parts)
+        """Words side by side, commas right after what stands before them."""
+        return concat(*self._words(children))
 
     # Files, declarations and bodies
 
     def start(self, children: Sequence[Child]) -> Doc:
         parts: list[Doc] = []
-        paragraph: list[Doc] = []  # what stands between two empty lines
-        tall = False  # whether the declaration before takes several lines
-        entries = list(self._entries(children, self.gaps.at_end()))
-        for index, entry in enumerate(entries):
-            apart = tall and not any(later.after_blank for later in _up_to_statement(entries[index:]))
-            
+        before = False  # whether the declaration before takes several lines
+        for entries in self._paragraphs(children):
+            last = entries[-1].content
+            tall = isinstance(last, _Declaration) and last.tall
+            apart = (before or (tall and parts)) and not any(entry.after_blank for entry in entries)
+            before = tall
+            for entry in entries:
+                if parts:
+                    parts.append(Line(forced=True, blank=entry.after_blank or bool(apart)))
+                parts.append(self._doc(entry.content))
+                apart = False
+        return concat(*parts)
 
-    def _entries(self, children: Sequence[Child], gap: Gap) -> Iterator[_Entry]:
-        """Statements, and the comments between them. `gap` is the one before the first separator."""
+    def model(self, children: Sequence[Child]) -> _Declaration:
+        opening = 2
+        closing = next(index for index, child in enumerate(children) if _is(child, "RPAR"))
+        parts = [*self._words(children[:opening]), self._brackets(children[opening : closing + 1], fill=False)]
+        outputs = children[closing + 1 : -1]
+        if len(outputs) == 2:
+            parts += [" ", *self._words(outputs)]
+        elif outputs:
+            parts += [" ", self._doc(outputs[0]), " ", self._brackets(outputs[1:], fill=False)]
+        return _declaration(concat(*parts), children[-1])
+
+    block = model
+
+    def train(self, children: Sequence[Child]) -> _Declaration:
+        brace = next(index for index, child in enumerate(children) if _is(child, "LBRACE"))
+        head = [*self._words(children[:2]), self._brackets(children[2:brace], fill=False)]
+        return _declaration(concat(*head), self.body(children[brace:]))
+
+    def body(self, children: Sequence[Child]) -> _Body:
+        opening, closing = _token(children[0]), _token(children[-1])
+        entries = [_Entry(remark.comment, after_blank=False) for remark in self.gaps.before(opening).own]
+        entries += self._entries(children[1:-1])
+        forced = any(self.gaps.before(child).broken for child in children if _separates(child))
+        after = self.gaps.after(closing).trailing
+        parts: list[Doc] = ["{", *self.gaps.after(opening).trailing]
+        if not entries and len(parts) == 1:
+            return _Body("{}", after)
+        inside: list[Doc] = []
+        for entry in entries:
+            inside += [
+                Line("; " if inside else " ", forced, entry.after_blank and bool(inside)),
+                self._doc(entry.content),
+            ]
+        return _Body(concat(*parts, Indent(concat(*inside)), Line(" ", forced), "}"), after)
+
+    def _paragraphs(self, children: Sequence[Child]) -> Iterator[list[_Entry]]:
+        """The entries of a file, each declaration with the comments before it."""
+        entries: list[_Entry] = []
+        for entry in self._entries(children):
+            entries.append(entry)
+            if not isinstance(entry.content, Comment):
+                yield entries
+                entries = []
+        if entries:
+            yield entries
+
+    def _entries(self, children: Sequence[Child]) -> Iterator[_Entry]:
+        gap = Gap() if children else self.gaps.at_end()
+        for child in children:
+            if _separates(child):
+                gap = self.gaps.before(child)
+                continue
+            yield from (_Entry(remark.comment, remark.after_blank) for remark in gap.own)
+            yield _Entry(child, gap.ends_blank)
+            gap = Gap()
+        yield from (_Entry(remark.comment, remark.after_blank) for remark in gap.own)
+
+    # Stages
+
+    def labelled_stage(self, children: Sequence[Child]) -> Doc:
+        label, colon, stage = map(self._doc, children)
+        return concat(label, colon, " ", stage)
+
+    tensor_parameter = named_output = labelled_stage
+
+    def chain(self, children: Sequence[Child]) -> Doc:
+        first, *others = children
+        steps = [
+            Next(concat(self._doc(arrow), " ", self._doc(step)), " ", self.gaps.broken_around(_token(arrow)))
+            for arrow, step in zip(others[::2], others[1::2], strict=True)
+        ]
+        return chain(self._doc(first), steps)
+
+    def residual(self, children: Sequence[Child]) -> Doc:
+        *head, body = children
+        assert isinstance(body, _Body)
+        return concat(*self._words(head), " ", group(body.doc), *body.after)
+
+    repeat = residual
+
+    def if_stage(self, children: Sequence[Child]) -> _If:
+        word, condition, then, *others = children
+        assert isinstance(then, _Body)
+        head = concat(self._doc(word), " ", self._doc(condition), " ")
+        if not others:
+            return _If(head, (then.doc,), then.after, is_forced(then.doc))
+        between, otherwise = _token(others[0]), others[1]
+        apart = Line(forced=self.gaps.before(between).holds_comments())
+        parts = (then.doc, *then.after, apart if apart.forced else " ", self._doc(between), " ")
+        if isinstance(otherwise, _If):
+            return _If(head, (*parts, otherwise.head, *otherwise.parts), otherwise.after, forced=True)
+        assert isinstance(otherwise, _Body)
+        return _If(head, (*parts, otherwise.doc), otherwise.after, any(map(is_forced, (*parts, otherwise.doc))))
+
+    # Expressions
+
+    def infix(self, children: Sequence[Child]) -> Doc:
+        left, operator, right = children
+        before = Line(forced=True) if self.gaps.broken_around(_token(operator)) else " "
+        return concat(self._doc(left), before, self._doc(operator), " ", self._doc(right))
+
+    binary = compare = logic = infix
+
+    def conditional(self, children: Sequence[Child]) -> Doc:
+        then, *others = children
+        parts = [self._doc(then)]
+        for word, value in zip(others[::2], others[1::2], strict=True):
+            before = Indent(Line(forced=True)) if self.gaps.broken_around(_token(word)) else " "
+            parts += [before, self._doc(word), " ", self._doc(value)]
+        return concat(*parts)
+
+    def unary(self, children: Sequence[Child]) -> Doc:
+        operator, operand = children
+        return concat(self._doc(operator), " " if operator == "not" else "", self._doc(operand))
+
+    def attribute(self, children: Sequence[Child]) -> Doc:
+        value, point, name = map(self._doc, children)
+        return concat(value, _after_number(value), point, name)
+
+    def module(self, children: Sequence[Child]) -> Doc:
+        return concat(*map(self._doc, children))
+
+    slice = module
+
+    def call(self, children: Sequence[Child]) -> Doc:
+        function = self._doc(children[0])
+        return concat(function, _after_number(function), self._brackets(children[1:]))
+
+    def index(self, children: Sequence[Child]) -> Doc:
+        return concat(self._doc(children[0]), self._stiff_brackets(children[1:]))
+
+    def type_expression(self, children: Sequence[Child]) -> Doc:
+        opening = next(index for index, child in enumerate(children) if _is(child, "LSQB"))
+        return concat(*map(self._doc, children[:opening]), self._stiff_brackets(children[opening:]))
+
+    def parentheses(self, children: Sequence[Child]) -> Doc:
+        return self._brackets(children, comma=False)
+
+    def tuple_literal(self, children: Sequence[Child]) -> Doc:
+        alone = sum(_is(child, "COMMA") for child in children) == 1 and _is(children[-2], "COMMA")
+        return self._brackets(children, lone=alone)
+
+    def list_literal(self, children: Sequence[Child]) -> Doc:
+        return self._brackets(children)
+
+    def keyword(self, children: Sequence[Child]) -> _Pair:
+        name, sign, value = map(self._doc, children)
+        return _Pair(name, sign, value)
+
+    def default_parameter(self, children: Sequence[Child]) -> Doc:
+        return concat(*map(self._doc, children))
+
+    def measure(self, children: Sequence[Child]) -> Doc:
+        spaced = [concat(c.name, " ", c.sign, " ", c.value) if isinstance(c, _Pair) else c for c in children]
+        return concat(*self._words(spaced))
+
+    # Parts of several rules
+
+    def _doc(self, child: Child) -> Doc:
+        match child:
+            case Token():
+                gap = self.gaps.before(child)
+                return concat(*gap.own_lines(), str(child), *self.gaps.after(child).trailing)
+            case _Pair():
+                return concat(child.name, child.sign, child.value)
+            case _Body():
+                return concat(group(child.doc), *child.after)
+            case _If() | _Declaration():
+                return child.doc
+            case _:
+                return child
+
+    def _words(self, children: Sequence[Child]) -> list[Doc]:
+        parts: list[Doc] = []
+        for child in children:
+            if parts and not _is(child, "COMMA"):
+                parts.append(" ")
+            parts.append(self._doc(child))
+        return parts
+
+    def _brackets(self, children: Sequence[Child], *, comma: bool = True, lone: bool = False, fill: bool = True) -> Doc:
+        """Brackets and what they hold. Where they take several lines, each item has its own, but plain ones share lines
+        if `fill`; a `comma` follows the last one, as it always does a `lone` item of a tuple."""
+        opening, closing = _token(children[0]), _token(children[-1])
+        inside: list[Doc] = []
+        forced = self.gaps.after(opening).broken
+        plain = False  # whether the item before is a plain text
+        for item, sign in zip_longest(children[1:-1:2], children[2:-1:2]):
+            content = self._doc(item)
+            last = sign is None or sign is children[-2]
+            mark = self._mark(sign, "," if lone or not last else IfBroken("," if comma else ""))
+            if fill and plain and isinstance(content, str):
+                inside.append(Next(concat(content, mark), " ", forced))
+            else:
+                inside += [Line(" " if inside else "", forced), content, mark]
+            plain = isinstance(content, str)
+            forced = isinstance(sign, Token) and self.gaps.broken_around(sign)
+        end = self.gaps.before(closing)
+        inside += [part for remark in end.own for part in (Line(forced=True), remark.comment)]
+        if inside:
+            inside = [Indent(concat(*inside)), Line("", end.broken)]
+        return self._enclosed(opening, inside, closing)
+
+    def _stiff_brackets(self, children: Sequence[Child]) -> Doc:
+        """Square brackets of types and indices, which stay on one line unless a call or a comment in them does not."""
+        opening, closing = _token(children[0]), _token(children[-1])
+        items = list(map(self._doc, children[1:-1:2]))
+        separators = list(map(self._doc, children[2:-1:2]))
+        commented = self.gaps.after(opening).holds_comments() or self.gaps.before(closing).holds_comments()
+        if commented or not all(isinstance(part, str) for part in (*items, *separators)):
+            return self._brackets(children)
+        return self._enclosed(opening, [part for item in items for part in (", ", item)][1:], closing)
+
+    def _enclosed(self, opening: Token, inside: Sequence[Doc], closing: Token) -> Doc:
+        """What stands in brackets, with them; the comments around them have no part in how they are broken."""
+        parts = (str(opening), *self.gaps.after(opening).trailing, *inside, str(closing))
+        enclosed = group(*parts) if any(not isinstance(part, str) for part in parts) else concat(*parts)
+        return concat(*self.gaps.before(opening).own_lines(), enclosed, *self.gaps.after(closing).trailing)
+
+    def _mark(self, sign: Child | None, written: Doc) -> Doc:
+        """A comma, `written` as it has to be, with the comments around the one in the source."""
+        if not isinstance(sign, Token):
+            return written
+        return concat(*self.gaps.before(sign).own_lines(), written, *self.gaps.after(sign).trailing)
+
+
+def _declaration(head: Doc, body: Child) -> _Declaration:
+    assert isinstance(body, _Body)
+    alone = concat(head, " ", group(body.doc))
+    return _Declaration(concat(alone, *body.after), is_forced(alone) or render(alone, WIDTH).count("\n") > 1)
+
+
+def _after_number(doc: Doc) -> Doc:
+    """The space that keeps a number from running into what follows it."""
+    return " " if isinstance(doc, str) and doc.startswith(_DIGITS) else ""
+
+
+def _separates(child: Child) -> TypeGuard[Token]:
+    return isinstance(child, Token) and child.type in SEPARATORS
+
+
+def _is(child: Child, type: str) -> bool:
+    return isinstance(child, Token) and child.type == type
+
+
+def _token(child: Child) -> Token:
+    assert isinstance(child, Token)
+    return child

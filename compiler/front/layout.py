@@ -165,16 +165,16 @@ class _Printer:
     def _write(self, indent: int, broken: bool, doc: Doc | _Steps) -> None:
         match doc:
             case str():
-                self._text(doc, indent)
+                self._text(doc)
             case Line():
                 if doc.forced or broken:
                     self._new_line(indent, doc.blank)
                 else:
-                    self._text(doc.flat, indent)
+                    self._text(doc.flat)
             case Next():
                 self._next(doc, indent, broken)
             case IfBroken():
-                self._text(doc.text if broken else "", indent)
+                self._text(doc.text if broken else "")
             case Comment():
                 self._comment(doc, indent)
             case Indent():
@@ -182,7 +182,7 @@ class _Printer:
             case Concat():
                 self.jobs += [(indent, broken, part) for part in reversed(doc.parts)]
             case Group():
-                breaks = doc.forced or (broken and not self._fits(doc, indent))
+                breaks = doc.forced or (broken and not self._fits(doc))
                 self.jobs += [(indent, breaks, part) for part in reversed(doc.parts)]
             case Chain():
                 self.jobs.append((indent, broken, _Steps(doc.steps, len(self.lines))))
@@ -193,17 +193,15 @@ class _Printer:
                 deeper = arrow if aligned else indent + INDENT
                 self.jobs += [(deeper, broken, step) for step in reversed(doc.steps)]
 
-    def _text(self, text: str, indent: int) -> None:
-        if not text:
-            return
+    def _text(self, text: str) -> None:
         self.lines[-1].code += text
         self.column += len(text)
 
     def _next(self, following: Next, indent: int, broken: bool) -> None:
-        if following.forced or (broken and not self._fits(concat(following.flat, following.content), indent)):
+        if following.forced or (broken and not self._fits(concat(following.flat, following.content))):
             self._new_line(indent)
         else:
-            self._text(following.flat, indent)
+            self._text(following.flat)
         self.jobs.append((indent, broken, following.content))
 
     def _comment(self, comment: Comment, indent: int) -> None:
@@ -211,7 +209,7 @@ class _Printer:
         if not comment.trailing:
             if line.code.strip():
                 self._new_line(indent)
-            self._text(comment.text, indent)
+            self._text(comment.text)
         elif line.comment:
             self.late.append(comment.text)
         else:
@@ -226,7 +224,7 @@ class _Printer:
         self.lines.append(_Written(" " * indent))
         self.column = indent
 
-    def _fits(self, doc: Doc, indent: int) -> bool:
+    def _fits(self, doc: Doc) -> bool:
         """Whether `doc` on one line, and what follows up to the next possible line end, fits on this line."""
         room = self.width - self.column
         waiting: list[tuple[bool, Doc | _Steps]] = [(False, doc)]
@@ -236,36 +234,48 @@ class _Printer:
                 if not behind:
                     return True
                 behind -= 1
-                _, broken, job = self.jobs[behind]
-                waiting.append((broken, job))
+                waiting.append(self.jobs[behind][1:])
             broken, item = waiting.pop()
-            match item:
-                case str():
-                    room -= len(item)
-                case Line():
-                    if item.forced or broken:
-                        return True
-                    room -= len(item.flat)
-                case Next():
-                    if item.forced or broken:
-                        return True
-                    waiting += [(False, item.content), (False, item.flat)]
-                case IfBroken():
-                    room -= len(item.text) * broken
-                case Comment():
-                    if not item.trailing:
-                        return True
-                case Indent():
-                    waiting.append((broken, item.content))
-                case Concat():
-                    waiting += [(broken, part) for part in reversed(item.parts)]
-                case Group():
-                    waiting += [(broken or item.forced, part) for part in reversed(item.parts)]
-                case Chain():
-                    waiting += [(broken, part) for part in reversed((item.first, *item.steps))]
-                case _Steps():
-                    waiting += [(broken, part) for part in reversed(item.steps)]
+            if isinstance(item, str):
+                room -= len(item)
+            elif _may_end_line(item, broken):
+                return True
+            else:
+                waiting += reversed(_parts(item, broken))
         return False
+
+
+def _may_end_line(doc: Doc | _Steps, broken: bool) -> bool:
+    match doc:
+        case Line() | Next():
+            return doc.forced or broken
+        case Comment():
+            return not doc.trailing
+        case _:
+            return False
+
+
+def _parts(doc: Doc | _Steps, broken: bool) -> list[tuple[bool, Doc | _Steps]]:
+    """What stands for `doc` on a line, with whether lines may end in it."""
+    match doc:
+        case Line():
+            return [(False, doc.flat)]
+        case Next():
+            return [(False, doc.flat), (False, doc.content)]
+        case IfBroken():
+            return [(False, doc.text)] if broken else []
+        case Indent():
+            return [(broken, doc.content)]
+        case Concat():
+            return [(broken, part) for part in doc.parts]
+        case Group():
+            return [(broken or doc.forced, part) for part in doc.parts]
+        case Chain():
+            return [(broken, doc.first), *((broken, step) for step in doc.steps)]
+        case _Steps():
+            return [(broken, step) for step in doc.steps]
+        case _:
+            return []
 
 
 def _align_comments(lines: list[_Written], width: int) -> None:

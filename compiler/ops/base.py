@@ -159,6 +159,12 @@ class OnnxLowering(Protocol):
     def scalar(self, value: float, dtype: DType) -> str:
         """The name of a 0-d initializer."""
 
+    def name(self, wanted: str) -> str:
+        """A name like ``wanted`` for a further result of a node, which nothing else in the file has."""
+
+    def is_read(self, index: int) -> bool:
+        """Whether anything reads result ``index``; one that is not read need not be made."""
+
     def shape(self, dims: Sequence[Dim]) -> str:
         """The name of an int64 tensor that holds the sizes: a constant where they are numbers."""
 
@@ -184,6 +190,8 @@ class Op(Operation):
     pure: ClassVar[bool] = True
     # Whether the operands may change places.
     commutative: ClassVar[bool] = False
+    # How many results at the end are there for the operation's own gradient alone: none comes back through them.
+    auxiliary: ClassVar[int] = 0
 
     @property
     def inplace(self) -> tuple[int, ...]:

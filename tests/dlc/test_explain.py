@@ -7,6 +7,7 @@ from typing import Any
 
 from compiler.diagnostics import all_codes
 from compiler.front.catalogue import entries
+from compiler.front.imports import LIBRARY
 
 
 def test_a_code(dlc: Callable[..., Any]) -> None:
@@ -44,3 +45,9 @@ def test_what_is_not_there(dlc: Callable[..., Any]) -> None:
     assert outcome.code == 1
     assert outcome.err == ("error[E0201]: there is nothing called dens to explain\n  = help: did you mean dense?\n")
     assert dlc("explain", "E9999").code == 1
+
+
+def test_a_module_of_the_library(dlc: Callable[..., Any]) -> None:
+    outcome = dlc("explain", "std.mlp")
+    assert outcome.out == (LIBRARY / "mlp.dl").read_text(encoding="utf-8")
+    assert "std.mlp" in dlc("explain").out

@@ -1,5 +1,7 @@
-"""The reference of everything in the catalogue, as Markdown: ``python -m compiler.front.catalogue.reference`` prints
-it, and ``docs/layers.md`` is that text."""
+"""The reference of everything in the catalogue and in the standard library, as Markdown.
+
+``python -m compiler.front.catalogue.reference`` prints it; ``docs/layers.md`` is that text.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,13 @@ import sys
 from collections.abc import Iterator
 from typing import get_args
 
+from compiler.diagnostics import Sink, Source
+from compiler.front import tree
 from compiler.front.arguments import KIND_WORDS
 from compiler.front.catalogue import Entry, entries
 from compiler.front.catalogue.entry import Initialiser, Kind, Parameter, default_text
+from compiler.front.imports import library
+from compiler.front.parse import parse
 
 COMMAND = "python -m compiler.front.catalogue.reference > docs/layers.md"
 _HEADINGS: dict[Kind, tuple[str, str]] = {
@@ -24,20 +30,26 @@ _HEADINGS: dict[Kind, tuple[str, str]] = {
 _INTRODUCTION = f"""\
 # Layers, functions, losses, metrics, optimizers, initialisers
 
-Everything that a model file can name without declaring it. [The language reference](language.md) says how calls work:
-tensors come first, and the first one may be left out where it is the current value. Where the table of an entry says
-*by name*, the argument is given as `name=value`. `dlc explain NAME` shows an entry in the terminal.
+Everything that a model file can name without declaring it, and the blocks of the standard library. How calls work is
+told in [the language reference](language.md): tensors come first, and the first one may be left out where it is the
+current value. Where the table of an entry says *by name*, the argument is given as `name=value`. `dlc explain NAME`
+shows an entry in the terminal.
 
 This page is made from the catalogue: `{COMMAND}`."""
+_LIBRARY = """\
+Blocks written in the language itself. `import std.mlp` makes them known by their own names, `import std.mlp as m` as
+`m.MLP`; `dlc explain std.mlp` shows the source."""
 
 
 def reference() -> str:
     """The whole page."""
-    return "\n\n".join([_INTRODUCTION, _contents(), *(part for kind in _HEADINGS for part in _kind(kind))]) + "\n"
+    kinds = [part for kind in _HEADINGS for part in _kind(kind)]
+    return "\n\n".join([_INTRODUCTION, _contents(), *kinds, *_library()]) + "\n"
 
 
 def _contents() -> str:
-    return "\n".join(f"- [{heading}](#{heading.lower()})" for heading, _ in _HEADINGS.values())
+    links = [f"- [{heading}](#{heading.lower()})" for heading, _ in _HEADINGS.values()]
+    return "\n".join([*links, "- [The standard library](#the-standard-library)"])
 
 
 def _kind(kind: Kind) -> Iterator[str]:
@@ -94,6 +106,29 @@ def _kind_words(parameter: Parameter) -> str:
 def _anchor(entry: Entry) -> str:
     """An anchor of its own, since a loss and a metric may share a name."""
     return f"{entry.kind}-{entry.name}"
+
+
+def _library() -> Iterator[str]:
+    """The blocks of the standard library, with the comments above them."""
+    yield f"## The standard library\n\n{_LIBRARY}"
+    for name, path in library().items():
+        source = Source(name, path.read_text(encoding="utf-8"))
+        about, _, _ = source.text.partition("\n\n")
+        yield f"### {name}\n\n{_comment(about)}"
+        for block in parse(source, Sink()).declarations:
+            if isinstance(block, tree.Block):
+                yield from _block(source, block)
+
+
+def _block(source: Source, block: tree.Block) -> Iterator[str]:
+    signature = source.text[block.span.start : block.body.span.start].removeprefix("block").strip()
+    above = source.text[: block.span.start].rsplit("\n\n", 1)[-1]
+    yield f"#### {block.name.name}\n\n```dl signature\n{signature}\n```\n\n{_comment(above)}"
+
+
+def _comment(text: str) -> str:
+    """The words of comment lines."""
+    return "\n".join(line.removeprefix("#").removeprefix(" ") for line in text.strip().splitlines())
 
 
 def _first_sentence(text: str) -> str:

@@ -6,6 +6,7 @@ compute what the reference does, and the text form is read back: in f32, and wit
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -208,7 +209,7 @@ def test_onnx_runtime_equals_the_reference(sample: Sample, wide: bool, cases: An
     try:
         file = export(graph, {})
     except DiagnosticError as refused:
-        assert_refused_for_f64_erf(sample, refused)
+        assert_refused_for_f64(sample, refused)
         return
     operands = cases.operands(sample)
     expected = interpret_outputs(graph, cases.arrays(sample, operands))
@@ -238,9 +239,9 @@ def run_onnx(file: bytes, arrays: dict[str, Array], optimised: bool) -> dict[str
     return {name: np.asarray(result) for name, result in zip(outputs, results, strict=True)}
 
 
-def assert_refused_for_f64_erf(sample: Sample, refused: DiagnosticError) -> None:
+def assert_refused_for_f64(sample: Sample, refused: DiagnosticError) -> None:
     assert sample.operands[0].dtype is DType.F64
-    assert "no error function for f64" in str(refused.diagnostics[0].notes)
+    assert re.search(r"ONNX Runtime has no .* for f64", str(refused.diagnostics[0].notes))
 
 
 # The text form

@@ -1,0 +1,207 @@
+"""The LSTM over whole sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from compiler.ir.types import TensorType
+from compiler.ops.base import Array, Gradients, NumpyLowering, Op, Sample, Sizes, Values, operation, without
+from compiler.ops.lstm_gradient import LstmGradient
+from compiler.ops.recurrent import Recurrent, flat_steps, is_zero, mask_of, pair
+
+if TYPE_CHECKING:
+    from compiler.ops.emit import Emit
+
+
+@operation
+@dataclass(frozen=True)
+class Lstm(Recurrent):
+    """Hochreiter and Schmidhuber, Long short-term memory, 1997, with the forget gate of Gers et al., 2000::
+
+        i, f, o = sigmoid(…), sigmoid(…), sigmoid(…)    each … = W x + b + R h + d with rows of its own
+        g       = tanh(…)
+        c'      = f * c + i * g
+        h'      = o * tanh(c')
+
+    The gates stand in the order i, f, g, o, as in PyTorch. The states are h and c.
+    """
+
+    opcode = "lstm"
+    gate_order = (0, 3, 1, 2)
+    state_count = 2
+    onnx_kind = "LSTM"
+
+    def cell(self, inputs: Array, hidden: Array, states: tuple[Array, ...]) -> tuple[Array, ...]:
+        into, keep, new, out = activated(inputs + hidden)
+        cell = keep * states[1] + into * new
+        return out * np.tanh(cell), cell
+
+    def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
+        # What the gradient goes by was not kept: the layer is run again.
+        again = b.add_node(LstmTraining(self.reverse, self.bias, self.state, self.lengths), inputs)
+        return lstm_gradients(self, b, inputs, again, gradients)
+
+    def numpy(self, c: NumpyLowering) -> None:
+        x, units, batch = c.input_types[0], c.output_types[0].shape[2], c.output_types[0].shape[1]
+        step = x.with_shape((4 * units, batch))
+        lower_lstm(self, c, c.scratch(step), c.scratch(x.with_shape((units, batch))))
+
+    @classmethod
+    def samples(cls) -> Sequence[Sample]:
+        return tuple(cls._samples())
+
+
+@operation
+@dataclass(frozen=True)
+class LstmTraining(Lstm):
+    """An LSTM that keeps what its gradient needs as two more results: the gates [T, 4·H, N] after their activations,
+    in the order o, i, f, g, and the cells [T, H, N]. Where a sequence takes no part in a step, f is 1 and o and i are 0
+    for it, as nothing changes then."""
+
+    opcode = "lstm_training"
+    auxiliary = 2
+
+    onnx = without("ONNX's LSTM does not keep what the gradient needs: train with NumPy, and export the model")
+
+    def infer(self, inputs: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
+        y, *states = super().infer(inputs)
+        steps, batch, units = y.shape
+        return (y, *states, y.with_shape((steps, 4 * units, batch)), y.with_shape((steps, units, batch)))
+
+    def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
+        return lstm_gradients(self, b, inputs, outputs, gradients)
+
+    def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
+        y, states, steps = self.run(operands)
+        gates, cells = [], []
+        for step in steps:
+            into, keep, new, out = activated(step.inputs + step.hidden)
+            into, out, keep = into * step.alive, out * step.alive, np.where(step.alive, keep, 1)
+            gates.append(np.hstack([out, into, keep, new]).T)
+            cells.append((keep * step.states[1] + into * new).T)
+        return tuple(np.asarray(result).astype(operands[0].dtype) for result in (y, *states, gates, cells))
+
+    def numpy(self, c: NumpyLowering) -> None:
+        lower_lstm(self, c, *c.outputs[3:])
+
+
+def activated(before: Array) -> tuple[Array, Array, Array, Array]:
+    """i, f, g and o of their sums [N, 4·H]."""
+    into, keep, new, out = np.split(before, 4, axis=1)
+    return sigmoid(into), sigmoid(keep), np.tanh(new), sigmoid(out)
+
+
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)) of moderate f64 numbers."""
+    return np.asarray(1 / (1 + np.exp(-x)))
+
+
+def lstm_gradients(op: Lstm, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
+    """The gradients of all operands: step by step for the gates, then products over all steps at once."""
+    given, (d_y, d_h, d_c) = op.named(inputs), gradients[:3]
+    y, gates, cells = outputs[0], *outputs[3:]
+    lengths = () if given.lengths is None else (given.lengths,)
+    reached = not is_zero(b, d_y)
+    through_time = LstmGradient(op.reverse, op.state, op.lengths, reached)
+    d_y_if = (d_y,) if reached else ()
+    operands = (given.weight_hh, y, gates, cells, *given.states, *lengths, *d_y_if, d_h, d_c)
+    d_gates, d_weight_hh, *d_states = b.add_node(through_time, operands)
+    d_x = b.matmul(b.transpose(d_gates, (1, 0)), given.weight_ih)
+    d_weight_ih = b.matmul(d_gates, flat_steps(b, given.x))
+    d_bias = [b.sum(d_gates, (1,))] * (2 * op.bias)
+    no_lengths = [None] * op.lengths
+    return b.reshape(d_x, given.x.type.shape), d_weight_ih, d_weight_hh, *d_bias, *d_states[: 2 * op.state], *no_lengths
+
+
+def lower_lstm(op: Recurrent, c: NumpyLowering, gates: str, cells: str) -> None:
+    """Write the call of the LSTM; ``gates`` and ``cells`` are arrays for one step, or for all where they are kept."""
+    given = op.named(c.inputs)
+    (steps, batch, features), units = c.input_types[0].shape, c.output_types[0].shape[2]
+    type = c.input_types[0]
+    width = features + 1 if op.bias else features
+    shapes = ((steps * batch, width), (4 * units, width), (4 * units, units), (4 * units, steps * batch))
+    work = [c.scratch(type.with_shape(shape)) for shape in (*shapes, (units, batch), (units, batch))]
+    c.helper("recurrent_rows", RECURRENT_ROWS)
+    c.helper("lstm_weights", LSTM_WEIGHTS)
+    c.line(
+        f"{c.helper('lstm', LSTM)}({given.x}, {given.weight_ih}, {given.weight_hh}, {pair(given.biases)}, "
+        f"{pair(given.states)}, {mask_of(c, given.lengths, steps, batch)}, {op.reverse}, {pair(c.outputs[:3])}, "
+        f"{gates}, {cells}, {pair(work)}, ({c.scalar(0.5, type.dtype)}, {c.scalar(1, type.dtype)}))"
+    )
+
+
+RECURRENT_ROWS = '''\
+def recurrent_rows(x, rows):
+    """The inputs of all steps as rows, with a column of ones for the bias where `rows` has room for it."""
+    steps, batch, features = x.shape
+    np.copyto(rows.reshape(steps, batch, -1)[:, :, :features], x)
+    rows[:, features:] = 1
+'''
+
+# sigmoid(x) = (tanh(x / 2) + 1) / 2, so that one tanh serves all gates: the factor goes into the weights.
+LSTM_WEIGHTS = '''\
+def lstm_weights(weight_ih, weight_hh, biases, from_input, from_state):
+    """The weights of the gates in the order o, i, f, g, with half of those that go into a sigmoid; behind those of
+    the input stands the sum of the biases."""
+    units, features = weight_hh.shape[1], weight_ih.shape[1]
+    for first, last, at, factor in ((3, 4, 0, 0.5), (0, 2, 1, 0.5), (2, 3, 3, 1.0)):
+        rows = slice(first * units, last * units)
+        to = slice(at * units, (at + last - first) * units)
+        np.multiply(weight_ih[rows], factor, out=from_input[to, :features])
+        np.multiply(weight_hh[rows], factor, out=from_state[to])
+        if biases:
+            bias = from_input[to, features]
+            np.add(biases[0][rows], biases[1][rows], out=bias)
+            np.multiply(bias, factor, out=bias)
+'''
+
+LSTM = '''\
+def lstm(x, weight_ih, weight_hh, biases, states, mask, reverse, results, gates, cells, work, numbers):
+    """An LSTM over all steps of x [T, N, F]. Arrays of one step hold a unit in each row and a sequence in each column,
+    so that a gate is a contiguous block. `gates` and `cells` are of one step, or of all where they are kept."""
+    y, h, c = results
+    rows, from_input, from_state, inputs, hidden, product = work
+    half, one = numbers
+    steps, batch, units = y.shape
+    recurrent_rows(x, rows)
+    lstm_weights(weight_ih, weight_hh, biases, from_input, from_state)
+    np.dot(from_input, rows.T, out=inputs)
+    if gates.ndim == 2:
+        gates, cells = [gates] * steps, [cells] * steps
+    cell = product
+    if states:
+        np.copyto(hidden, states[0].T)
+        np.copyto(cell, states[1].T)
+    else:
+        hidden.fill(0)
+        cell.fill(0)
+    order = slice(None, None, -1 if reverse else 1)
+    sums = inputs.reshape(4 * units, steps, batch).transpose(1, 0, 2)
+    masks = zip(mask[0][order], mask[1][order]) if mask else [(None, None)] * steps
+    steps = zip(gates[order], sums[order], cells[order], y.transpose(0, 2, 1)[order], masks)
+    for gate, total, after, y_t, (alive, dead) in steps:
+        out, into, keep, new = gate.reshape(4, units, batch)
+        squashed = gate[: 3 * units]
+        np.dot(from_state, hidden, out=gate)
+        np.add(gate, total, out=gate)
+        np.tanh(gate, out=gate)
+        np.multiply(squashed, half, out=squashed)
+        np.add(squashed, half, out=squashed)
+        if mask:
+            np.multiply(gate[: 2 * units], alive, out=gate[: 2 * units])
+            np.copyto(keep, one, where=dead)
+        np.multiply(keep, cell, out=after)
+        np.multiply(into, new, out=product)
+        np.add(after, product, out=after)
+        np.tanh(after, out=product)
+        np.multiply(out, product, out=product)
+        np.copyto(y_t, product)
+        np.copyto(hidden, product, where=True if alive is None else alive)
+        cell = after
+    np.copyto(h, hidden.T)
+    np.copyto(c, cell.T)
+'''

@@ -1,0 +1,321 @@
+"""What recurrent layers have in common: one layer over whole sequences, in one direction, as one operation.
+
+Weights are PyTorch's, by their names, shapes and order of gates, so that its weights are taken as they are; ONNX
+has the gates in another order, into which the exporter brings them.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
+
+import numpy as np
+
+from compiler.ir.dims import Dim, equal, symbol
+from compiler.ir.graph import Value
+from compiler.ir.types import DType, TensorType, TypeMismatch
+from compiler.ops.base import (
+    Array,
+    FacetError,
+    NumpyLowering,
+    OnnxLowering,
+    Op,
+    Sample,
+    Sizes,
+    Values,
+    without,
+)
+from compiler.ops.checks import need_floats, need_indices, need_one_dtype
+from compiler.ops.constant import Constant
+from compiler.ops.shape import Expand, shape_text
+
+if TYPE_CHECKING:
+    from compiler.ops.emit import Emit
+
+Item = TypeVar("Item")
+N, T = symbol("N"), symbol("T")
+SIZES = {"N": 3, "T": 4}
+
+
+class Operands(NamedTuple, Generic[Item]):
+    """The operands of a recurrent layer by name; what it goes without is () or None."""
+
+    x: Item
+    weight_ih: Item
+    weight_hh: Item
+    biases: tuple[Item, ...]
+    states: tuple[Item, ...]
+    lengths: Item | None
+
+
+@dataclass(frozen=True)
+class Recurrent(Op):
+    """Operands, those in brackets where the attribute of that name says so: x [T, N, F], weight_ih [G·H, F],
+    weight_hh [G·H, H], [bias: bias_ih and bias_hh, both [G·H]], [state: what the states begin as, each [N, H], else 0],
+    [lengths: of the sequences, i32 or i64 [N], else all are T long]. G gates of H units each are one behind the other.
+
+    Results: y [T, N, H], the hidden state after each step, and every state [N, H] after the last step. From a
+    sequence's length on y is 0 and the states stay as they are. With ``reverse`` the steps are taken from the last
+    one of each sequence to its first. Lengths lie from 0 to T: whoever feeds them checks them.
+    """
+
+    reverse: bool = False
+    bias: bool = True
+    state: bool = False
+    lengths: bool = False
+
+    # The places of ONNX's gates among PyTorch's.
+    gate_order: ClassVar[tuple[int, ...]]
+    state_count: ClassVar[int] = 1
+    onnx_kind: ClassVar[str]
+
+    def named(self, operands: Sequence[Item]) -> Operands[Item]:
+        """The operands by name."""
+        x, weight_ih, weight_hh, *rest = operands
+        biases, rest = rest[: 2 * self.bias], rest[2 * self.bias :]
+        states, rest = rest[: self.state_count * self.state], rest[self.state_count * self.state :]
+        return Operands(x, weight_ih, weight_hh, tuple(biases), tuple(states), rest[0] if self.lengths else None)
+
+    def infer(self, inputs: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
+        given = self.named(inputs)
+        need_floats(f"run {self.opcode} over", given.x)
+        need_one_dtype(f"run {self.opcode} over", given.x, given.weight_ih, given.weight_hh, *given.biases, *given.states)
+        verb = f"run {self.opcode} over {given.x}"
+        if given.x.rank != 3 or given.weight_hh.rank != 2:
+            raise TypeMismatch("E0301", f"cannot {verb}", "its axes have to be [steps, batch, features]")
+        (steps, batch, features), units = given.x.shape, given.weight_hh.shape[1]
+        gates = units * len(self.gate_order)
+        _need_shape(verb, "weight_ih", given.weight_ih, (gates, features))
+        _need_shape(verb, "weight_hh", given.weight_hh, (gates, units))
+        for bias in given.biases:
+            _need_shape(verb, "a bias", bias, (gates,))
+        for state in given.states:
+            _need_shape(verb, "the initial state", state, (batch, units))
+        if given.lengths is not None:
+            need_indices(f"{verb} with lengths", given.lengths)
+            _need_shape(verb, "lengths", given.lengths, (batch,))
+        state = given.x.with_shape((batch, units))
+        return (given.x.with_shape((steps, batch, units)), *[state] * self.state_count)
+
+    def macs(self, inputs: tuple[TensorType, ...], outputs: tuple[TensorType, ...]) -> Dim:
+        x, weight_ih, weight_hh = inputs[:3]
+        return x.shape[0] * x.shape[1] * (weight_ih.size + weight_hh.size)
+
+    # The meaning
+
+    @abstractmethod
+    def cell(self, inputs: Array, hidden: Array, states: tuple[Array, ...]) -> tuple[Array, ...]:
+        """The states after one step, of ``inputs = x @ weight_ih.T + bias_ih`` and ``hidden = h @ weight_hh.T + bias_hh``,
+        both [N, G·H]; the first of the states is the hidden one."""
+
+    def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
+        y, states, _ = self.run(operands)
+        return tuple(result.astype(operands[0].dtype) for result in (y, *states))
+
+    def run(self, operands: Sequence[Array]) -> tuple[Array, tuple[Array, ...], list[Step]]:
+        """y, the final states and each step, in f64."""
+        given = self.named(operands)
+        wide = self.named([operand.astype(np.float64) for operand in operands])
+        steps, batch, _ = given.x.shape
+        units = given.weight_hh.shape[1]
+        bias_ih, bias_hh = wide.biases or (0.0, 0.0)
+        lengths = np.full(batch, steps) if given.lengths is None else given.lengths
+        states = wide.states or tuple(np.zeros((batch, units)) for _ in range(self.state_count))
+        y = np.zeros((steps, batch, units))
+        taken = []
+        for time in reversed(range(steps)) if self.reverse else range(steps):
+            alive = (time < lengths)[:, None]
+            inputs, hidden = wide.x[time] @ wide.weight_ih.T + bias_ih, states[0] @ wide.weight_hh.T + bias_hh
+            taken.append(Step(time, inputs, hidden, states, alive))
+            after = self.cell(inputs, hidden, states)
+            states = tuple(np.where(alive, new, old) for new, old in zip(after, states, strict=True))
+            y[time] = np.where(alive, states[0], 0)
+        return y, states, sorted(taken, key=lambda step: step.time)
+
+    # ONNX
+
+    def onnx(self, c: OnnxLowering) -> None:
+        if c.input_types[0].dtype is DType.F64:
+            raise FacetError(f"ONNX Runtime has no {self.onnx_kind} for f64: use f32")
+        given = self.named(c.inputs)
+        lengths = ""
+        if given.lengths is not None:
+            narrow = c.input_types[c.inputs.index(given.lengths)].dtype is DType.I32
+            lengths = given.lengths if narrow else c.node("Cast", (given.lengths,), to=DType.I32)
+        inputs = [given.x, self._direction(c, given.weight_ih, 1), self._direction(c, given.weight_hh, 1)]
+        inputs += [self._direction(c, c.node("Concat", given.biases, axis=0), 2) if given.biases else "", lengths]
+        inputs += [c.node("Unsqueeze", (state, c.constant(np.array([0])))) for state in given.states]
+        while not inputs[-1]:
+            inputs.pop()
+        self._onnx_results(c, inputs, given)
+
+    def _direction(self, c: OnnxLowering, weight: str, repeats: int) -> str:
+        """The weight with its gates in ONNX's order behind an axis for the direction."""
+        gates, units = len(self.gate_order), c.output_types[0].shape[2]
+        assert isinstance(units, int), "weights have fixed sizes"
+        if gates == 1:
+            return c.node("Unsqueeze", (weight, c.constant(np.array([0]))))
+        order = np.array([gate + gates * repeat for repeat in range(repeats) for gate in self.gate_order])
+        rows = order[:, None] * units + np.arange(units)
+        return c.node("Gather", (weight, c.constant(rows.reshape(1, -1), f"gates of {self.opcode}")), axis=0)
+
+    def _onnx_results(self, c: OnnxLowering, inputs: list[str], given: Operands[str]) -> None:
+        made = [c.name(kind) if c.is_read(index) else "" for index, kind in enumerate(("Y", "Y_h", "Y_c")[: 1 + self.state_count])]
+        while not made[-1]:
+            made.pop()
+        attributes = {"hidden_size": c.output_types[0].shape[2], "direction": "reverse" if self.reverse else "forward"}
+        c.node(self.onnx_kind, inputs, made, **attributes, **self.onnx_attributes())
+        for index, name in enumerate(made):
+            if not name:
+                continue
+            axis = c.constant(np.array([1 if index == 0 else 0]))
+            if index == 0 or not (given.states and given.lengths):
+                c.node("Squeeze", (name, axis), (c.outputs[index],))
+                continue
+            # For a sequence of no steps ONNX Runtime gives zeros, and not the state that it began with.
+            lengths = c.node("Unsqueeze", (inputs[4], c.constant(np.array([1]))))
+            empty = c.node("Equal", (lengths, c.scalar(0, DType.I32)))
+            after = c.node("Squeeze", (name, axis))
+            c.node("Where", (empty, given.states[index - 1], after), (c.outputs[index],))
+
+    def onnx_attributes(self) -> dict[str, Any]:
+        """The attributes that ONNX's operator has beside the common ones."""
+        return {}
+
+    @classmethod
+    def _samples(cls, **attributes: Any) -> Iterator[Sample]:
+        """Samples of 5 units and 3 features with every combination of what can be left out that tells something."""
+        for reverse, bias, state, lengths in (
+            (False, True, False, False),
+            (True, False, False, False),
+            (False, True, True, True),
+            (True, True, True, True),
+            (True, True, False, True),
+        ):
+            operation = cls(reverse, bias, state, lengths, **attributes)
+            yield sample_of(operation, (T, N, 3), 5, [4, 0, 2])
+        yield sample_of(cls(**attributes), (1, 1, 2), 1)
+
+
+class Step(NamedTuple):
+    """One step of the reference: its place in time, what the cell is given, and which sequences take part [N, 1]."""
+
+    time: int
+    inputs: Array
+    hidden: Array
+    states: tuple[Array, ...]
+    alive: Array
+
+
+@dataclass(frozen=True)
+class RecurrentGradient(Op):
+    """Backpropagation through time: the part of a recurrent layer's gradient that has to go step by step.
+
+    Operands: weight_hh, y and what the layer kept for this; the first states where ``state``, the lengths where
+    ``lengths``, the gradient of y where ``sequence`` (else 0), and that of every final state. What else there is to
+    the gradient are products over all steps at once, which the layer's ``gradient`` writes as such.
+    """
+
+    reverse: bool = False
+    state: bool = False
+    lengths: bool = False
+    sequence: bool = True
+
+    state_count: ClassVar[int] = 1
+    kept_count: ClassVar[int] = 0
+
+    gradient = without("second derivatives through time are not supported")
+    onnx = without("ONNX has no operator for the gradient of a recurrent layer: train with NumPy, and export the model")
+
+    def named(self, operands: Sequence[Item]) -> GradientOperands[Item]:
+        """The operands by name."""
+        rest = list(operands)
+
+        def take(count: int) -> tuple[Item, ...]:
+            taken = tuple(rest[:count])
+            del rest[:count]
+            return taken
+
+        (weight_hh, y), kept = take(2), take(self.kept_count)
+        states, lengths, d_y = take(self.state_count * self.state), take(int(self.lengths)), take(int(self.sequence))
+        return GradientOperands(weight_hh, y, kept, states, *(lengths or (None,)), *(d_y or (None,)), tuple(rest))
+
+    def alive(self, steps: int, lengths: Array | None, batch: int) -> Array:
+        """Which sequences take part in each step [T, N, 1]."""
+        lengths = np.full(batch, steps) if lengths is None else lengths
+        alive: Array = (np.arange(steps)[:, None] < lengths)[:, :, None]
+        return alive
+
+    def backwards(self, steps: int) -> Iterator[tuple[int, int | None]]:
+        """The steps in the order in which the gradient takes them, each with the step before it, if there is one."""
+        order = list(range(steps))[:: -1 if self.reverse else 1]
+        return reversed(list(zip(order, [None, *order[:-1]], strict=True)))
+
+
+class GradientOperands(NamedTuple, Generic[Item]):
+    """The operands of a recurrent layer's gradient by name; what it goes without is () or None."""
+
+    weight_hh: Item
+    y: Item
+    kept: tuple[Item, ...]
+    states: tuple[Item, ...]
+    lengths: Item | None
+    d_y: Item | None
+    d_states: tuple[Item, ...]
+
+
+def is_zero(b: Emit, gradient: Value) -> bool:
+    """Whether a gradient is the 0 that stands for a result which nothing reads."""
+    node = b.producer(gradient)
+    source = b.producer(node.inputs[0]) if node is not None and isinstance(node.operation, Expand) else None
+    return source is not None and isinstance(source.operation, Constant) and not source.operation.array.any()
+
+
+def flat_steps(b: Emit, x: Value) -> Value:
+    """[T, N, F] as the rows [T·N, F]."""
+    steps, batch, features = x.type.shape
+    return b.reshape(x, (steps * batch, features))
+
+
+def mask_of(c: NumpyLowering, lengths: str | None, steps: Dim, batch: Dim) -> str:
+    """Write the statements that work out which sequences take part in each step; gives the expression of a pair of
+    bool arrays [T, N], of those that do and those that do not, or None where all do."""
+    if lengths is None:
+        return "None"
+    type = TensorType(DType.BOOL, (steps, batch))
+    alive, dead = c.scratch(type), c.scratch(type)
+    times = c.bound(f"np.arange({c.dim(steps)})[:, None]", TensorType(DType.I64, (steps, 1)))
+    c.line(f"np.less({times}, {lengths}, out={alive})")
+    c.line(f"np.logical_not({alive}, out={dead})")
+    return f"({alive}, {dead})"
+
+
+def pair(items: Sequence[str]) -> str:
+    """The expression of a tuple of arrays, or None for nothing."""
+    return f"({', '.join(items)}{',' if len(items) == 1 else ''})" if items else "None"
+
+
+def sample_of(operation: Recurrent, x: tuple[Dim, ...], units: int, lengths: Sequence[int] = ()) -> Sample:
+    """A sample of ``operation`` for x of this shape, with seeded values."""
+    generator = np.random.default_rng(units)
+    steps, batch, features = (dim if isinstance(dim, int) else SIZES[str(dim)] for dim in x)
+    gates = len(operation.gate_order) * units
+    shapes: list[tuple[Dim, ...]] = [x, (gates, features), (gates, units), *[(gates,)] * (2 * operation.bias)]
+    shapes += [(x[1], units)] * (operation.state_count * operation.state)
+    types = [TensorType(DType.F32, shape) for shape in shapes]
+    values = []
+    for type in types:
+        sizes = [dim if isinstance(dim, int) else SIZES[str(dim)] for dim in type.shape]
+        values.append(generator.uniform(-1, 1, sizes).astype(np.float32))
+    if operation.lengths:
+        types.append(TensorType(DType.I32 if operation.reverse else DType.I64, (x[1],)))
+        values.append(np.array(lengths, types[-1].dtype.numpy))
+    return Sample(operation, tuple(types), sizes=SIZES, values=tuple(values))
+
+
+def _need_shape(verb: str, name: str, type: TensorType, shape: tuple[Dim, ...]) -> None:
+    same = type.rank == len(shape) and all(equal(a, b) for a, b in zip(type.shape, shape, strict=True))
+    if not same:
+        raise TypeMismatch("E0301", f"cannot {verb}: {name} is {type}", f"it has to be {shape_text(shape)}")
