@@ -14,6 +14,7 @@ from dlc.commands.compile import compile_command
 from dlc.commands.dump import dump
 from dlc.commands.evaluate import evaluate
 from dlc.commands.explain import explain
+from dlc.commands.format import format_command
 from dlc.commands.run import run
 from dlc.commands.train import train
 from dlc.terminal import remark, report
@@ -45,7 +46,7 @@ def cli() -> None:
     """
 
 
-for command in (check, train, evaluate, compile_command, run, dump, explain):
+for command in (check, train, evaluate, compile_command, run, dump, explain, format_command):
     cli.add_command(command)
 
 

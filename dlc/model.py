@@ -99,8 +99,9 @@ class Model:
         _, samples = job.samples(split if data is None else "all")
         return job.evaluate(self._weights_of(job.program.models), samples)
 
-    def predict(self, inputs: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> Array | dict[str, Array]:
-        """The outputs of the model for a batch of any size: an array, or arrays by name where there are several.
+    def predict(self, inputs: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> Array | Any:
+        """The outputs of the model for a batch of any size: an array, or a dict of arrays by name where there are
+        several. (The annotation leaves that open, as only the model file tells which.)
 
         ``inputs`` are arrays by the names of the model's inputs, or the one input; lists of numbers take its element
         type. It runs in the NumPy program that training uses. Raises DiagnosticError where names (E0910), element types

@@ -38,7 +38,7 @@ class Project:
 
     def model(self, name: str | None = None) -> ModelProgram:
         """The model ``name``, or the only one. Raises DiagnosticError E0203 where that is not clear."""
-        name = name or _only("model", self.checked.models, self.source, "--model NAME, from Python model=NAME")
+        name = name or _only("model", self.checked.models, self.source, "--model {0}, or model={0!r} from Python")
         if name not in self._models:
             self._models[name] = compiler.compile_model(self.checked, name)
         return self._models[name]
@@ -46,7 +46,7 @@ class Project:
     def train(self, name: str | None = None) -> TrainProgram:
         """The train block ``name``, or the only one. Raises DiagnosticError E0203 where that is not clear."""
         name = name or _only(
-            "train block", self.checked.trains, self.source, "NAME behind the file, from Python train=NAME"
+            "train block", self.checked.trains, self.source, "{0} behind the file, or train={0!r} from Python"
         )
         if name not in self._trains:
             self._trains[name] = compiler.compile_train(self.checked, name)
@@ -58,12 +58,16 @@ def open_project(path: Path, constants: Mapping[str, str] | None = None) -> Proj
 
     Raises DiagnosticError: E0809 where the file can't be read, and everything that is wrong with it.
     """
+    source = source_from_bytes(str(path), read_model_file(path))
+    return Project(compiler.check(source, constants), path.parent)
+
+
+def read_model_file(path: Path) -> bytes:
+    """The content of a model file. Raises DiagnosticError E0809 where it can't be read."""
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as failure:
         raise DiagnosticError([_unreadable(path, failure)]) from failure
-    source = source_from_bytes(str(path), content)
-    return Project(compiler.check(source, constants), path.parent)
 
 
 def project_of_text(text: str, folder: Path, constants: Mapping[str, str] | None = None) -> Project:
@@ -96,7 +100,7 @@ def _only(kind: str, names: Sequence[str], source: Source, how: str) -> str:
     if len(names) == 1:
         return names[0]
     title = f"{source.name} has {len(names)} {kind}s: {', '.join(names)}" if names else f"{source.name} has no {kind}"
-    advice = f"say which one: {how}" if names else f"write a {kind}, or take another file"
+    advice = f"say which one, such as {how.format(names[0])}" if names else f"write a {kind}, or take another file"
     raise DiagnosticError([error("E0203", title, None, help=advice)])
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 import compiler
 from compiler.ir.graph import Role
+from compiler.ir.types import TensorType
 from compiler.program import ModelProgram
 from compiler.targets.onnx.metadata import Description
 from compiler.version import VERSION
@@ -19,7 +20,7 @@ from runtime.certify import Certificate, certified_export
 from runtime.output import save_output
 from runtime.predict import Predictor
 from runtime.project import Project
-from runtime.session import Device
+from runtime.session import Device, Session
 from runtime.tensors import Array
 
 # Real samples that a certification tries beside random ones.
@@ -34,6 +35,22 @@ class Shipping:
     opset: int = 21
     metrics: Mapping[str, float] = field(default_factory=dict)
     data: DataSet | None = None
+
+
+def rehearse(model: ModelProgram, device: Device) -> None:
+    """Exports the model with zeros for weights and writes nothing: what stands against an export, or against the use of
+    CUDA, is better known before a long training than after it.
+
+    Raises DiagnosticError: what export raises (E0901 to E0904), and where CUDA can't be used (E0909).
+    """
+    zeros = {weight.name: _zeros(weight.type) for weight in model.weights}
+    content = compiler.onnx_file(model, zeros)
+    if device == "cuda":
+        Session(content, device)
+
+
+def _zeros(type: TensorType) -> Array:
+    return np.zeros([dim for dim in type.shape if isinstance(dim, int)], type.dtype.numpy)
 
 
 def ship(project: Project, model: ModelProgram, weights: Mapping[str, Array], path: Path, how: Shipping) -> Certificate:

@@ -66,7 +66,8 @@ def _repeat(evaluator: Evaluator, expression: tree.Repeat, scope: Scope) -> DslV
     counters = _counters(evaluator, expression, scope)
     if counters is None:
         return POISON
-    naming = scope.naming if scope.fresh_label else scope.naming.child("repeat")
+    naming = scope.naming if scope.fresh_label else scope.naming.child("repeat", expression.span)
+    scope.fresh_label = False
     current = scope.current
     for number, counter in enumerate(counters):
         inner = Scope(Naming(f"{naming.path}.{number}"), scope)
@@ -107,7 +108,7 @@ def _declare_instance(evaluator: Evaluator, stage: tree.Layer, scope: Scope) -> 
     function = call.function if isinstance(call, tree.Call) else call
     callee = evaluator.evaluate(function, scope)
     if isinstance(callee, Callable) and not isinstance(callee.target, tree.Model):
-        path = f"{scope.naming.path}.{name}.{callee.name}"
+        path = f"{_place(evaluator, stage.name, scope).path}.{callee.name}"
         scope.declare(name, Instance(name, path, call, callee, scope), stage.name.span)
         return
     scope.declare(name, POISON, stage.name.span)
@@ -186,21 +187,29 @@ def assign(evaluator: Evaluator, stage: tree.Assign, scope: Scope) -> None:
 
 
 def _labelled(evaluator: Evaluator, label: tree.Name, scope: Scope) -> Scope:
-    before = scope.labels.get(label.name)
-    if before is not None:
-        evaluator.report(
-            error(
-                "E0202",
-                f"the label {label.name} stands twice in one body",
-                label.span,
-                "used again here",
-                labels=[Label(before, "first used here")],
-                help="labels name weights: give each stage one of its own",
-            )
-        )
-        inner = Scope(Naming(f"{scope.naming.path}.{label.name}_2"), scope)
-    else:
-        scope.labels[label.name] = label.span
-        inner = Scope(Naming(f"{scope.naming.path}.{label.name}"), scope)
+    inner = Scope(_place(evaluator, label, scope), scope)
     inner.fresh_label = True
     return inner
+
+
+def _place(evaluator: Evaluator, label: tree.Name, scope: Scope) -> Naming:
+    """The place that a label or ``layer`` names. E0202 where the body has one of that name."""
+    name = label.name
+    before = scope.naming.taken(name)
+    if before is None:
+        return scope.naming.labelled(name, label.span)
+    if before.labelled:
+        title, first = f"the label {name} stands twice in one body", "first used here"
+    else:
+        title, first = f"the label {name} is a name that was given already", "named after what it calls"
+    evaluator.report(
+        error(
+            "E0202",
+            title,
+            label.span,
+            "used again here",
+            labels=[Label(before.span, first)],
+            help="labels name weights: give each stage one of its own",
+        )
+    )
+    return scope.naming.child(name, label.span)

@@ -80,7 +80,7 @@ def apply(
                 # Which parameter a faulty argument was meant for is not known.
                 return _ignore(evaluator, known, keywords, scope)
             arguments = _with_current(target, brought, given, known, scope, at)
-            naming = scope.naming.child(target.name) if target.kind == "layer" else scope.naming
+            naming = scope.naming.child(target.name, at) if target.kind == "layer" else scope.naming
             return apply_entry(evaluator, target, at, arguments, keywords, scope, naming.path)
         home = evaluator.within(callee.home)
         if isinstance(target, tree.Model):

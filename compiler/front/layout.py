@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 INDENT = 4
 _FURTHEST_ARROW = 32  # columns beyond the indentation up to which the arrows of a chain stand below its first one
-_COMMENT_GAP = 2  # columns at least, between code and the comment after it
+COMMENT_GAP = 2  # columns at least, between code and the comment after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ class Comment:
     text: str
     trailing: bool
     column: int = 0  # where it stood in the source, from 0
+    apart: bool = False  # whether it stood further from the code than it has to
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ class _Written:
     code: str
     comment: str = ""
     column: int = 0
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +215,7 @@ class _Printer:
         elif line.comment:
             self.late.append(comment.text)
         else:
-            line.comment, line.column = comment.text, comment.column
+            line.comment, line.column, line.apart = comment.text, comment.column, comment.apart
 
     def _new_line(self, indent: int, blank: bool = False) -> None:
         self.lines[-1].code = self.lines[-1].code.rstrip(" ")
@@ -279,12 +281,13 @@ def _parts(doc: Doc | _Steps, broken: bool) -> list[tuple[bool, Doc | _Steps]]:
 
 
 def _align_comments(lines: list[_Written], width: int) -> None:
-    """Sets the columns of comments after code: those that stood below each other in the source still do."""
+    """Sets the columns of comments after code: those that stood below each other, or apart, stay where they were."""
     paragraphs = groupby(lines, key=lambda line: bool(line.code or line.comment))
     commented = [[line for line in paragraph if line.comment] for _, paragraph in paragraphs]
     for paragraph in commented:
         for column, below in groupby(paragraph, key=lambda line: line.column):
             run = list(below)
-            least = max(len(line.code) for line in run) + _COMMENT_GAP
+            least = max(len(line.code) for line in run) + COMMENT_GAP
+            kept = column if column < width and (len(run) > 1 or run[0].apart) else 0
             for line in run:
-                line.column = max(least, column if column < width else 0)
+                line.column = max(least, kept)

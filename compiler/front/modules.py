@@ -85,7 +85,7 @@ def call_block(
     naming: Naming | None = None,
 ) -> DslValue:
     """Call a block: each call has weights of its own, unless ``naming`` says whose they are."""
-    inner = Scope(naming or scope.naming.child(block.name.name))
+    inner = Scope(naming or scope.naming.child(block.name.name, at))
     arguments = _assign(evaluator, block, at, brought, given, keywords, scope)
     if arguments is None or not _match(home, block, at, arguments, inner):
         return POISON
@@ -96,7 +96,7 @@ def run_module(evaluator: Evaluator, module: Module, at: Span, scope: Scope) -> 
     """Run the body on the parameters bound in ``scope`` and check what the signature promises."""
     name = module.name.name
     with _entered(evaluator, module, at) as entered:
-        if not entered:
+        if not entered or not _owns_its_name(evaluator, module, at):
             return POISON
         first = next((p for p in module.parameters if p.pattern is not None), None)
         binding = scope.find(first.name.name) if first else None
@@ -105,6 +105,27 @@ def run_module(evaluator: Evaluator, module: Module, at: Span, scope: Scope) -> 
         if has_poison(result) or not _keeps_promises(evaluator, name, module, result, scope):
             return POISON
     return Tensor(result.value, at) if isinstance(result, Tensor) else result
+
+
+def _owns_its_name(evaluator: Evaluator, module: Module, at: Span) -> bool:
+    """Whether no other file's model of that name is part of this graph: both would have the same weights."""
+    if isinstance(module, tree.Block):
+        return True
+    name = module.name
+    owner = evaluator.graph().owners.setdefault(name.name, name.span)
+    if owner == name.span:
+        return True
+    evaluator.report(
+        error(
+            "E0202",
+            f"two models called {name.name} meet here",
+            at,
+            "their weights would have the same names",
+            labels=[Label(owner, "one is declared here"), Label(name.span, "the other here")],
+            help="rename one of them",
+        )
+    )
+    return False
 
 
 @contextmanager

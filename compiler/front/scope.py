@@ -9,21 +9,45 @@ from compiler.diagnostics import Span
 from compiler.front.values import DslValue
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Where a name of a place was given, and whether by a label (or ``layer``) or by the kind of what stands there."""
+
+    span: Span
+    labelled: bool
+
+
 @dataclass
 class Naming:
     """The path of labels and kinds under which weights are named.
 
     Each call adds its kind, the second of one kind in the same place ``_2`` and so on; a label opens a place of its
-    own. So what stands elsewhere never renames what is labelled.
+    own. So what stands elsewhere never renames what is labelled. No two places have one name: they would share their
+    weights.
     """
 
     path: str
+    _taken: dict[str, Taken] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
 
-    def child(self, kind: str) -> Naming:
+    def child(self, kind: str, span: Span) -> Naming:
         """The place of one more call of ``kind``."""
-        count = self._counts[kind] = self._counts.get(kind, 0) + 1
-        return Naming(f"{self.path}.{kind}" if count == 1 else f"{self.path}.{kind}_{count}")
+        name = kind
+        count = self._counts.get(kind, 0) + 1
+        while (name := kind if count == 1 else f"{kind}_{count}") in self._taken:
+            count += 1
+        self._counts[kind] = count
+        self._taken[name] = Taken(span, labelled=False)
+        return Naming(f"{self.path}.{name}")
+
+    def labelled(self, name: str, span: Span) -> Naming:
+        """The place that a label names, or ``layer``; :meth:`taken` tells whether the name is free."""
+        self._taken.setdefault(name, Taken(span, labelled=True))
+        return Naming(f"{self.path}.{name}")
+
+    def taken(self, name: str) -> Taken | None:
+        """What goes by ``name`` here already."""
+        return self._taken.get(name)
 
 
 @dataclass
@@ -43,8 +67,7 @@ class Scope:
         self.parent = parent
         self.current: DslValue | None = parent.current if parent else None
         self._bindings: dict[str, Binding] = {}
-        self.labels: dict[str, Span] = {}
-        # Whether a label opened this scope, so that what stands first in it needs no name of its own.
+        # Whether a label opened this scope, so that the first repeat in it needs no name of its own.
         self.fresh_label = False
 
     def bind(self, name: str, value: DslValue, span: Span) -> None:
@@ -77,8 +100,9 @@ class Scope:
             scope = scope.parent
 
     def unused(self) -> Iterator[tuple[str, Binding]]:
-        """The names of this scope that nothing has read."""
-        return ((name, binding) for name, binding in self._bindings.items() if not binding.used)
+        """The names of this scope that nothing has read, but for those that begin with ``_``."""
+        bindings = self._bindings.items()
+        return ((name, binding) for name, binding in bindings if not binding.used and not name.startswith("_"))
 
     def _holder(self, name: str) -> Scope | None:
         scope: Scope | None = self

@@ -53,6 +53,7 @@ class Trace:
     recorded: Scope | None = None  # the body whose stages are noted
     weightless: str = ""  # the path under which no weight may be made: that of a train block
     frozen_parts: tuple[str, ...] = ()  # the paths of what is not trained
+    owners: dict[str, Span] = field(default_factory=dict)  # the models met so far, and where they are declared
     _updates: dict[str, _Update] = field(default_factory=dict)
     _new_weights: list[Weight] = field(default_factory=list)
     _state: dict[str, Value] = field(default_factory=dict)

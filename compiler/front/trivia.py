@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lark import Token, Tree
 
 from compiler.diagnostics import Source
-from compiler.front.layout import INDENT, Comment, Doc, Line
+from compiler.front.layout import COMMENT_GAP, INDENT, Comment, Doc, Line
 
 SEPARATORS = ("_NEWLINE", "SEMICOLON")
 _PIECE = re.compile(r"(?P<line_end>\r\n?|\n)|(?P<comment>#[^\r\n]*)")
@@ -91,11 +91,13 @@ class Gaps:
                 line_ends += 1
                 broken = True
                 continue
-            comment = Comment(piece[0].rstrip(" \t"), not broken, self._column(piece.start()))
+            text = piece[0].rstrip(" \t")
             if broken:
-                own.append(Remark(comment, line_ends > 1))
+                own.append(Remark(Comment(text, trailing=False), line_ends > 1))
             else:
-                trailing = (comment,)
+                column = self._column(piece.start())
+                apart = column > self._column(start) + COMMENT_GAP
+                trailing = (Comment(text, trailing=True, column=column, apart=apart),)
             line_ends = 0
         return Gap(trailing, tuple(own), broken, line_ends > 1) if broken or trailing else _EMPTY
 

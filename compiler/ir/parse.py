@@ -259,7 +259,8 @@ class _Reader:
 
 def _parts(tree: Tree[Token]) -> list[Any]:
     """What ``tree`` consists of, trees and tokens; parts that may be left out and were are not there."""
-    return [part for part in tree.children if part is not None]
+    parts: list[Any] = tree.children
+    return [part for part in parts if part is not None]
 
 
 def _whole(text: str) -> int | bool:

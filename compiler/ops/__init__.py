@@ -1,16 +1,23 @@
 """The operations: one class each, with every facet in it. Importing this package fills the registry."""
 
+from compiler.ops.attention import Attention
 from compiler.ops.base import FacetError, Op, has_facet, operation, registry, without
 from compiler.ops.batch_norm import BatchNorm
 from compiler.ops.chain import ElementwiseChain, Step
 from compiler.ops.conv import Conv, ConvTranspose, ConvWeight
 from compiler.ops.emit import Emit
 from compiler.ops.group_norm import GroupNorm
+from compiler.ops.gru import Gru, GruTraining
+from compiler.ops.gru_gradient import GruGradient
 from compiler.ops.layer_norm import LayerNorm, RmsNorm
 from compiler.ops.linear import Linear
+from compiler.ops.lstm import Lstm, LstmTraining
+from compiler.ops.lstm_gradient import LstmGradient
+from compiler.ops.rnn import Rnn, RnnGradient
 from compiler.ops.running_norm import RunningNorm
 
 __all__ = [
+    "Attention",
     "BatchNorm",
     "Conv",
     "ConvTranspose",
@@ -19,10 +26,18 @@ __all__ = [
     "Emit",
     "FacetError",
     "GroupNorm",
+    "Gru",
+    "GruGradient",
+    "GruTraining",
     "LayerNorm",
     "Linear",
+    "Lstm",
+    "LstmGradient",
+    "LstmTraining",
     "Op",
     "RmsNorm",
+    "Rnn",
+    "RnnGradient",
     "RunningNorm",
     "Step",
     "has_facet",

@@ -6,10 +6,14 @@ own third axis has length 1. Scores lie keys first, queries last, as NumPy reduc
 
 from __future__ import annotations
 
-from compiler.ir.dims import Dim, bounds
+from dataclasses import dataclass
+
+from compiler.ir.dims import Dim, bounds, floor_divide, product
 from compiler.ir.types import DType, TensorType
 from compiler.ops.base import NumpyLowering
 
+# What is taken from scores that are not to count: so much that they vanish beside it, and far from overflow.
+HIDDEN = {DType.F16: 3e4, DType.BF16: 1e30, DType.F32: 1e30, DType.F64: 1e30}
 # How many queries of a sample are worked on at once, and how many scores: what fits into a processor's cache.
 QUERIES = 128
 SCORES = 2**18
@@ -57,7 +61,10 @@ ATTENTION = '''
 def attention(q, k, v, bias, keep, share, triangle, scale, out, scores, totals):
     """Fill `out` with `softmax(scale * q @ k + bias) @ v`; `keep` drops weights of which the `share` is kept."""
     samples, groups, heads, features, queries = q.shape
-    sizes = samples, groups * heads, queries, k.shape[3], features
+    keys = k.shape[3]
+    if bias is not None:
+        bias = np.broadcast_to(bias, (samples, groups, heads, keys, queries))
+    sizes = samples, groups * heads, queries, keys, features
     for part, rows, keys in attention_blocks(*sizes, triangle is not None):
         seen = None if bias is None else bias[part, :, :, keys, rows]
         weights, total = attention_weights(
@@ -96,7 +103,10 @@ def attention_gradient(
     Of q, g and the gradients to q the last axes are queries, features.
     """
     samples, groups, heads, queries, features = q.shape
-    sizes = samples, groups * heads, queries, k.shape[3], max(features, v.shape[4])
+    keys = k.shape[3]
+    if bias is not None:
+        bias = np.broadcast_to(bias, (samples, groups, heads, keys, queries))
+    sizes = samples, groups * heads, queries, keys, max(features, v.shape[4])
     for part, rows, keys in attention_blocks(*sizes, triangle is not None):
         seen = None if bias is None else bias[part, :, :, keys, rows]
         asking, given, looked_at = q[part, :, :, rows], g[part, :, :, rows], k[part, :, :, keys]
@@ -124,39 +134,89 @@ def attention_gradient(
 '''
 
 
-def helpers(c: NumpyLowering) -> None:
-    """Put what both of the helpers call into the generated module."""
-    sources = (("attention_blocks", BLOCKS), ("attention_work", WORK), ("attention_weights", WEIGHTS))
-    for name, source in sources:
-        c.helper(name, source)
+@dataclass(frozen=True)
+class Blocks:
+    """What the statements of attention and of its gradient have in common.
 
+    Operands ``first`` to ``first + 2`` are q [N, T, H, D], k [N, S, G, D] and v [N, S, G, E]; behind them stand a mask
+    and the weights to keep, where there are any.
+    """
 
-class Heads:
-    """The operands q [N, T, H, D], k [N, S, G, D] and v [N, S, G, E] as expressions of the axes that the helpers take."""
+    c: NumpyLowering
+    first: int
+    masked: bool
+    causal: bool
+    rate: float
 
-    def __init__(self, c: NumpyLowering, first: int, rate: float, masked: bool, causal: bool, scale: float) -> None:
-        self.c, self.first = c, first
-        q, k, v = c.input_types[first : first + 3]
-        self.dtype, self.causal = q.dtype, causal
-        self.samples, self.queries, heads, _ = q.shape
-        self.keys, self.groups = k.shape[1:3]
-        self.heads = floor_divide(heads, self.groups)
-        self.scale = c.scalar(scale, self.dtype)
-        self.bias = self._bias(first + 3) if masked else "None"
-        self.keep = self._keep(first + 3 + masked) if rate else "None"
-        self.share = c.scalar(1 - rate, self.dtype)
-        self.triangle = self._triangle() if causal else "None"
+    @property
+    def dtype(self) -> DType:
+        return self.c.input_types[self.first].dtype
 
-    def queries_of(self, name: str, features: Dim, order: str = "(0, 2, 1, 3)") -> str:
-        """An array [N, T, H, features] as [N, G, H/G, T, features]."""
-        shape = self.c.shape((self.samples, self.groups, self.heads, self.queries, features))
-        return self.c.view(name, f"transpose({order}).reshape({shape})")
+    @property
+    def batch(self) -> tuple[Dim, Dim, Dim]:
+        """Samples, groups, and the heads of each."""
+        samples, _, heads, _ = self.c.input_types[self.first].shape
+        groups = self.c.input_types[self.first + 1].shape[2]
+        return samples, groups, floor_divide(heads, groups)
 
-    def keys_of(self, name: str) -> str:
+    @property
+    def lengths(self) -> tuple[Dim, Dim]:
+        """How many queries and keys there are."""
+        return self.c.input_types[self.first].shape[1], self.c.input_types[self.first + 1].shape[1]
+
+    def queries(self, name: str, features: Dim, turned: bool = False) -> str:
+        """An array [N, T, H, features] as [N, G, H/G, T, features], or where it is ``turned`` with the queries last."""
+        length = self.lengths[0]
+        order, last = ("0, 2, 3, 1", (features, length)) if turned else ("0, 2, 1, 3", (length, features))
+        return self.c.view(name, f"transpose({order}).reshape({self.c.shape((*self.batch, *last))})")
+
+    def keys(self, name: str) -> str:
         """An array [N, S, G, features] as [N, G, 1, S, features]."""
         return self.c.view(name, "transpose(0, 2, 1, 3)[:, :, None]")
 
-    def scores(self, features: Dim) -> str:
-        """An array to work in for the scores of one block."""
-        most = self.samples * self.groups * self.heads * self.queries * self.keys
-        return self.c.scratch(TensorType(self.dtype, (most if bounds(most)[1] <= SCORES else SCORES,)))
+    def scores(self) -> str:
+        """An array to work in for the scores of a block."""
+        size = product((*self.batch, *self.lengths))
+        return self.c.scratch(TensorType(self.dtype, (size if bounds(size)[1] <= SCORES else SCORES,)))
+
+    def products(self) -> str:
+        """An array to work in for the gradients to the keys, or to the values, of a block."""
+        types = self.c.input_types[self.first : self.first + 3]
+        sizes = [product((*self.batch, self.lengths[1], type.shape[3])) for type in types]
+        size = max(sizes, key=lambda size: bounds(size)[1])
+        return self.c.scratch(TensorType(self.dtype, (size if bounds(size)[1] <= SCORES else SCORES,)))
+
+    def totals(self) -> str:
+        """An array to work in for one number to each query."""
+        return self.c.scratch(TensorType(self.dtype, (product((*self.batch, self.lengths[0])),)))
+
+    def common(self) -> str:
+        """The arguments ``bias, keep, share, triangle`` of both helpers, as a text."""
+        for name, source in (("blocks", BLOCKS), ("work", WORK), ("weights", WEIGHTS)):
+            self.c.helper(f"attention_{name}", source)
+        bias = self._bias() if self.masked else "None"
+        keep = self._keep() if self.rate else "None"
+        return f"{bias}, {keep}, {self.c.scalar(1 - self.rate, self.dtype)}, {self._triangle()}"
+
+    def _bias(self) -> str:
+        """What is added to the scores: 0 where the mask holds, and else a number that leaves no weight."""
+        c, index = self.c, self.first + 3
+        type = c.input_types[index]
+        bias = c.scratch(type.with_dtype(self.dtype))
+        c.line(f"np.subtract({c.inputs[index]}, {c.scalar(1, self.dtype)}, out={bias})")
+        c.line(f"np.multiply({bias}, {c.scalar(HIDDEN[self.dtype], self.dtype)}, out={bias})")
+        heads = (1, 1) if type.shape[1] == 1 else self.batch[1:]
+        shape = (type.shape[0], *heads, type.shape[3], type.shape[2])
+        return c.view(bias, f"transpose(0, 1, 3, 2).reshape({c.shape(shape)})")
+
+    def _keep(self) -> str:
+        shape = self.c.shape((*self.batch, *reversed(self.lengths)))
+        return self.c.view(self.c.inputs[self.first + 3 + self.masked], f"transpose(0, 1, 3, 2).reshape({shape})")
+
+    def _triangle(self) -> str:
+        """What is added to the scores of queries and the keys behind them, keys first; the corner of it is used."""
+        if not self.causal:
+            return "None"
+        hidden = self.c.scalar(-HIDDEN[self.dtype], self.dtype)
+        table = f"np.where(np.tri({QUERIES}, k=-1, dtype=bool), {hidden}, {self.c.scalar(0, self.dtype)})"
+        return self.c.bound(table, TensorType(self.dtype, (QUERIES, QUERIES)))

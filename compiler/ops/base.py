@@ -77,10 +77,6 @@ class NumpyLowering(Protocol):
     @property
     def output_types(self) -> tuple[TensorType, ...]: ...
 
-    @property
-    def scope(self) -> str:
-        """The path of labels under which the operation stands, such as ``Digits.stem.batch_norm``; for messages."""
-
     def line(self, statement: str) -> None:
         """Add one statement; NumPy is ``np``."""
 
@@ -158,9 +154,6 @@ class OnnxLowering(Protocol):
 
     def scalar(self, value: float, dtype: DType) -> str:
         """The name of a 0-d initializer."""
-
-    def name(self, wanted: str) -> str:
-        """A name like ``wanted`` for a further result of a node, which nothing else in the file has."""
 
     def is_read(self, index: int) -> bool:
         """Whether anything reads result ``index``; one that is not read need not be made."""

@@ -123,6 +123,10 @@ class BatchNorm(Op):
     def numpy(self, c: NumpyLowering) -> None:
         type, out, mean, variance = c.input_types[0], *c.outputs
         x, whole = row_major(c, 0), grid(type)
+        count = whole[0] * whole[2]
+        if bounds(count)[0] < 2:
+            few = "training takes two values of each channel or more, but this batch has one"
+            c.require(f"{c.dim(count)} >= 2", few)
         _channel_means(c, x, "", mean)
         cube, columns = f"reshape({c.shape(whole)})", "reshape(-1, 1)"
         target = c.view(out, cube)
@@ -171,28 +175,11 @@ def _is_zero(b: Emit, value: Value) -> bool:
         node = b.producer(node.inputs[0])
     return node is not None and isinstance(node.operation, Constant) and not node.operation.array.any()
 
-SEVERAL = '''
-def several(count, layer):
-    """`count`, the number of values that the statistics of `layer` are of."""
-    if count < 2:
-        raise ValueError(f"{layer} needs at least two values of each channel to train, but this batch has one")
-    return count
-'''
-
-
-def _count(c: NumpyLowering, x: TensorType) -> str:
-    """The number of values of each channel, as an expression that refuses a single one."""
-    samples, _, places = grid(x)
-    if bounds(samples * places)[0] > 1:
-        return c.dim(samples * places)
-    return f"{c.helper('several', SEVERAL)}({c.dim(samples * places)}, {c.scope or 'batch_norm'!r})"
-
-
 def _channel_means(c: NumpyLowering, x: str, factor: str, out: str) -> None:
     """Write the statements that fill ``out`` [channels] with the means of ``x``, or of ``x * factor``."""
     type = c.input_types[0]
     samples, channels, places = grid(type)
-    share = f"1/{_count(c, type)}"
+    share = f"1/{c.dim(samples * places)}"
     if places != 1:
         sum_channels(c, x, factor, (samples, channels, places), type.dtype, out, share)
     elif factor:

@@ -9,9 +9,9 @@ so that the gradients of each are the two others. As is usual, "convolution" mea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -30,10 +30,11 @@ from compiler.ops.base import (
 )
 from compiler.ops.broadcast import unknown_equality
 from compiler.ops.checks import listed, need_floats, need_one_dtype
-from compiler.ops.conv_numpy import lower_conv, lower_conv_transpose
-from compiler.ops.conv_weight_numpy import lower_conv_weight
+from compiler.ops.conv_numpy import lower_conv
 from compiler.ops.conv_onnx import onnx_conv, onnx_conv_transpose, onnx_conv_weight
-from compiler.ops.window import Window, cut, pad_array
+from compiler.ops.conv_transpose_numpy import lower_conv_transpose
+from compiler.ops.conv_weight_numpy import lower_conv_weight
+from compiler.ops.window import Window, cut, last, pad_array
 
 if TYPE_CHECKING:
     from compiler.ops.emit import Emit
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 F32 = DType.F32
 N, H = symbol("N"), symbol("H")
 SIZES = {"N": 3, "H": 6}
+# One number for every spatial axis, or one for each.
+Each: TypeAlias = Dim | tuple[Dim, ...]
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,7 @@ class Conv(Convolution):
         for part, kernels in zip(_blocks(padded, self.groups, 1), _blocks(weight, self.groups, 0), strict=True):
             result = np.zeros((x.shape[0], kernels.shape[0], *places))
             for cell in window.offsets():
-                result += np.einsum("nc...,oc->no...", cut(part, cell, window, places), kernels[:, :, *cell])
+                result += np.einsum("nc...,oc->no...", cut(part, cell, window, places), kernels[last(cell)])
             results.append(result)
         result = np.concatenate(results, 1)
         for values in bias:
@@ -167,10 +170,10 @@ class Conv(Convolution):
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
-        def sample(x: tuple[Dim, ...], weight: tuple[int, ...], *attributes: object, bias: bool = False) -> Sample:
+        def sample(x: tuple[Dim, ...], weight: tuple[int, ...], *attributes: Any, bias: bool = False) -> Sample:
             types = [TensorType(F32, x), TensorType(F32, weight)]
             types += [TensorType(F32, weight[:1])] * bias
-            return Sample(_made(cls, len(weight) - 2, *attributes), tuple(types), sizes=SIZES)
+            return Sample(made(cls, len(weight) - 2, *attributes), tuple(types), sizes=SIZES)
 
         same = (H - 1) // 2 * 2 + 3 - H  # the padding that gives ceil(H / 2) places
         return (
@@ -243,11 +246,11 @@ class ConvTranspose(Convolution):
             result = np.zeros((x.shape[0], kernels.shape[1], *whole))
             for cell in window.offsets():
                 target = cut(result, cell, window, x.shape[2:])
-                target += np.einsum("no...,oc->nc...", part, kernels[:, :, *cell])
+                target += np.einsum("no...,oc->nc...", part, kernels[last(cell)])
             results.append(result)
         starts = [evaluate(before, sizes) for before in self.before]
         inner = tuple(slice(start, start + n) for start, n in zip(starts, size, strict=True))
-        result = np.concatenate(results, 1)[(..., *inner)]
+        result = np.concatenate(results, 1)[last(inner)]
         for values in bias:
             result = result + values.astype(np.float64).reshape(-1, *[1] * window.rank)
         return (result.astype(x.dtype),)
@@ -261,12 +264,12 @@ class ConvTranspose(Convolution):
     @classmethod
     def samples(cls) -> Sequence[Sample]:
         def sample(
-            x: tuple[Dim, ...], weight: tuple[int, ...], size: tuple[Dim, ...], *attributes: object, bias: bool = False
+            x: tuple[Dim, ...], weight: tuple[int, ...], size: tuple[Dim, ...], *attributes: Any, bias: bool = False
         ) -> Sample:
             types = [TensorType(F32, x), TensorType(F32, weight)]
             groups = attributes[4] if len(attributes) > 4 else 1
-            types += [TensorType(F32, (weight[1] * groups,))] * bias  # type: ignore[operator]
-            return Sample(_made(cls, len(size), *attributes, size=size), tuple(types), sizes=SIZES)
+            types += [TensorType(F32, (weight[1] * groups,))] * bias
+            return Sample(made(cls, len(size), *attributes, size=size), tuple(types), sizes=SIZES)
 
         return (
             sample((N, 3, 5), (3, 2, 3), (7,)),
@@ -329,7 +332,7 @@ class ConvWeight(Convolution):
             result = np.zeros((kernels.shape[1], part.shape[1], *self.kernel))
             for cell in window.offsets():
                 seen = cut(part, cell, window, places)
-                result[:, :, *cell] = np.tensordot(kernels, seen, (_spatial(x.ndim), _spatial(x.ndim)))
+                result[last(cell)] = np.tensordot(kernels, seen, (_spatial(x.ndim), _spatial(x.ndim)))
             results.append(result)
         return (np.concatenate(results, 0).astype(x.dtype),)
 
@@ -341,10 +344,10 @@ class ConvWeight(Convolution):
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
-        def sample(x: tuple[Dim, ...], outputs: int, kernel: tuple[int, ...], *attributes: object) -> Sample:
-            made = _made(cls, len(kernel), *attributes, kernel=kernel)
-            places = made.window(kernel).places(x[2:])
-            return Sample(made, (TensorType(F32, x), TensorType(F32, (x[0], outputs, *places))), sizes=SIZES)
+        def sample(x: tuple[Dim, ...], outputs: int, kernel: tuple[int, ...], *attributes: Any) -> Sample:
+            operation = made(cls, len(kernel), *attributes, kernel=kernel)
+            places = operation.window(kernel).places(x[2:])
+            return Sample(operation, (TensorType(F32, x), TensorType(F32, (x[0], outputs, *places))), sizes=SIZES)
 
         return (
             sample((N, 2, 7), 3, (3,)),
@@ -361,11 +364,21 @@ class ConvWeight(Convolution):
         )
 
 
-def _made(cls: type, rank: int, *attributes: object, **more: object) -> Convolution:
-    """An operation with strides, dilations, before, after and groups; one number stands for each axis's."""
-    stride, dilation, before, after, groups = (*attributes, *(1, 1, 0, None, 1)[len(attributes) :])
+_Made = TypeVar("_Made", bound=Convolution)
+
+
+def made(
+    cls: type[_Made],
+    rank: int,
+    stride: Each = 1,
+    dilation: Each = 1,
+    before: Each = 0,
+    after: Each | None = None,
+    groups: int = 1,
+    **more: Any,
+) -> _Made:
+    """An operation of so many spatial axes; one number stands for the same along each."""
     lists = (stride, dilation, before, before if after is None else after)
     each = [part if isinstance(part, tuple) else (part,) * rank for part in lists]
-    made = cls(*each, groups, **more)
-    assert isinstance(made, Convolution)
-    return made
+    build: Callable[..., _Made] = cls
+    return build(*each, groups, **more)

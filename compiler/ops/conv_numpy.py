@@ -1,23 +1,27 @@
-"""How convolution and its gradients become NumPy statements: a few samples at a time, by matrix products.
+"""How a convolution becomes NumPy statements: a few samples at a time, by matrix products.
 
-Where NumPy offers several ways, sizes that are known choose (the comments say by what was measured): all cells of the
-window side by side and one product; the cells of one row of it side by side, and a product for each row; or, where
-every channel has a kernel of its own, no product at all.
+There are several ways, and the sizes choose. All cells of the window side by side ("columns") make one product;
+where there are many channels, only the cells of one row of the window, and a product for each row, as most of the
+copying is saved; where every channel has a kernel of its own there is nothing to multiply as matrices.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
 
-from compiler.ir.dims import Dim, less_equal, product
+from compiler.ir.dims import Dim, product
 from compiler.ir.types import TensorType
 from compiler.ops.arrays import row_major
 from compiler.ops.base import NumpyLowering
-from compiler.ops.samples import Image, Samples, settled, windows
+from compiler.ops.samples import Image, Samples, settled, typical, windows
 from compiler.ops.window import Window, cell_ranges, ranges, require_places
 
-# A product with fewer columns than this is slow, so that cells are rather put side by side.
-_FEW = 32
+# Products that add up fewer terms than this are slow, so that a whole window is put side by side rather than its rows.
+FEW_TERMS = 32
+# With fewer places than this a product for each sample is slow, so that several samples share one.
+_FEW_PLACES = 30
 
 
 @dataclass(frozen=True)
@@ -45,193 +49,199 @@ class Kernels:
 
     @property
     def outputs_each(self) -> int:
+        """The outputs of each group."""
         return self.outputs // self.groups
+
+    @property
+    def terms(self) -> int:
+        """How many products each output is the sum of."""
+        return prod(self.shape[1:])
 
     @property
     def is_depthwise(self) -> bool:
         """Whether each channel has a kernel or two of its own, for which products are too small."""
         return self.inputs == 1 and self.outputs_each <= 2 and self.groups > 1
 
+    def slides(self, window: Window) -> bool:
+        """Whether a product for each row of the window is better than one for all of it."""
+        first, *inner = window.kernel
+        return first > 1 and window.strides[0] == 1 and self.inputs * prod(inner) >= FEW_TERMS
+
 
 def lower_conv(c: NumpyLowering, window: Window, groups: int) -> None:
     """Write a convolution: operands x, kernels and perhaps a bias."""
     x, weight = c.input_types[:2]
     require_places(c, window, x)
-    kernels = Kernels(c.inputs[1], fixed_shape(weight), c.contiguous(1), groups)
-    _Correlation(c, x, window, kernels).write()
+    Correlation(c, x, window, Kernels(c.inputs[1], fixed_shape(weight), c.contiguous(1), groups)).write()
 
-
-def lower_conv_transpose(c: NumpyLowering, window: Window, groups: int) -> None:
-    """Write a transposed convolution: operands gradient, kernels and perhaps a bias."""
-    gradient, weight = c.input_types[:2]
-    size = c.output_types[0].shape[2:]
-    kernels = Kernels(c.inputs[1], fixed_shape(weight), c.contiguous(1), groups)
-    mirrored = _mirrored(window, gradient.shape[2:], size)
-    # With a stride of 1 it is itself a convolution, by the mirrored kernels. Where there are far fewer channels to
-    # make than to read, adding up what each cell gives is faster: 5 instead of 17 ms for 32 channels to 3.
-    if mirrored is not None and not window.is_point and 4 * kernels.inputs >= kernels.outputs_each:
-        _Correlation(c, gradient, mirrored, _mirrored_kernels(c, kernels)).write()
-    else:
-        _fold(c, window, kernels)
 
 def fixed_shape(type: TensorType) -> tuple[int, ...]:
+    """The shape of kernels: numbers."""
     return tuple(dim for dim in type.shape if isinstance(dim, int))
 
 
-def _mirrored(window: Window, places: tuple[Dim, ...], size: tuple[Dim, ...]) -> Window | None:
-    """The window of the convolution that a transposed one with stride 1 is; None where it is none."""
-    before = tuple(reach - 1 - amount for reach, amount in zip(window.reach, window.before, strict=True))
-    around = zip(size, places, window.reach, before, strict=True)
-    after = tuple(whole - place + reach - 1 - amount for whole, place, reach, amount in around)
-    if set(window.strides) != {1} or not all(less_equal(0, amount) for amount in (*before, *after)):
-        return None
-    return replace(window, before=before, after=after)
+def shaped(c: NumpyLowering, array: str, *sizes: Dim) -> str:
+    """An expression for a view of a contiguous array in another shape."""
+    return c.view(array, f"reshape({c.shape(sizes)})")
 
 
-def _mirrored_kernels(c: NumpyLowering, kernels: Kernels) -> Kernels:
-    """The kernels with outputs and inputs in each other's place, and every kernel axis reversed."""
-    inner = kernels.shape[2:]
-    shape = (kernels.groups * kernels.inputs, kernels.outputs_each, *inner)
-    back = ", ".join(["...", *["::-1"] * len(inner)])
-    if kernels.groups == 1:
-        return Kernels(c.view(kernels.array, f"swapaxes(0, 1)[{back}]"), shape, False, 1)
-    apart = (kernels.groups, kernels.outputs_each, *kernels.shape[1:])
-    copied = c.scratch(TensorType(c.input_types[1].dtype, shape))
-    target = c.view(copied, f"reshape({c.shape((kernels.groups, kernels.inputs, kernels.outputs_each, *inner))})")
-    c.line(f"np.copyto({target}, {kernels.array}.reshape({c.shape(apart)}).swapaxes(1, 2)[{back}])")
-    return Kernels(copied, shape, True, kernels.groups)
+def add_bias(c: NumpyLowering, window: Window, loop: Samples) -> None:
+    """Add operand 2, where it is there, to the samples of the turn."""
+    if len(c.inputs) == 3:
+        bias = shaped(c, c.inputs[2], -1, *[1] * window.rank)
+        loop.line(f"np.add({loop.of(c.outputs[0])}, {bias}, out={loop.of(c.outputs[0])})")
 
 
-class _Correlation:
-    """The statements of a convolution over operand 0 into the first result, with operand 2 as the bias if it is there."""
+class Correlation:
+    """The statements of a convolution of operand 0 into the first result, with operand 2 as the bias if it is there."""
 
     def __init__(self, c: NumpyLowering, type: TensorType, window: Window, kernels: Kernels) -> None:
         self.c, self.type, self.window, self.kernels = c, type, window, kernels
         self.places = window.places(type.shape[2:])
-        self.out = c.outputs[0]
+        self.area = product(self.places)
+        self.samples, self.channels = type.shape[0], type.shape[1]
 
     def write(self) -> None:
-        first, *inner = self.window.kernel
-        if self.window.is_point:
+        if self.window.is_point and typical(self.area) >= _FEW_PLACES:
             self._points()
         elif self.kernels.is_depthwise:
             self._cells()
-        elif first > 1 and self.window.strides[0] == 1 and self.kernels.inputs * _product(inner) >= _FEW:
+        elif typical(self.area) < _FEW_PLACES and self.kernels.groups == 1:
+            self._joined_columns()
+        elif self.kernels.slides(self.window):
             self._rows()
         else:
             self._columns()
 
     def _result(self) -> str:
-        """The result [N, groups, outputs of each, places]; there is no axis of groups where there is one."""
-        shape = (self.type.shape[0], *self.kernels.lead, self.kernels.outputs_each, product(self.places))
-        return self.c.view(self.out, f"reshape({self.c.shape(shape)})")
+        """The result [N, groups, outputs of each, places]."""
+        return shaped(
+            self.c, self.c.outputs[0], self.samples, *self.kernels.lead, self.kernels.outputs_each, self.area
+        )
 
     def _loop(self, *each: Dim) -> Samples:
         """A loop for which a sample takes so many elements of work arrays; its padded copy and results come on top."""
-        around = product(self.window.around(self.type.shape[2:])) * self.type.shape[1]
-        elements = sum(each, around + self.kernels.outputs * product(self.places))
-        return Samples(self.c, self.type.shape[0], elements * self.type.dtype.bytes)
+        around = product(self.window.around(self.type.shape[2:])) * self.channels
+        elements = sum(each, around + self.kernels.outputs * self.area)
+        return Samples(self.c, self.samples, elements * self.type.dtype.bytes)
+
+    def _work(self, *sizes: Dim) -> str:
+        return self.c.scratch(self.type.with_shape(sizes))
+
+    def _seen(self, image: Image) -> str:
+        """What each cell of the window meets: [N, channels, *kernel, *places]."""
+        window = self.window
+        return windows(self.c, image.array, window.kernel, self.places, window.strides, window.dilations)
 
     def _matrix(self) -> str:
-        """The kernels [groups, outputs of each, inputs * cells] in row-major order."""
+        """The kernels [groups, outputs of each, terms] in row-major order."""
         c, kernels = self.c, self.kernels
         array = kernels.array
         if not kernels.row_major:
-            array = c.scratch(TensorType(self.type.dtype, kernels.shape))
+            array = self._work(*kernels.shape)
             c.line(f"np.copyto({array}, {kernels.array})")
-        shape = (*kernels.lead, kernels.outputs_each, kernels.inputs * self.window.cells)
-        return c.view(array, f"reshape({c.shape(shape)})")
+        return shaped(c, array, *kernels.lead, kernels.outputs_each, kernels.terms)
 
     def _points(self) -> None:
-        """One cell: the tensor itself has what is to be multiplied side by side."""
+        """One cell: x itself has what is to be multiplied side by side."""
         c, kernels = self.c, self.kernels
-        shape = (self.type.shape[0], *kernels.lead, kernels.inputs, product(self.places))
-        x = c.view(row_major(c, 0), f"reshape({c.shape(shape)})")
-        c.line(f"np.matmul({self._matrix()}, {x}, out={self._result()})")
-        if len(c.inputs) == 3:
-            c.line(f"np.add({self.out}, {self._bias()}, out={self.out})")
+        x = shaped(c, row_major(c, 0), self.samples, *kernels.lead, kernels.inputs, self.area)
+        weight, result = self._matrix(), self._result()
+        loop = self._loop()
+        x = settled(c, x, "x")
+        loop.enter()
+        loop.line(f"np.matmul({weight}, {loop.of(x)}, out={loop.of(result)})")
+        add_bias(c, self.window, loop)
 
     def _columns(self) -> None:
-        """All cells side by side, and one product."""
-        c, kernels, window = self.c, self.kernels, self.window
-        channels, cells = self.type.shape[1], window.cells
-        loop = self._loop(channels * cells * product(self.places))
-        columns = c.scratch(self.type.with_shape((loop.count, channels, *window.kernel, *self.places)))
-        shape = (loop.count, *kernels.lead, kernels.inputs * cells, product(self.places))
-        matrix = c.view(columns, f"reshape({c.shape(shape)})")
-        weight, result = self._matrix(), self._result()
-        image = Image(c, loop, c.inputs[0], self.type, window)
-        seen = windows(c, image.array, window.kernel, self.places, window.strides, window.dilations)
+        """All cells side by side, and one product, to which the bias contributes a term."""
+        c, kernels = self.c, self.kernels
+        loop = self._loop(self.channels * self.window.cells * self.area)
+        extra = len(c.inputs) == 3
+        weight = self._matrix_with_bias() if extra else self._matrix()
+        matrix = self._work(loop.count, *kernels.lead, kernels.terms + extra, self.area)
+        shape = c.shape((loop.count, *kernels.lead, *kernels.shape[1:], *self.places))
+        columns = c.view(matrix, f"{{}}[..., :{kernels.terms}, :].reshape({shape})")
+        image = Image(c, loop, c.inputs[0], self.type, self.window)
+        seen = self._seen(image)
+        if kernels.lead:
+            groups = c.shape(kernels.lead + kernels.shape[1:2])[1:-1]
+            seen = settled(c, f"{seen}.reshape({seen}.shape[0], {groups}, *{seen}.shape[2:])", "seen")
+        if extra:
+            c.line(f"{matrix}[..., {kernels.terms}, :] = 1")
+        result = self._result()
         loop.enter()
         image.load()
         loop.line(f"np.copyto({loop.work(columns)}, {image.part(seen)})")
         loop.line(f"np.matmul({weight}, {loop.work(matrix)}, out={loop.of(result)})")
-        self._add_bias(loop)
+
+    def _matrix_with_bias(self) -> str:
+        """The kernels [groups, outputs of each, terms + 1], with the bias as the last term."""
+        c, kernels = self.c, self.kernels
+        matrix = self._work(*kernels.lead, kernels.outputs_each, kernels.terms + 1)
+        apart = (*kernels.lead, kernels.outputs_each, *kernels.shape[1:])
+        inner = c.view(matrix, f"{{}}[..., :{kernels.terms}].reshape({c.shape(apart)})")
+        c.line(f"np.copyto({inner}, {shaped(c, kernels.array, *apart)})")
+        bias = shaped(c, c.inputs[2], *kernels.lead, kernels.outputs_each)
+        c.line(f"np.copyto({matrix}[..., {kernels.terms}], {bias})")
+        return matrix
+
+    def _joined_columns(self) -> None:
+        """The same for several samples with one product, where each has too few places for one of its own."""
+        c, kernels, rank = self.c, self.kernels, self.window.rank
+        loop = self._loop(self.channels * self.window.cells * self.area, kernels.outputs * self.area)
+        columns = self._work(loop.count * self.channels * self.window.cells * self.area)
+        product_of = self._work(loop.count * kernels.outputs * self.area)
+        weight = self._matrix()
+        image = Image(c, loop, c.inputs[0], self.type, self.window)
+        seen = self._seen(image)
+        order = (*range(1, 2 + rank), 0, *range(2 + rank, 2 + 2 * rank))
+        loop.enter()
+        image.load()
+        side = loop.joined(columns, (kernels.inputs, *self.window.kernel), self.places)
+        loop.line(f"np.copyto({side}, {image.part(seen)}.transpose({order}))")
+        given = loop.joined(product_of, (kernels.outputs,), self.places)
+        rows, outputs = f"reshape({kernels.terms}, -1)", f"reshape({kernels.outputs}, -1)"
+        loop.line(f"np.matmul({weight}, {side}.{rows}, out={given}.{outputs})")
+        loop.line(f"np.copyto({loop.of(c.outputs[0])}, {given}.swapaxes(0, 1))")
+        add_bias(c, self.window, loop)
 
     def _rows(self) -> None:
         """The cells of the inner axes side by side, and a product for each cell of the first axis, along which what is
-        side by side is only shifted. Twice as fast where there are many channels, as most of the copying is gone."""
+        side by side is only shifted."""
         c, kernels, window = self.c, self.kernels, self.window
-        inner, width = _product(window.kernel[1:]), product(self.places[1:])
-        rows = window.around(self.type.shape[2:])[0]
-        is_shift = inner == 1 and set(window.strides[1:]) <= {1}
-        lines = 0 if is_shift else self.type.shape[1] * inner * rows * width
-        loop = self._loop(lines, kernels.outputs * product(self.places))
-        weight = self._row_kernels()
-        part = c.scratch(self.type.with_shape((loop.count, *kernels.lead, kernels.outputs_each, product(self.places))))
-        image = Image(c, loop, self._source(is_shift), self.type, window)
-        side = image.array if is_shift else self._side(loop.count, rows)
-        first = self.type.shape[0] if is_shift and not image.padded else loop.count
-        flat = c.view(side, f"reshape({c.shape((first, *kernels.lead, kernels.inputs * inner, rows * width))})")
+        rows = Rows(self.type, window, self.places)
+        loop = self._loop(rows.copied, kernels.outputs * self.area)
+        weight, result = row_kernels(c, self.type, window, kernels), self._result()
+        part = self._work(loop.count, *kernels.lead, kernels.outputs_each, self.area)
+        source = row_major(c, 0) if rows.shifted and not window.padded else c.inputs[0]
+        image = Image(c, loop, source, self.type, window)
+        side, seen, first = image.array, "", loop.count if image.padded else self.samples
+        if not rows.shifted:
+            side, seen, first = self._work(loop.count, *rows.shape), rows.seen(c, image.array), loop.count
+        flat = shaped(c, side, first, *kernels.lead, kernels.inputs * rows.cells, rows.count * rows.width)
         flat = settled(c, flat, "rows")
-        result = self._result()
-        seen = "" if is_shift else self._seen_rows(image.array, rows)
         loop.enter()
         image.load()
-        if not is_shift:
+        if seen:
             loop.line(f"np.copyto({loop.work(side)}, {image.part(seen)})")
         for row in range(window.kernel[0]):
-            start = row * window.dilations[0] * width
-            index = ranges(c, (start,), (product(self.places),), (1,))
-            operand = image.part(flat, index) if is_shift else loop.work(flat, index)
-            out = loop.of(result) if row == 0 else loop.work(part)
+            index = rows.index(c, row)
+            operand = loop.work(flat, index) if seen else image.part(flat, index)
+            out = loop.work(part) if row else loop.of(result)
             loop.line(f"np.matmul({weight}[{row}], {operand}, out={out})")
             if row:
                 loop.line(f"np.add({loop.of(result)}, {out}, out={loop.of(result)})")
-        self._add_bias(loop)
-
-    def _source(self, flat: bool) -> str:
-        """The array of x; in row-major order where its rows are to be strung together as they are."""
-        return row_major(self.c, 0) if flat and not self.window.padded else self.c.inputs[0]
-
-    def _side(self, count: Dim, rows: Dim) -> str:
-        """The array for the cells of the inner axes, side by side: [count, channels, 1, *inner, rows, *places]."""
-        inner = (1, *self.window.kernel[1:])
-        return self.c.scratch(self.type.with_shape((count, self.type.shape[1], *inner, rows, *self.places[1:])))
-
-    def _seen_rows(self, array: str, rows: Dim) -> str:
-        window = self.window
-        kernel, steps = (1, *window.kernel[1:]), (1, *window.dilations[1:])
-        return windows(self.c, array, kernel, (rows, *self.places[1:]), (1, *window.strides[1:]), steps)
-
-    def _row_kernels(self) -> str:
-        """The kernels [rows, groups, outputs of each, inputs * cells of the row]."""
-        c, kernels, (rows, *inner) = self.c, self.kernels, self.window.kernel
-        array = c.scratch(TensorType(self.type.dtype, (rows, *kernels.shape[:2], *inner)))
-        order = (2, 0, 1, *range(3, 2 + self.window.rank))
-        c.line(f"np.copyto({array}, {kernels.array}.transpose({order}))")
-        shape = (rows, *kernels.lead, kernels.outputs_each, kernels.inputs * _product(inner))
-        return c.view(array, f"reshape({c.shape(shape)})")
+        add_bias(c, window, loop)
 
     def _cells(self) -> None:
-        """One cell after the other, multiplied and added: each channel has its own kernels."""
+        """One cell after the other, multiplied and added."""
         c, kernels, window = self.c, self.kernels, self.window
         several = kernels.outputs_each > 1
         shape = (kernels.groups, kernels.outputs_each, *self.places) if several else (kernels.groups, *self.places)
-        loop = self._loop(kernels.outputs * product(self.places))
-        part = c.scratch(self.type.with_shape((loop.count, *shape)))
-        result = c.view(self.out, f"reshape({c.shape((self.type.shape[0], *shape))})")
-        weight = _cell_kernels(c, kernels, window)
+        loop = self._loop(kernels.outputs * self.area)
+        part, result = self._work(loop.count, *shape), shaped(c, c.outputs[0], self.samples, *shape)
+        weight = cell_kernels(c, kernels, window)
         image = Image(c, loop, c.inputs[0], self.type, window)
         array = settled(c, c.view(image.array, "{}[:, :, None]"), "channels") if several else image.array
         loop.enter()
@@ -242,89 +252,52 @@ class _Correlation:
             loop.line(f"np.multiply({seen}, {weight}[{number}], out={out})")
             if number:
                 loop.line(f"np.add({loop.of(result)}, {out}, out={loop.of(result)})")
-        self._add_bias(loop)
-
-    def _add_bias(self, loop: Samples) -> None:
-        if len(self.c.inputs) == 3:
-            loop.line(f"np.add({loop.of(self.out)}, {self._bias()}, out={loop.of(self.out)})")
-
-    def _bias(self) -> str:
-        return self.c.view(self.c.inputs[2], f"reshape({self.c.shape((-1, *[1] * self.window.rank))})")
+        add_bias(c, window, loop)
 
 
-def _cell_kernels(c: NumpyLowering, kernels: Kernels, window: Window) -> str:
+class Rows:
+    """The cells of a window's inner axes, side by side for each place on them and every cell of the first axis:
+    [channels, 1, *inner, count, *places]. What the next row of the window meets is the same, shifted by ``width``."""
+
+    def __init__(self, type: TensorType, window: Window, places: Sequence[Dim]) -> None:
+        self.window, self.places = window, tuple(places)
+        self.cells = prod(window.kernel[1:])
+        self.count: Dim = window.around(type.shape[2:])[0]
+        self.width = product(places[1:])
+        self.shape = (type.shape[1], 1, *window.kernel[1:], self.count, *places[1:])
+        # Whether x itself, with its padding, is this already.
+        self.shifted = self.cells == 1 and set(window.strides[1:]) <= {1}
+
+    @property
+    def copied(self) -> Dim:
+        """The elements for one sample, where they are copied."""
+        return 0 if self.shifted else product(self.shape)
+
+    def seen(self, c: NumpyLowering, array: str) -> str:
+        """The view of x, with its padding, of which it is a copy."""
+        window = self.window
+        kernel, strides, steps = ((1, *part[1:]) for part in (window.kernel, window.strides, window.dilations))
+        return windows(c, array, kernel, (self.count, *self.places[1:]), strides, steps)
+
+    def index(self, c: NumpyLowering, row: int) -> str:
+        """The text of the index over [channels * cells, count * width] of what a row of the window meets."""
+        start = row * self.window.dilations[0] * self.width
+        return ranges(c, (start,), (product(self.places),), (1,))
+
+
+def row_kernels(c: NumpyLowering, type: TensorType, window: Window, kernels: Kernels) -> str:
+    """The kernels [rows, groups, outputs of each, inputs * cells of the row]."""
+    rows, *inner = window.kernel
+    array = c.scratch(TensorType(type.dtype, (rows, *kernels.shape[:2], *inner)))
+    order = (2, 0, 1, *range(3, 2 + window.rank))
+    c.line(f"np.copyto({array}, {kernels.array}.transpose({order}))")
+    return shaped(c, array, rows, *kernels.lead, kernels.outputs_each, kernels.inputs * prod(inner))
+
+
+def cell_kernels(c: NumpyLowering, kernels: Kernels, window: Window) -> str:
     """The kernels of single channels [cells, channels, outputs of each, 1, …], for products with [channels, …]."""
     each = (kernels.outputs_each,) if kernels.outputs_each > 1 else ()
-    shape = (kernels.groups, *each, window.cells)
-    ones = (1,) * window.rank
-    # A small copy, whose cells are then contiguous.
     moved = c.scratch(TensorType(c.input_types[0].dtype, (window.cells, kernels.groups, *each)))
-    c.line(f"np.copyto({moved}, np.moveaxis({kernels.array}.reshape({c.shape(shape)}), -1, 0))")
-    return c.view(moved, f"reshape({c.shape((window.cells, kernels.groups, *each, *ones))})")
-
-
-def _fold(c: NumpyLowering, window: Window, kernels: Kernels) -> None:
-    """A transposed convolution by what each cell gives to each place, which is added up."""
-    gradient, result = c.input_types[0], c.output_types[0]
-    places, channels = gradient.shape[2:], kernels.groups * kernels.inputs
-    count, dtype = gradient.shape[0], gradient.dtype
-    columns_each = channels * window.cells * product(places)
-    around = window.around(result.shape[2:])
-    loop = Samples(c, count, (columns_each + 2 * channels * product(around)) * dtype.bytes)
-    source = row_major(c, 0)
-    before = c.view(source, f"reshape({c.shape((count, *kernels.lead, kernels.outputs_each, product(places)))})")
-    before = settled(c, before, "gradients")
-    weight = _transposed_matrix(c, kernels, window)
-    if window.is_point:
-        shape = c.shape((count, *kernels.lead, kernels.inputs, product(places)))
-        c.line(f"np.matmul({weight}, {before}, out={c.view(c.outputs[0], f'reshape({shape})')})")
-        _add_bias(c, window, c.outputs[0])
-        return
-    columns = c.scratch(TensorType(dtype, (loop.count, channels, *window.kernel, *places)))
-    shape = c.shape((loop.count, *kernels.lead, kernels.inputs * window.cells, product(places)))
-    matrix = c.view(columns, f"reshape({shape})")
-    whole = c.scratch(TensorType(dtype, (loop.count, channels, *around))) if window.padded else ""
-    target = c.local("target")
-    loop.enter()
-    loop.line(f"np.matmul({weight}, {loop.of(before)}, out={loop.work(matrix)})")
-    loop.line(f"{target} = {loop.work(whole) if whole else loop.of(c.outputs[0])}")
-    loop.line(f"{target}.fill(0)")
-    _add_cells(c, loop, window, places, target, columns)
-    if whole:
-        inside = ranges(c, window.before, result.shape[2:], (1,) * window.rank)
-        loop.line(f"np.copyto({loop.of(c.outputs[0])}, {target}[{inside}])")
-    if len(c.inputs) == 3:
-        loop.line(_bias_statement(c, window, loop.of(c.outputs[0])))
-
-
-def _transposed_matrix(c: NumpyLowering, kernels: Kernels, window: Window) -> str:
-    """The kernels [groups, inputs * cells, outputs of each], as a view where they are in row-major order."""
-    shape = c.shape((*kernels.lead, kernels.outputs_each, kernels.inputs * window.cells))
-    return settled(c, c.view(row_major(c, 1), f"reshape({shape}).swapaxes(-1, -2)"), "kernels")
-
-
-def _add_cells(
-    c: NumpyLowering, loop: Samples, window: Window, places: tuple[Dim, ...], target: str, columns: str
-) -> None:
-    """Add [channels, *kernel, *places] up in ``target``, where each cell meets each place."""
-    cell_target = c.local("cell")
-    for cell in window.offsets():
-        loop.line(f"{cell_target} = {target}[{cell_ranges(c, cell, window, places)}]")
-        given = loop.work(columns, ", ".join([":", *map(str, cell)]))
-        loop.line(f"np.add({cell_target}, {given}, out={cell_target})")
-
-
-def _bias_statement(c: NumpyLowering, window: Window, out: str) -> str:
-    bias = c.view(c.inputs[2], f"reshape({c.shape((-1, *[1] * window.rank))})")
-    return f"np.add({out}, {bias}, out={out})"
-
-
-def _add_bias(c: NumpyLowering, window: Window, out: str) -> None:
-    if len(c.inputs) == 3:
-        c.line(_bias_statement(c, window, out))
-
-
-def _product(numbers: list[int] | tuple[int, ...]) -> int:
-    result = product(numbers)
-    assert isinstance(result, int)
-    return result
+    apart = f"{kernels.array}.reshape({c.shape((kernels.groups, *each, window.cells))})"
+    c.line(f"np.copyto({moved}, np.moveaxis({apart}, -1, 0))")
+    return shaped(c, moved, window.cells, kernels.groups, *each, *[1] * window.rank)

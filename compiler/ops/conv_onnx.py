@@ -71,7 +71,7 @@ def onnx_conv_weight(c: OnnxLowering, window: Window, groups: int) -> None:
     """The gradient to the kernels is a convolution in which samples and channels change places, and so do strides
     and dilations; what goes beyond the kernel is cut off."""
     _refuse_f64(c)
-    x, gradient = c.input_types
+    x = c.input_types[0]
     rank = window.rank
     image = c.inputs[0] if not _is_symbolic(window) else padded(c, c.inputs[0], window)
     inner = range(2, 2 + rank)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from compiler.ir.dims import Dim
@@ -30,34 +30,53 @@ def lower_expansion(c: OnnxLowering, graph: Graph) -> None:
     names = dict(zip((item.value for item in graph.inputs), c.inputs, strict=True))
     results = {output.value: name for output, name in zip(graph.outputs, c.outputs, strict=True)}
     for node in graph.nodes:
-        for value in node.outputs:
-            names[value] = results.get(value) or c.name(node.operation.opcode)
         assert isinstance(node.operation, Op)
-        node.operation.onnx(_Expanded(c, node, names))
+        read = [bool(graph.users[value]) or value in results for value in node.outputs]
+        node.operation.onnx(_Expanded(c, node, names, results, read))
     for value, name in results.items():
         if names[value] != name:
             c.node("Identity", (names[value],), (name,))
 
 
 class _Expanded:
-    """One node of an expansion as it is lowered: an ``OnnxLowering``."""
+    """One node of an expansion as it is lowered: an ``OnnxLowering``.
 
-    def __init__(self, c: OnnxLowering, node: Node, names: dict[Value, str]) -> None:
-        self._c, self._node, self._names = c, node, names
+    A value on the way has no name before it is made, so that a node which others have made already is shared with them.
+    """
+
+    def __init__(
+        self,
+        c: OnnxLowering,
+        node: Node,
+        names: dict[Value, str],
+        results: Mapping[Value, str],
+        read: Sequence[bool],
+    ) -> None:
+        self._c, self._node, self._names, self._read = c, node, names, read
         self.inputs = tuple(names[value] for value in node.inputs)
-        self.outputs = tuple(names[value] for value in node.outputs)
+        opcode, single = node.operation.opcode, len(node.outputs) == 1
+        self.outputs = tuple(
+            results.get(value) or (ON_THE_WAY if single else c.name(opcode)) for value in node.outputs
+        )
+        names.update(zip(node.outputs, self.outputs, strict=True))
         self.input_types: tuple[TensorType, ...] = tuple(value.type for value in node.inputs)
         self.output_types: tuple[TensorType, ...] = tuple(value.type for value in node.outputs)
         self.opset = c.opset
 
     def node(self, kind: str, inputs: Sequence[str], outputs: Sequence[str] | None = None, **attributes: Any) -> str:
-        return self._c.node(kind, inputs, outputs, **attributes)
+        if outputs is None or tuple(outputs) != (ON_THE_WAY,):
+            return self._c.node(kind, inputs, outputs, **attributes)
+        self.alias(self._c.node(kind, inputs, **attributes))
+        return self._names[self._node.output]
 
     def constant(self, array: Array, hint: str = "") -> str:
         return self._c.constant(array, hint)
 
     def scalar(self, value: float, dtype: DType) -> str:
         return self._c.scalar(value, dtype)
+
+    def is_read(self, index: int) -> bool:
+        return self._read[index]
 
     def shape(self, dims: Sequence[Dim]) -> str:
         return self._c.shape(dims)
@@ -67,3 +86,7 @@ class _Expanded:
 
     def name(self, wanted: str) -> str:
         return self._c.name(wanted)
+
+
+# Stands for the name of a value that is not made yet, and is no result.
+ON_THE_WAY = "(on the way)"

@@ -68,10 +68,6 @@ class StepLowering:
         self.input_types = tuple(type for _, type in operands)
         self.outputs, self.output_types = (result[0],), (result[1],)
 
-    @property
-    def scope(self) -> str:
-        return self._c.scope
-
     def line(self, statement: str) -> None:
         self._c.line(statement)
 
@@ -138,3 +134,6 @@ class OnnxStepLowering:
 
     def name(self, wanted: str) -> str:
         return self._c.name(wanted)
+
+    def is_read(self, index: int) -> bool:
+        return True

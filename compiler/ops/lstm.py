@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compiler.ir.types import TensorType
-from compiler.ops.base import Array, Gradients, NumpyLowering, Op, Sample, Sizes, Values, operation, without
+from compiler.ops.base import Array, Gradients, NumpyLowering, Sample, Sizes, Values, operation, without
 from compiler.ops.lstm_gradient import LstmGradient
-from compiler.ops.recurrent import Recurrent, flat_steps, is_zero, mask_of, pair
+from compiler.ops.recurrent import Recurrent, flat_steps, is_zero, mask_of, pair, sigmoid, with_helpers
 
 if TYPE_CHECKING:
     from compiler.ops.emit import Emit
@@ -95,11 +95,6 @@ def activated(before: Array) -> tuple[Array, Array, Array, Array]:
     return sigmoid(into), sigmoid(keep), np.tanh(new), sigmoid(out)
 
 
-def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x)) of moderate f64 numbers."""
-    return np.asarray(1 / (1 + np.exp(-x)))
-
-
 def lstm_gradients(op: Lstm, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
     """The gradients of all operands: step by step for the gates, then products over all steps at once."""
     given, (d_y, d_h, d_c) = op.named(inputs), gradients[:3]
@@ -125,22 +120,13 @@ def lower_lstm(op: Recurrent, c: NumpyLowering, gates: str, cells: str) -> None:
     width = features + 1 if op.bias else features
     shapes = ((steps * batch, width), (4 * units, width), (4 * units, units), (4 * units, steps * batch))
     work = [c.scratch(type.with_shape(shape)) for shape in (*shapes, (units, batch), (units, batch))]
-    c.helper("recurrent_rows", RECURRENT_ROWS)
     c.helper("lstm_weights", LSTM_WEIGHTS)
     c.line(
-        f"{c.helper('lstm', LSTM)}({given.x}, {given.weight_ih}, {given.weight_hh}, {pair(given.biases)}, "
+        f"{with_helpers(c, 'lstm', LSTM)}({given.x}, {given.weight_ih}, {given.weight_hh}, {pair(given.biases)}, "
         f"{pair(given.states)}, {mask_of(c, given.lengths, steps, batch)}, {op.reverse}, {pair(c.outputs[:3])}, "
-        f"{gates}, {cells}, {pair(work)}, ({c.scalar(0.5, type.dtype)}, {c.scalar(1, type.dtype)}))"
+        f"{gates}, {cells}, {pair(work)}, {c.scalar(0.5, type.dtype)})"
     )
 
-
-RECURRENT_ROWS = '''\
-def recurrent_rows(x, rows):
-    """The inputs of all steps as rows, with a column of ones for the bias where `rows` has room for it."""
-    steps, batch, features = x.shape
-    np.copyto(rows.reshape(steps, batch, -1)[:, :, :features], x)
-    rows[:, features:] = 1
-'''
 
 # sigmoid(x) = (tanh(x / 2) + 1) / 2, so that one tanh serves all gates: the factor goes into the weights.
 LSTM_WEIGHTS = '''\
@@ -160,30 +146,24 @@ def lstm_weights(weight_ih, weight_hh, biases, from_input, from_state):
 '''
 
 LSTM = '''\
-def lstm(x, weight_ih, weight_hh, biases, states, mask, reverse, results, gates, cells, work, numbers):
+def lstm(x, weight_ih, weight_hh, biases, states, mask, reverse, results, gates, cells, work, half):
     """An LSTM over all steps of x [T, N, F]. Arrays of one step hold a unit in each row and a sequence in each column,
     so that a gate is a contiguous block. `gates` and `cells` are of one step, or of all where they are kept."""
     y, h, c = results
     rows, from_input, from_state, inputs, hidden, product = work
-    half, one = numbers
     steps, batch, units = y.shape
     recurrent_rows(x, rows)
     lstm_weights(weight_ih, weight_hh, biases, from_input, from_state)
     np.dot(from_input, rows.T, out=inputs)
+    inputs_t = inputs.reshape(4 * units, steps, batch).transpose(1, 0, 2)
     if gates.ndim == 2:
         gates, cells = [gates] * steps, [cells] * steps
     cell = product
-    if states:
-        np.copyto(hidden, states[0].T)
-        np.copyto(cell, states[1].T)
-    else:
-        hidden.fill(0)
-        cell.fill(0)
-    order = slice(None, None, -1 if reverse else 1)
-    sums = inputs.reshape(4 * units, steps, batch).transpose(1, 0, 2)
-    masks = zip(mask[0][order], mask[1][order]) if mask else [(None, None)] * steps
-    steps = zip(gates[order], sums[order], cells[order], y.transpose(0, 2, 1)[order], masks)
-    for gate, total, after, y_t, (alive, dead) in steps:
+    np.copyto(hidden, states[0].T if states else 0)
+    np.copyto(cell, states[1].T if states else 0)
+    for gate, total, after, y_t, alive, dead in recurrent_steps(
+        mask, reverse, gates, inputs_t, cells, y.transpose(0, 2, 1)
+    ):
         out, into, keep, new = gate.reshape(4, units, batch)
         squashed = gate[: 3 * units]
         np.dot(from_state, hidden, out=gate)
@@ -192,15 +172,15 @@ def lstm(x, weight_ih, weight_hh, biases, states, mask, reverse, results, gates,
         np.multiply(squashed, half, out=squashed)
         np.add(squashed, half, out=squashed)
         if mask:
-            np.multiply(gate[: 2 * units], alive, out=gate[: 2 * units])
-            np.copyto(keep, one, where=dead)
+            np.copyto(gate[: 2 * units], 0, where=dead)
+            np.copyto(keep, 1, where=dead)
         np.multiply(keep, cell, out=after)
         np.multiply(into, new, out=product)
         np.add(after, product, out=after)
         np.tanh(after, out=product)
         np.multiply(out, product, out=product)
         np.copyto(y_t, product)
-        np.copyto(hidden, product, where=True if alive is None else alive)
+        np.copyto(hidden, product, where=True if mask is None else alive)
         cell = after
     np.copyto(h, hidden.T)
     np.copyto(c, cell.T)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compiler.ir.types import DType, TensorType
+from compiler.ir.types import TensorType
 from compiler.ops.arrays import row_major
 from compiler.ops.base import Array, NumpyLowering, Sample, Sizes, operation
-from compiler.ops.recurrent import SIZES, N, RecurrentGradient, T, mask_of, pair
+from compiler.ops.recurrent import RecurrentGradient, gradient_sample, mask_of, pair, with_helpers
 
 
 @operation
@@ -40,8 +40,6 @@ class LstmGradient(RecurrentGradient):
         d_sums, d_weight = np.zeros((steps, batch, 4 * units)), np.zeros(given.weight_hh.shape)
         for time, before in self.backwards(steps):
             out, into, keep, new = gates[time]
-            began = alive[time] if before is None else alive[time] & ~alive[before]
-            h = np.where(began, first[0], 0 if before is None else given.y[before])
             c = first[1] if before is None else cells[before]
             d_h = d_h if given.d_y is None else d_h + given.d_y[time] * alive[time]
             tanh = np.tanh(cells[time])
@@ -54,8 +52,8 @@ class LstmGradient(RecurrentGradient):
                     d_h * tanh * out * (1 - out),
                 ]
             )
-            d_weight += d_sums[time].T @ h
-            d_h = np.where(alive[time], 0, d_h) + d_sums[time] @ given.weight_hh
+            d_weight += d_sums[time].T @ self.state_before(time, before, alive, first[0], given.y)
+            d_h = np.where(alive[time], d_sums[time] @ given.weight_hh, d_h)
             d_c = d_c * keep
         d_gates = d_sums.transpose(2, 0, 1).reshape(4 * units, steps * batch)
         return tuple(result.astype(operands[0].dtype) for result in (d_gates, d_weight, d_h, d_c))
@@ -67,18 +65,18 @@ class LstmGradient(RecurrentGradient):
         gate, state = y.with_shape((4 * units, batch)), y.with_shape((units, batch))
         slope = y.with_shape((3 * units, batch))
         work = [c.scratch(type) for type in (c.input_types[0], gate, slope, state, state, state, state)]
-        first = [c.scratch(type) for type in (gate, c.output_types[1])] if self.state else []
-        c.helper("weight_through_states", WEIGHT_THROUGH_STATES)
+        work.append(c.scratch(c.input_types[0]) if self.state else "None")
+        begun = c.scratch(gate) if self.lengths else "None"
         c.line(
-            f"{c.helper('lstm_gradient', LSTM_GRADIENT)}({given.weight_hh}, {given.y}, {pair(given.kept)}, "
+            f"{with_helpers(c, 'lstm_gradient', LSTM_GRADIENT)}({given.weight_hh}, {given.y}, {pair(given.kept)}, "
             f"{pair(given.states)}, {mask_of(c, given.lengths, steps, batch)}, {given.d_y}, {pair(given.d_states)}, "
-            f"{self.reverse}, {pair(c.outputs)}, {pair(work)}, {pair(first)}, {c.scalar(1, y.dtype)})"
+            f"{self.reverse}, {pair(c.outputs)}, {pair(work)}, {begun}, {c.scalar(1, y.dtype)})"
         )
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
         return tuple(
-            gradient_sample(cls(*flags), units, 4)
+            gradient_sample(cls(*flags), units, 4, (4, 1))
             for flags, units in (
                 ((False, False, False, True), 3),
                 ((True, False, False, False), 3),
@@ -89,60 +87,40 @@ class LstmGradient(RecurrentGradient):
         )
 
 
-def gradient_sample(operation: RecurrentGradient, units: int, gates: int, kept: Sequence[int] = (4, 1)) -> Sample:
-    """A sample with random operands; what is kept is [T, n·units, N] for each n of ``kept``."""
-    generator = np.random.default_rng(units)
-    y = (T, N, units)
-    shapes = [(gates * units, units), y, *((T, n * units, N) for n in kept)]
-    shapes += [(N, units)] * (operation.state_count * operation.state)
-    types = [TensorType(DType.F32, shape) for shape in shapes]
-    types += [TensorType(DType.I64, (N,))] * operation.lengths
-    types += [TensorType(DType.F32, y)] * operation.sequence
-    types += [TensorType(DType.F32, (N, units))] * operation.state_count
-    values = []
-    for type in types:
-        sizes = [dim if isinstance(dim, int) else SIZES[str(dim)] for dim in type.shape]
-        drawn = generator.uniform(-1, 1, sizes).astype(np.float32)
-        values.append(drawn if type.dtype is DType.F32 else np.array([4, 0, 2]))
-    return Sample(operation, tuple(types), sizes=SIZES, values=tuple(values))
-
-
 LSTM_GRADIENT = '''\
-def lstm_gradient(weight, y, kept, states, mask, d_y, d_states, reverse, results, work, first, one):
+def lstm_gradient(weight, y, kept, states, mask, d_y, d_states, reverse, results, work, begun, one):
     """The gradient of an LSTM, back from its last step. Arrays of one step hold a unit in each row and a sequence in
-    each column; `work` and `first` are overwritten."""
+    each column; `work` and `begun` are overwritten."""
+    gates, cells = kept
     d_sums, d_weight, d_h0, d_c0 = results
-    ordered, d_gate, slope, start, d_h, d_c, work = work
+    ordered, d_gate, slope, first, d_h, d_c, product, through_first = work
     steps, batch, units = y.shape
     np.copyto(ordered[:units], weight[3 * units :])
     np.copyto(ordered[units:], weight[: 3 * units])
     np.copyto(d_h, d_states[0].T)
     np.copyto(d_c, d_states[1].T)
-    if states:
-        np.copyto(start, states[1].T)
-        first[0].fill(0)
-    else:
-        start.fill(0)
-    order = slice(None, None, 1 if reverse else -1)
-    gates, cells = kept[0][order], kept[1][order]
-    d_sums_t = d_sums.reshape(4 * units, steps, batch).transpose(1, 0, 2)[order]
-    d_ys = [None] * steps if d_y is None else d_y.transpose(0, 2, 1)[order]
-    masks = zip(mask[0][order], mask[1][order]) if mask else [(None, None)] * steps
+    np.copyto(first, states[1].T if states else 0)
+    befores = [*cells[1:], first] if reverse else [first, *cells[:-1]]
+    d_sums_t = d_sums.reshape(4 * units, steps, batch).transpose(1, 0, 2)
+    d_y_t = None if d_y is None else d_y.transpose(0, 2, 1)
     d_out, d_into, d_keep, d_new = d_gate.reshape(4, units, batch)
     d_squashed, d_others = d_gate[: 3 * units], d_gate[units:]
-    for gate, cell, before, d_sum, d_y_t, (alive, dead) in zip(gates, cells, [*cells[1:], start], d_sums_t, d_ys, masks):
+    if mask:
+        begun.fill(0)
+    for gate, cell, before, d_sum, d_step, alive, dead in recurrent_steps(
+        mask, not reverse, gates, cells, befores, d_sums_t, d_y_t
+    ):
         out, into, keep, new = gate.reshape(4, units, batch)
         squashed = gate[: 3 * units]
         if d_y is not None:
-            np.multiply(d_y_t, one if alive is None else alive, out=work)
-            np.add(d_h, work, out=d_h)
-        np.tanh(cell, out=work)
-        np.multiply(d_h, work, out=d_out)
-        np.square(work, out=work)
-        np.subtract(one, work, out=work)
-        np.multiply(work, out, out=work)
-        np.multiply(work, d_h, out=work)
-        np.add(d_c, work, out=d_c)
+            np.add(d_h, d_step, out=d_h, where=True if mask is None else alive)
+        np.tanh(cell, out=product)
+        np.multiply(d_h, product, out=d_out)
+        np.square(product, out=product)
+        np.subtract(one, product, out=product)
+        np.multiply(product, out, out=product)
+        np.multiply(product, d_h, out=product)
+        np.add(d_c, product, out=d_c)
         np.multiply(d_c, new, out=d_into)
         np.multiply(d_c, before, out=d_keep)
         np.multiply(d_c, into, out=d_new)
@@ -150,34 +128,23 @@ def lstm_gradient(weight, y, kept, states, mask, d_y, d_states, reverse, results
         np.square(squashed, out=slope)
         np.subtract(squashed, slope, out=slope)
         np.multiply(d_squashed, slope, out=d_squashed)
-        np.square(new, out=work)
-        np.multiply(work, d_new, out=work)
-        np.subtract(d_new, work, out=d_new)
+        np.square(new, out=product)
+        np.multiply(product, d_new, out=product)
+        np.subtract(d_new, product, out=d_new)
         np.copyto(d_sum[: 3 * units], d_others)
         np.copyto(d_sum[3 * units :], d_out)
-        if mask:
-            np.multiply(d_h, dead, out=work)
-        np.dot(ordered.T, d_gate, out=d_h)
-        if mask:
-            np.add(d_h, work, out=d_h)
-            if states:
-                np.copyto(first[0], d_gate, where=alive)
+        if mask is None:
+            np.dot(ordered.T, d_gate, out=d_h)
+        else:
+            np.dot(ordered.T, d_gate, out=product)
+            np.copyto(d_h, product, where=alive)
+            np.copyto(begun, d_gate, where=alive)
     weight_through_states(d_sums, y, reverse, d_weight)
     if states:
-        begun = first[0] if mask else d_gate
-        np.dot(begun[units:], states[0], out=first[1][: 3 * units])
-        np.dot(begun[:units], states[0], out=first[1][3 * units :])
-        np.add(d_weight, first[1], out=d_weight)
+        last = d_gate if mask is None else begun
+        np.dot(last[units:], states[0], out=through_first[: 3 * units])
+        np.dot(last[:units], states[0], out=through_first[3 * units :])
+        np.add(d_weight, through_first, out=d_weight)
     np.copyto(d_h0, d_h.T)
     np.copyto(d_c0, d_c.T)
-'''
-
-WEIGHT_THROUGH_STATES = '''\
-def weight_through_states(d_sums, y, reverse, out):
-    """What all steps but the first give to the gradient of the weights of the state, in one product."""
-    batch, states = y.shape[1], y.reshape(-1, y.shape[2])
-    if reverse:
-        np.dot(d_sums[:, :-batch], states[batch:], out=out)
-    else:
-        np.dot(d_sums[:, batch:], states[:-batch], out=out)
 '''

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from compiler.ir.dims import Dim, equal, symbol
+from compiler.ir.dims import Dim, equal, evaluate, symbol
 from compiler.ir.graph import Value
 from compiler.ir.types import DType, TensorType, TypeMismatch
 from compiler.ops.base import (
@@ -24,7 +24,6 @@ from compiler.ops.base import (
     Op,
     Sample,
     Sizes,
-    Values,
     without,
 )
 from compiler.ops.checks import need_floats, need_indices, need_one_dtype
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 N, T = symbol("N"), symbol("T")
 SIZES = {"N": 3, "T": 4}
+LENGTHS = (4, 0, 2)
 
 
 class Operands(NamedTuple, Generic[Item]):
@@ -81,7 +81,8 @@ class Recurrent(Op):
     def infer(self, inputs: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
         given = self.named(inputs)
         need_floats(f"run {self.opcode} over", given.x)
-        need_one_dtype(f"run {self.opcode} over", given.x, given.weight_ih, given.weight_hh, *given.biases, *given.states)
+        weights = (given.weight_ih, given.weight_hh, *given.biases)
+        need_one_dtype(f"run {self.opcode} over", given.x, *weights, *given.states)
         verb = f"run {self.opcode} over {given.x}"
         if given.x.rank != 3 or given.weight_hh.rank != 2:
             raise TypeMismatch("E0301", f"cannot {verb}", "its axes have to be [steps, batch, features]")
@@ -107,8 +108,8 @@ class Recurrent(Op):
 
     @abstractmethod
     def cell(self, inputs: Array, hidden: Array, states: tuple[Array, ...]) -> tuple[Array, ...]:
-        """The states after one step, of ``inputs = x @ weight_ih.T + bias_ih`` and ``hidden = h @ weight_hh.T + bias_hh``,
-        both [N, G·H]; the first of the states is the hidden one."""
+        """The states after one step, the hidden one first; ``inputs = x @ weight_ih.T + bias_ih`` and
+        ``hidden = h @ weight_hh.T + bias_hh`` are [N, G·H]."""
 
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         y, states, _ = self.run(operands)
@@ -145,7 +146,8 @@ class Recurrent(Op):
             narrow = c.input_types[c.inputs.index(given.lengths)].dtype is DType.I32
             lengths = given.lengths if narrow else c.node("Cast", (given.lengths,), to=DType.I32)
         inputs = [given.x, self._direction(c, given.weight_ih, 1), self._direction(c, given.weight_hh, 1)]
-        inputs += [self._direction(c, c.node("Concat", given.biases, axis=0), 2) if given.biases else "", lengths]
+        biases = c.node("Concat", given.biases, axis=0) if given.biases else ""
+        inputs += [self._direction(c, biases, 2) if biases else "", lengths]
         inputs += [c.node("Unsqueeze", (state, c.constant(np.array([0])))) for state in given.states]
         while not inputs[-1]:
             inputs.pop()
@@ -155,14 +157,16 @@ class Recurrent(Op):
         """The weight with its gates in ONNX's order behind an axis for the direction."""
         gates, units = len(self.gate_order), c.output_types[0].shape[2]
         assert isinstance(units, int), "weights have fixed sizes"
+        result = (c.name(f"{weight} for {self.onnx_kind}"),)
         if gates == 1:
-            return c.node("Unsqueeze", (weight, c.constant(np.array([0]))))
+            return c.node("Unsqueeze", (weight, c.constant(np.array([0]))), result)
         order = np.array([gate + gates * repeat for repeat in range(repeats) for gate in self.gate_order])
-        rows = order[:, None] * units + np.arange(units)
-        return c.node("Gather", (weight, c.constant(rows.reshape(1, -1), f"gates of {self.opcode}")), axis=0)
+        rows = (order[:, None] * units + np.arange(units)).reshape(1, -1)
+        return c.node("Gather", (weight, c.constant(rows, f"order of gates {self.gate_order}")), result, axis=0)
 
     def _onnx_results(self, c: OnnxLowering, inputs: list[str], given: Operands[str]) -> None:
-        made = [c.name(kind) if c.is_read(index) else "" for index, kind in enumerate(("Y", "Y_h", "Y_c")[: 1 + self.state_count])]
+        results = ("Y", "Y_h", "Y_c")[: 1 + self.state_count]
+        made = [c.name(result) if c.is_read(index) else "" for index, result in enumerate(results)]
         while not made[-1]:
             made.pop()
         attributes = {"hidden_size": c.output_types[0].shape[2], "direction": "reverse" if self.reverse else "forward"}
@@ -195,7 +199,7 @@ class Recurrent(Op):
             (True, True, False, True),
         ):
             operation = cls(reverse, bias, state, lengths, **attributes)
-            yield sample_of(operation, (T, N, 3), 5, [4, 0, 2])
+            yield sample_of(operation, (T, N, 3), 5)
         yield sample_of(cls(**attributes), (1, 1, 2), 1)
 
 
@@ -240,13 +244,22 @@ class RecurrentGradient(Op):
 
         (weight_hh, y), kept = take(2), take(self.kept_count)
         states, lengths, d_y = take(self.state_count * self.state), take(int(self.lengths)), take(int(self.sequence))
-        return GradientOperands(weight_hh, y, kept, states, *(lengths or (None,)), *(d_y or (None,)), tuple(rest))
+        return GradientOperands(
+            weight_hh, y, kept, states, lengths[0] if lengths else None, d_y[0] if d_y else None, tuple(rest)
+        )
 
     def alive(self, steps: int, lengths: Array | None, batch: int) -> Array:
         """Which sequences take part in each step [T, N, 1]."""
         lengths = np.full(batch, steps) if lengths is None else lengths
         alive: Array = (np.arange(steps)[:, None] < lengths)[:, :, None]
         return alive
+
+    def state_before(
+        self, time: int, before: int | None, alive: Array, first: Array, y: Array
+    ) -> Array:
+        """The hidden state [N, H] that the step at ``time`` began with, for the sequences that take part in it."""
+        began = alive[time] if before is None else alive[time] & ~alive[before]
+        return np.where(began, first, 0 if before is None else y[before])
 
     def backwards(self, steps: int) -> Iterator[tuple[int, int | None]]:
         """The steps in the order in which the gradient takes them, each with the step before it, if there is one."""
@@ -266,6 +279,11 @@ class GradientOperands(NamedTuple, Generic[Item]):
     d_states: tuple[Item, ...]
 
 
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)) of moderate f64 numbers."""
+    return np.asarray(1 / (1 + np.exp(-x)))
+
+
 def is_zero(b: Emit, gradient: Value) -> bool:
     """Whether a gradient is the 0 that stands for a result which nothing reads."""
     node = b.producer(gradient)
@@ -279,15 +297,14 @@ def flat_steps(b: Emit, x: Value) -> Value:
     return b.reshape(x, (steps * batch, features))
 
 
-def mask_of(c: NumpyLowering, lengths: str | None, steps: Dim, batch: Dim) -> str:
+def mask_of(c: NumpyLowering, lengths: str | None, steps: Dim, batch: Dim, columns: tuple[Dim, ...] = ()) -> str:
     """Write the statements that work out which sequences take part in each step; gives the expression of a pair of
-    bool arrays [T, N], of those that do and those that do not, or None where all do."""
+    bool arrays [T, N, *columns], of those that do and those that do not, or None where all do."""
     if lengths is None:
         return "None"
-    type = TensorType(DType.BOOL, (steps, batch))
-    alive, dead = c.scratch(type), c.scratch(type)
+    alive, dead = (c.scratch(TensorType(DType.BOOL, (steps, batch, *columns))) for _ in range(2))
     times = c.bound(f"np.arange({c.dim(steps)})[:, None]", TensorType(DType.I64, (steps, 1)))
-    c.line(f"np.less({times}, {lengths}, out={alive})")
+    c.line(f"np.less({times}, {lengths}, out={c.view(alive, f'reshape({c.shape((steps, batch))})')})")
     c.line(f"np.logical_not({alive}, out={dead})")
     return f"({alive}, {dead})"
 
@@ -297,22 +314,76 @@ def pair(items: Sequence[str]) -> str:
     return f"({', '.join(items)}{',' if len(items) == 1 else ''})" if items else "None"
 
 
-def sample_of(operation: Recurrent, x: tuple[Dim, ...], units: int, lengths: Sequence[int] = ()) -> Sample:
-    """A sample of ``operation`` for x of this shape, with seeded values."""
-    generator = np.random.default_rng(units)
-    steps, batch, features = (dim if isinstance(dim, int) else SIZES[str(dim)] for dim in x)
-    gates = len(operation.gate_order) * units
+def with_helpers(c: NumpyLowering, name: str, source: str) -> str:
+    """The name of a function of the generated module that calls those which recurrent layers share."""
+    for shared, text in HELPERS.items():
+        if f"{shared}(" in source:
+            c.helper(shared, text)
+    return c.helper(name, source)
+
+
+HELPERS = {
+    "recurrent_rows": '''\
+def recurrent_rows(x, rows):
+    """The inputs of all steps as rows, with a column of ones for the bias where `rows` has room for it."""
+    steps, batch, features = x.shape
+    np.copyto(rows.reshape(steps, batch, -1)[:, :, :features], x)
+    rows[:, features:] = 1
+''',
+    "recurrent_steps": '''\
+def recurrent_steps(mask, reverse, *sequences):
+    """For each step, from the last one on where `reverse`, its part of each sequence and of the two masks."""
+    order = slice(None, None, -1 if reverse else 1)
+    nothing = [None] * len(sequences[0])
+    parts = [nothing if sequence is None else sequence[order] for sequence in sequences]
+    return zip(*parts, *(part[order] for part in mask or (nothing, nothing)))
+''',
+    "weight_through_states": '''\
+def weight_through_states(d_sums, y, reverse, out):
+    """What all steps but the first give to the gradient of the weights of the state, in one product."""
+    batch, states = y.shape[1], y.reshape(-1, y.shape[2])
+    if reverse:
+        np.dot(d_sums[:, :-batch], states[batch:], out=out)
+    else:
+        np.dot(d_sums[:, batch:], states[:-batch], out=out)
+''',
+}
+
+
+def sample_of(operation: Recurrent, x: tuple[Dim, ...], units: int) -> Sample:
+    """A sample of ``operation`` for x of this shape, with seeded operands."""
+    features, gates = x[2], len(operation.gate_order) * units
     shapes: list[tuple[Dim, ...]] = [x, (gates, features), (gates, units), *[(gates,)] * (2 * operation.bias)]
     shapes += [(x[1], units)] * (operation.state_count * operation.state)
     types = [TensorType(DType.F32, shape) for shape in shapes]
-    values = []
-    for type in types:
-        sizes = [dim if isinstance(dim, int) else SIZES[str(dim)] for dim in type.shape]
-        values.append(generator.uniform(-1, 1, sizes).astype(np.float32))
+    types += [TensorType(DType.I32 if operation.reverse else DType.I64, (x[1],))] * operation.lengths
+    return Sample(operation, tuple(types), sizes=SIZES, values=tuple(_drawn(types, units)))
+
+
+def gradient_sample(operation: RecurrentGradient, units: int, gates: int, kept: Sequence[int]) -> Sample:
+    """A sample with seeded operands; what is kept is [T, n·units, N] for each n of ``kept``, and y is 0 beyond the
+    lengths, as it always is."""
+    y, state = (T, N, units), (N, units)
+    shapes: list[tuple[Dim, ...]] = [(gates * units, units), y, *((T, n * units, N) for n in kept)]
+    shapes += [state] * (operation.state_count * operation.state)
+    types = [TensorType(DType.F32, shape) for shape in shapes]
+    types += [TensorType(DType.I64, (N,))] * operation.lengths
+    types += [TensorType(DType.F32, y)] * operation.sequence + [TensorType(DType.F32, state)] * operation.state_count
+    values = _drawn(types, units)
     if operation.lengths:
-        types.append(TensorType(DType.I32 if operation.reverse else DType.I64, (x[1],)))
-        values.append(np.array(lengths, types[-1].dtype.numpy))
+        values[1] *= operation.alive(SIZES["T"], np.array(LENGTHS), SIZES["N"])
     return Sample(operation, tuple(types), sizes=SIZES, values=tuple(values))
+
+
+def _drawn(types: Sequence[TensorType], seed: int) -> list[Array]:
+    """Seeded values from -1 to 1 for types of floats, and lengths for those of integers."""
+    generator = np.random.default_rng(seed)
+    drawn = []
+    for type in types:
+        sizes = [evaluate(dim, SIZES) for dim in type.shape]
+        numbers = generator.uniform(-1, 1, sizes) if type.dtype.is_float else np.array(LENGTHS)
+        drawn.append(numbers.astype(type.dtype.numpy))
+    return drawn
 
 
 def _need_shape(verb: str, name: str, type: TensorType, shape: tuple[Dim, ...]) -> None:

@@ -1,16 +1,16 @@
-"""Loops over the samples of a batch in NumPy statements, a few at a time, so that what is worked on stays in the cache."""
+"""NumPy statements for a few samples of a batch at a time, so that what is worked on stays in the cache."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from compiler.ir.dims import Dim, evaluate, symbols
+from compiler.ir.dims import Dim, evaluate, product, symbols
 from compiler.ir.types import TensorType
 from compiler.ops.base import NumpyLowering
 from compiler.ops.window import Window, ranges
 
 # Arrays that are worked in take about this many bytes: they and what they are made of fit in a core's cache.
-CACHE = 2**19
+CACHE = 2**20
 # What a symbol is taken to be where sizes are only ranked.
 TYPICAL = 32
 
@@ -58,6 +58,16 @@ class Samples:
         """The part of a work array that the turn needs: the last one may have fewer samples."""
         return _cut(array, f":{self.number}" if self.looped else ":", index)
 
+    def joined(self, array: str, lead: Sequence[int], rest: Sequence[Dim]) -> str:
+        """A name for [*lead, samples of the turn, *rest] at the beginning of the flat work array ``array``."""
+        c = self._c
+        if not self.looped:
+            return settled(c, c.view(array, f"reshape({c.shape((*lead, self.count, *rest))})"), array)
+        name = c.local(array)
+        sizes = ", ".join([*map(str, lead), self.number, *map(c.dim, rest)])
+        self.line(f"{name} = {array}[:{c.dim(product((*lead, *rest)))}*{self.number}].reshape({sizes})")
+        return name
+
 
 def _cut(array: str, samples: str, index: str) -> str:
     if samples == ":" and not index:
@@ -103,7 +113,12 @@ def settled(c: NumpyLowering, expression: str, wanted: str) -> str:
 
 
 def windows(
-    c: NumpyLowering, array: str, kernel: Sequence[int], places: Sequence[Dim], strides: Sequence[int], steps: Sequence[int]
+    c: NumpyLowering,
+    array: str,
+    kernel: Sequence[int],
+    places: Sequence[Dim],
+    strides: Sequence[int],
+    steps: Sequence[int],
 ) -> str:
     """A name for the view [..., *kernel, *places] of ``array`` [..., *spatial]: for each cell of a window what it meets
     at each place."""

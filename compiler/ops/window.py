@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -124,7 +125,12 @@ def padding_is_known(size: Dim, reach: int, stride: int) -> bool:
 def cut(array: Array, offset: Sequence[int], window: Window, places: Sequence[int]) -> Array:
     """The elements of a padded array [..., *spatial] that one cell of the window meets at each place; a view."""
     ranges = zip(offset, window.dilations, window.strides, places, strict=True)
-    return array[(..., *(slice(at * step, at * step + (n - 1) * move + 1, move) for at, step, move, n in ranges))]
+    return array[last(slice(at * step, at * step + (n - 1) * move + 1, move) for at, step, move, n in ranges)]
+
+
+def last(index: Iterable[Any]) -> tuple[Any, ...]:
+    """An index of the last axes."""
+    return (..., *index)
 
 
 def pad_array(array: Array, window: Window, sizes: Sizes, value: float = 0.0) -> Array:

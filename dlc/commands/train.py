@@ -66,6 +66,7 @@ def train(
     from runtime.job import Changes, make_job, results
     from runtime.project import open_project
     from runtime.runs import open_run
+    from runtime.ship import rehearse
     from runtime.training import Interrupted
 
     if resume and overwrite:
@@ -75,9 +76,12 @@ def train(
         report(project.checked.warnings)
     job = make_job(project, name, Changes(data=data, epochs=epochs, batch=batch, seed=seed))
     splits = job.prepare()
+    if not no_export:
+        for model in job.program.models:
+            rehearse(project.model(model), device)
     with open_run(job.program.name, out=out, resume=resume, overwrite=overwrite) as run:
-        tell(_opening(job.program.name, splits, run.path))
         trainer = job.trainer(splits, run=run, resume=resume, progress=show_progress())
+        tell(_opening(job.program.name, splits, run.path))
         try:
             trainer.fit()
         except Interrupted as stop:

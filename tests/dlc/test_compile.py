@@ -131,7 +131,8 @@ def test_which_model_has_to_be_clear(dlc: Callable[..., Any], net: Path) -> None
     net.write_text("model Other(x: f32[N, 2]) -> f32[N, 2] { dense(2) }\n" + net.read_text())
     outcome = dlc("compile", net)
     assert outcome.err == (
-        "error[E0203]: net.dl has 2 models: Other, Net\n  = help: say which one: --model NAME, from Python model=NAME\n"
+        "error[E0203]: net.dl has 2 models: Other, Net\n"
+        "  = help: say which one, such as --model Other, or model='Other' from Python\n"
     )
     assert dlc("compile", net, "--model", "Other").code == 0
     assert dlc("compile", net, "--model", "Othr").err == (

@@ -13,7 +13,8 @@ import pytest
 @pytest.fixture
 def trained(dlc: Callable[..., Any], net: Path) -> str:
     """The test line of a run in runs/net."""
-    return next(line for line in dlc("train", net).out.splitlines() if line.startswith("test"))
+    lines: list[str] = dlc("train", net).out.splitlines()
+    return next(line for line in lines if line.startswith("test"))
 
 
 def test_the_last_run_on_the_test_samples(dlc: Callable[..., Any], net: Path, trained: str) -> None:

@@ -111,7 +111,7 @@ def test_which_train_block_has_to_be_clear(dlc: Callable[..., Any], net: Path) -
     assert outcome.code == 1
     assert outcome.err == (
         "error[E0203]: net.dl has 2 train blocks: net, other\n"
-        "  = help: say which one: NAME behind the file, from Python train=NAME\n"
+        "  = help: say which one, such as net behind the file, or train='net' from Python\n"
     )
     assert dlc("train", net, "other", "--epochs", 1).out.endswith("all files are in runs/other\n")
     outcome = dlc("train", net, "othr")
@@ -196,3 +196,12 @@ def test_a_loss_that_becomes_infinite_names_step_and_line(dlc: Callable[..., Any
     assert outcome.err.startswith("error[E0701]: ")
     assert "in step " in outcome.err or "of step " in outcome.err
     assert " --> net.dl:" in outcome.err
+
+
+def test_what_cannot_be_exported_is_told_before_training(dlc: Callable[..., Any], net: Path) -> None:
+    net.write_text(net.read_text().replace("-> f32[N, 2] {", "-> (x: f32[N, 2]) {"))
+    outcome = dlc("train", net)
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err.startswith("error[E0903]: ")
+    assert not Path("runs").exists()
+    assert dlc("train", net, "--no-export").code == 0

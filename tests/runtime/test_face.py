@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -170,7 +171,7 @@ def test_standalone_programs_of_several_models(tmp_path: Path) -> None:
 
 
 def test_arrays_to_files_and_back(tmp_path: Path) -> None:
-    arrays = {"a": np.arange(3), "b": np.ones((2, 2), np.float32)}
+    arrays: dict[str, Any] = {"a": np.arange(3), "b": np.ones((2, 2), np.float32)}
     save_arrays(tmp_path / "both.npz", arrays)
     assert np.array_equal(read_array(tmp_path / "both.npz", "b"), arrays["b"])
     save_arrays(tmp_path / "one.npy", {"a": arrays["a"]})

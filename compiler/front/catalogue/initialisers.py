@@ -114,3 +114,4 @@ def ones() -> Initialiser:
 # What layers begin with where the file does not say.
 GLOROT = glorot()
 ZEROS = zeros()
+ONES = ones()

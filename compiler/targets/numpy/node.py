@@ -42,10 +42,6 @@ class NodeLowering:
     def output_types(self) -> tuple[TensorType, ...]:
         return tuple(value.type for value in self._node.outputs)
 
-    @property
-    def scope(self) -> str:
-        return self._node.origin.scope
-
     def line(self, statement: str) -> None:
         if not self._once:
             self._writer.statement(statement, place_of(self._node.origin))

@@ -11,6 +11,7 @@ from compiler.ir.dims import as_symbol
 from compiler.ir.graph import Graph, Node, Role, Value
 from compiler.ir.types import DType
 from compiler.ops.base import Array, FacetError, Op
+from compiler.targets.onnx.fold import fold_weights
 from compiler.targets.onnx.metadata import bounds_metadata
 from compiler.targets.onnx.names import Names, name_values
 from compiler.targets.onnx.proto import tensor, value_info
@@ -40,6 +41,7 @@ def export_graph(
             writer.initializers[item.name] = tensor(item.name, weights[item.name])
     _lower(graph, writer, values)
     _write_outputs(graph, writer, values)
+    fold_weights(writer, {output.name for output in graph.outputs})
     model = _model(_graph_proto(graph, weights, writer, values), opset, ir_version)
     entries = {**bounds_metadata(graph.symbols), **metadata}
     onnx.helper.set_model_props(model, dict(sorted(entries.items())))
@@ -49,9 +51,10 @@ def export_graph(
 
 def _lower(graph: Graph, writer: Writer, values: dict[Value, str]) -> None:
     refused: list[Diagnostic] = []
+    read = graph.output_values.union(*(node.inputs for node in graph.nodes))
     for node in graph.nodes:
         assert isinstance(node.operation, Op)
-        lowering = NodeWriter(writer, node, values)
+        lowering = NodeWriter(writer, node, values, read)
         try:
             node.operation.onnx(lowering)
         except FacetError as reason:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import PureWindowsPath
 from typing import Any
 
@@ -42,6 +42,7 @@ class Writer:
         self._names, self._node_names = names, Names()
         self._ir_version = ir_version
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+        self._anonymous: dict[tuple[str, tuple[str, ...], bytes], str] = {}
         self._symbols = symbols
         self._atoms: dict[Atom, str] = {}
         self._sizes: dict[Dim, str] = {}
@@ -55,13 +56,21 @@ class Writer:
         origin: Origin = NOWHERE,
         attributes: Mapping[str, Any] | None = None,
     ) -> str:
-        """Add a node and give the name of its first result, which is a fresh one where ``outputs`` are not given."""
-        name = self._node_names.take(within(origin.scope, kind))
-        results = [self._names.take(name)] if outputs is None else list(outputs)
-        proto = onnx.NodeProto(op_type=kind, name=name, input=inputs, output=results)
+        """Add a node and give the name of its first result.
+
+        Where ``outputs`` are not given that is a fresh one, or the result of an equal node that has been added so.
+        """
         given = attributes or {}
         declared = self._schema(kind, len(inputs), given).attributes
-        proto.attribute.extend(attribute(declared[key], given[key]) for key in sorted(given))
+        details = [attribute(declared[key], given[key]) for key in sorted(given)]
+        key = (kind, tuple(inputs), b"".join(detail.SerializeToString(deterministic=True) for detail in details))
+        if outputs is None and key in self._anonymous:
+            return self._anonymous[key]
+        name = self._node_names.take(within(origin.scope, kind))
+        results = [self._names.take(name)] if outputs is None else list(outputs)
+        if outputs is None:
+            self._anonymous[key] = results[0]
+        proto = onnx.NodeProto(op_type=kind, name=name, input=inputs, output=results, attribute=details)
         if origin.spans:
             self._stamp(proto, source_place(origin))
         self.nodes.append(proto)
@@ -175,10 +184,12 @@ class Writer:
 
 
 class NodeWriter:
-    """What one operation sees of the writer while it is lowered: an ``OnnxLowering``."""
+    """What one operation sees of the writer while it is lowered: an ``OnnxLowering``. ``read`` are the values that
+    something reads."""
 
-    def __init__(self, writer: Writer, node: Node, names: dict[Value, str]) -> None:
+    def __init__(self, writer: Writer, node: Node, names: dict[Value, str], read: Container[Value]) -> None:
         self._writer, self._origin, self._node, self._names = writer, node.origin, node, names
+        self._read = read
         self.inputs = tuple(names[value] for value in node.inputs)
         self.outputs = tuple(names[value] for value in node.outputs)
         self.input_types: tuple[TensorType, ...] = tuple(value.type for value in node.inputs)
@@ -203,9 +214,12 @@ class NodeWriter:
     def name(self, wanted: str) -> str:
         return self._writer.fresh(within(self._origin.scope, wanted))
 
+    def is_read(self, index: int) -> bool:
+        return self._node.outputs[index] in self._read
+
     def missing(self) -> list[str]:
-        """The results that have been neither made nor given as something that there is."""
-        names = [self._names[value] for value in self._node.outputs]
+        """The results that something reads but that have been neither made nor given as something that there is."""
+        names = [self._names[value] for value in self._node.outputs if value in self._read]
         there = (self.inputs, self._writer.made, self._writer.initializers)
         return [name for name in names if not any(name in place for place in there)]
 

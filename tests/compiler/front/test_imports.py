@@ -125,3 +125,19 @@ def test_a_name_that_two_files_declare(check: Check) -> None:
 
 def test_an_unknown_module_of_the_library(check: Check) -> None:
     assert error_of(check, {"main.dl": "import std.nothing"})[0] == "E0204"
+
+
+def test_two_models_of_one_name_in_one_graph(check: Check) -> None:
+    files = {
+        "a.dl": BLOCKS,
+        "b.dl": BLOCKS,
+        "main.dl": 'import "a.dl" as a\nimport "b.dl" as b\nmodel Net(x: f32[N, 4]) { a.Shared(x) + b.Shared(x) }',
+    }
+    assert error_of(check, files) == ("E0202", "two models called Shared meet here")
+    files["main.dl"] = 'import "a.dl" as a\nmodel Shared(x: f32[N, 4]) { a.Shared }'
+    assert error_of(check, files) == ("E0202", "two models called Shared meet here")
+
+
+def test_a_library_file_goes_by_its_module_name(check: Check) -> None:
+    with pytest.raises(DiagnosticError, match=r"--> std\.mlp:\d+:(.*\n)+.*main\.dl:2:27\n"):
+        check({"main.dl": "import std.mlp\nmodel Net(x: f32[N, 4]) { MLP([0], 2) }"})

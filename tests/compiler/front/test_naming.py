@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from compiler import Checked
+from compiler.diagnostics import DiagnosticError
 
 Check = Callable[..., Checked]
 
@@ -60,3 +63,75 @@ def test_a_model_called_twice_shares_its_weights(check: Check) -> None:
         model Net(x: f32[N, 8]) -> f32[N, 8] { Inner(x) + Inner(Inner(x)) }
     """)
     assert names(checked) == ["Inner.dense.weight", "Inner.dense.bias"]
+
+
+def codes(check: Check, text: str) -> list[str]:
+    with pytest.raises(DiagnosticError) as caught:
+        check(text)
+    return [diagnostic.code for diagnostic in caught.value.diagnostics]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "residual { mix: dense(8) }\nresidual { mix: dense(8) }",
+        "if true { mix: dense(8) }\nmix: dense(8)",
+        "layer mix = dense(8)\nmix: dense(8)",
+        "layer mix = dense(8)\nresidual { layer mix = dense(8) }",
+        "mix\nmix: dense(8)",
+    ],
+)
+def test_two_places_of_one_body_never_share_a_name(check: Check, body: str) -> None:
+    text = f"block mix(x: [N, D]) {{ dense(D) }}\nmodel Net(x: f32[N, 8]) {{\n{body}\n}}"
+    assert codes(check, text) == ["E0202"]
+
+
+def test_an_unlabelled_place_gives_way_to_a_label(check: Check) -> None:
+    checked = check("""
+        block mix(x: [N, D]) { dense(D, bias=false) }
+        block dense_2(x: [N, D]) { dense(D, bias=false) }
+        model Net(x: f32[N, 8]) {
+            mix: dense(8, bias=false)
+            mix
+            dense(8, bias=false) -> dense(8, bias=false) -> dense_2
+        }
+    """)
+    assert names(checked) == [
+        "Net.mix.dense.weight", "Net.mix_2.dense.weight",
+        "Net.dense.weight", "Net.dense_2.weight", "Net.dense_2_2.dense.weight",
+    ]  # fmt: skip
+
+
+def test_two_repeats_under_one_label(check: Check) -> None:
+    checked = check("""
+        model Net(x: f32[N, 8]) {
+            body: (repeat 1 { dense(8, bias=false) }) + (repeat 1 { dense(8, bias=false) })
+        }
+    """)
+    assert names(checked) == ["Net.body.0.dense.weight", "Net.body.repeat.0.dense.weight"]
+
+
+def test_the_weights_of_an_instance_of_a_block(check: Check) -> None:
+    checked = check("""
+        block Unit(x: [N, D]) { inner: dense(D, bias=false) }
+        model Net(x: f32[N, 8]) -> f32[N, 8] {
+            layer unit = Unit
+            unit -> unit
+            it @ transpose(unit.inner.dense.weight)
+        }
+    """)
+    assert names(checked) == ["Net.unit.Unit.inner.dense.weight"]
+
+
+def test_a_part_that_an_instance_does_not_have(check: Check) -> None:
+    assert codes(
+        check,
+        """
+        block Unit(x: [N, D]) { inner: dense(D, bias=false) }
+        model Net(x: f32[N, 8]) {
+            layer unit = Unit
+            unit
+            it @ unit.outer.dense.weight + unit.inner.dense.bias
+        }
+        """,
+    ) == ["E0201", "E0201"]

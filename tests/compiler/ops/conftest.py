@@ -38,15 +38,23 @@ class Cases:
 
     @staticmethod
     def cotangents(b: Emit, results: tuple[Value, ...]) -> tuple[Value, ...]:
-        """An input ``cotangent 0``, ``cotangent 1``… for each result of floats; zeros for the others."""
+        """An input ``cotangent 0``, ``cotangent 1``… for each result of floats; zeros for the others, and for those
+        that are there for the gradient alone."""
         made: list[Value] = []
+        node = b.producer(results[0])
+        assert node is not None
         for result in results:
-            if result.type.dtype.is_float:
+            if result.type.dtype.is_float and result in Cases.flowing(node.operation, results):
                 number = sum(value.name.startswith("cotangent") for value in made)
                 made.append(b.input(f"cotangent {number}", result.type))
             else:
                 made.append(b.expand(b.scalar(0, result.type.dtype), result.type.shape))
         return tuple(made)
+
+    @staticmethod
+    def flowing(operation: Any, results: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The results through which a gradient comes back to ``operation``."""
+        return results[: len(results) - operation.auxiliary]
 
     @staticmethod
     def arrays(sample: Sample, operands: tuple[Array, ...]) -> dict[str, Array]:

@@ -13,6 +13,7 @@ from compiler.ir.graph import Graph
 from compiler.ir.tolerance import GRADIENT, excess, tolerance
 from compiler.ir.types import DType
 from compiler.ops import Emit, has_facet, registry
+from compiler.ops.attention_numpy import HIDDEN
 from compiler.ops.base import Array, Sample, Sizes
 from compiler.ops.interpret import interpret_outputs
 
@@ -51,6 +52,22 @@ def scatter_add(o: Any, s: Sizes, indices: Tensor, updates: Tensor) -> Tensor:
 
 def scatter_along(o: Any, s: Sizes, indices: Tensor, updates: Tensor) -> Tensor:
     return torch.zeros(numbers(o.shape, s), dtype=updates.dtype).scatter_add(o.axis, indices.long(), updates)
+
+
+def attention(o: Any, s: Sizes, q: Tensor, k: Tensor, v: Tensor, *masks: Tensor) -> Tensor:
+    heads = q.shape[2] // k.shape[2]
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    k, v = (x.repeat_interleave(heads, dim=1) for x in (k, v))
+    scores = q @ k.transpose(2, 3) / q.shape[3] ** 0.5
+    left = list(masks)
+    if o.masked:
+        scores = scores - HIDDEN[DType.F64] * ~left.pop(0)
+    if o.causal:
+        scores = scores - HIDDEN[DType.F64] * ~torch.ones(q.shape[2], k.shape[2], dtype=torch.bool).tril()
+    weights = scores.softmax(-1)
+    if o.rate:
+        weights = weights * left.pop(0) / (1 - o.rate)
+    return (weights @ v).transpose(1, 2)
 
 
 def batch_norm(o: Any, s: Sizes, x: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
@@ -120,6 +137,7 @@ ORACLES: dict[str, Oracle] = {
     "prelu": lambda o, s, x, slope: torch.where(x > 0, x, slope * x),
     "softmax": lambda o, s, x: x.softmax(o.axis),
     "layer_norm": layer_norm,
+    "attention": attention,
     "batch_norm": batch_norm,
     "running_norm": running_norm,
     "rms_norm": rms_norm,

@@ -1,0 +1,198 @@
+"""The plain recurrent layer over whole sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from compiler.ir.types import TensorType
+from compiler.ops.arrays import row_major
+from compiler.ops.base import Array, Gradients, NumpyLowering, Sample, Sizes, Values, operation
+from compiler.ops.recurrent import (
+    Recurrent,
+    RecurrentGradient,
+    flat_steps,
+    gradient_sample,
+    is_zero,
+    mask_of,
+    pair,
+    with_helpers,
+)
+
+if TYPE_CHECKING:
+    from compiler.ops.emit import Emit
+
+Activation: TypeAlias = Literal["tanh", "relu"]
+
+
+@operation
+@dataclass(frozen=True)
+class Rnn(Recurrent):
+    """``h' = activation(W x + b + R h + d)``. Elman, Finding structure in time, 1990."""
+
+    activation: Activation = "tanh"
+
+    opcode = "rnn"
+    gate_order = (0,)
+    onnx_kind = "RNN"
+
+    def cell(self, inputs: Array, hidden: Array, states: tuple[Array, ...]) -> tuple[Array, ...]:
+        total = inputs + hidden
+        return (np.tanh(total) if self.activation == "tanh" else np.maximum(total, 0),)
+
+    def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
+        given, (d_y, d_h) = self.named(inputs), gradients
+        lengths = () if given.lengths is None else (given.lengths,)
+        reached = not is_zero(b, d_y)
+        through_time = RnnGradient(self.reverse, self.state, self.lengths, reached, self.activation)
+        d_y_if = (d_y,) if reached else ()
+        operands = (given.weight_hh, outputs[0], *given.states, *lengths, *d_y_if, d_h)
+        d_sums, d_weight_hh, d_state = b.add_node(through_time, operands)
+        d_x = b.reshape(b.matmul(d_sums, given.weight_ih), given.x.type.shape)
+        d_weight_ih = b.matmul(b.transpose(d_sums, (1, 0)), flat_steps(b, given.x))
+        d_bias = [b.sum(d_sums, (0,))] * (2 * self.bias)
+        return d_x, d_weight_ih, d_weight_hh, *d_bias, *[d_state] * self.state, *[None] * self.lengths
+
+    def numpy(self, c: NumpyLowering) -> None:
+        given, type = self.named(c.inputs), c.input_types[0]
+        (steps, batch, features), units = type.shape, c.output_types[0].shape[2]
+        width = features + 1 if self.bias else features
+        shapes = ((steps * batch, width), (units, width), (units, units), (batch, units), (batch, units))
+        work = [c.scratch(type.with_shape(shape)) for shape in shapes]
+        floor = c.bound(f"np.full({c.shape((batch, units))}, {c.scalar(0, type.dtype)})", c.output_types[1])
+        c.line(
+            f"{with_helpers(c, 'rnn', RNN)}({given.x}, {given.weight_ih}, {given.weight_hh}, {pair(given.biases)}, "
+            f"{pair(given.states)}, {mask_of(c, given.lengths, steps, batch, (1,))}, {self.reverse}, "
+            f"{pair(c.outputs)}, {pair(work)}, {floor if self.activation == 'relu' else None})"
+        )
+
+    def onnx_attributes(self) -> dict[str, Any]:
+        return {"activations": [self.activation.capitalize()]}
+
+    @classmethod
+    def samples(cls) -> Sequence[Sample]:
+        return (*cls._samples(), *list(cls._samples(activation="relu"))[1:4])
+
+
+@operation
+@dataclass(frozen=True)
+class RnnGradient(RecurrentGradient):
+    """Nothing is kept but y. Results: the gradient of the sums [T·N, H], of weight_hh [H, H] and of the first state
+    [N, H]."""
+
+    activation: Activation = "tanh"
+
+    opcode = "rnn_gradient"
+
+    def infer(self, inputs: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
+        given = self.named(inputs)
+        steps, batch, units = given.y.shape
+        return given.y.with_shape((steps * batch, units)), given.weight_hh, given.y.with_shape((batch, units))
+
+    def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
+        given = self.named([operand.astype(np.float64) for operand in operands])
+        steps, batch, units = given.y.shape
+        first = given.states[0] if given.states else np.zeros((batch, units))
+        alive = self.alive(steps, given.lengths, batch)
+        (d_h,), d_sums, d_weight = given.d_states, np.zeros(given.y.shape), np.zeros(given.weight_hh.shape)
+        for time, before in self.backwards(steps):
+            y = given.y[time]
+            d_h = d_h if given.d_y is None else d_h + given.d_y[time] * alive[time]
+            d_sums[time] = alive[time] * d_h * (1 - y**2 if self.activation == "tanh" else y > 0)
+            d_weight += d_sums[time].T @ self.state_before(time, before, alive, first, given.y)
+            d_h = np.where(alive[time], d_sums[time] @ given.weight_hh, d_h)
+        return tuple(
+            result.astype(operands[0].dtype) for result in (d_sums.reshape(steps * batch, units), d_weight, d_h)
+        )
+
+    def numpy(self, c: NumpyLowering) -> None:
+        names = [row_major(c, index) if index < 2 else name for index, name in enumerate(c.inputs)]
+        given, y = self.named(names), c.input_types[1]
+        steps, batch, units = y.shape
+        state = y.with_shape((batch, units))
+        work = [c.scratch(state), c.scratch(c.input_types[0]) if self.state else "None"]
+        begun = c.scratch(state) if self.lengths else "None"
+        one = c.scalar(1, y.dtype) if self.activation == "tanh" else "None"
+        c.line(
+            f"{with_helpers(c, 'rnn_gradient', RNN_GRADIENT)}({given.weight_hh}, {given.y}, {pair(given.states)}, "
+            f"{mask_of(c, given.lengths, steps, batch, (1,))}, {given.d_y}, {pair(given.d_states)}, {self.reverse}, "
+            f"{pair(c.outputs)}, {pair(work)}, {begun}, {one})"
+        )
+
+    @classmethod
+    def samples(cls) -> Sequence[Sample]:
+        return tuple(
+            gradient_sample(operation, units, 1, ())
+            for operation, units in (
+                (cls(False, False, False, True), 3),
+                (cls(True, False, False, False, "relu"), 3),
+                (cls(False, True, True, True), 2),
+                (cls(True, True, True, True, "relu"), 2),
+                (cls(True, True, False, False), 1),
+            )
+        )
+
+
+RNN = '''\
+def rnn(x, weight_ih, weight_hh, biases, states, mask, reverse, results, work, floor):
+    """A recurrent layer over all steps of x [T, N, F]: with ReLU where there is a `floor` of zeros, else tanh."""
+    y, h = results
+    rows, from_input, from_state, product, hidden = work
+    steps, batch, units = y.shape
+    features = x.shape[2]
+    recurrent_rows(x, rows)
+    np.copyto(from_input[:, :features], weight_ih)
+    if biases:
+        np.add(*biases, out=from_input[:, features])
+    np.copyto(from_state, weight_hh.T)
+    np.dot(rows, from_input.T, out=y.reshape(-1, units))
+    np.copyto(hidden, states[0] if states else 0)
+    before = hidden
+    for y_t, alive, dead in recurrent_steps(mask, reverse, y):
+        np.dot(before, from_state, out=product)
+        np.add(y_t, product, out=y_t)
+        if floor is None:
+            np.tanh(y_t, out=y_t)
+        else:
+            np.maximum(y_t, floor, out=y_t)
+        if mask is None:
+            before = y_t
+        else:
+            np.copyto(hidden, y_t, where=alive)
+            np.copyto(y_t, 0, where=dead)
+    np.copyto(h, before)
+'''
+
+RNN_GRADIENT = '''\
+def rnn_gradient(weight, y, states, mask, d_y, d_states, reverse, results, work, begun, one):
+    """The gradient of a recurrent layer, back from its last step: with ReLU where there is no number `one`."""
+    d_sums, d_weight, d_h = results
+    product, through_first = work
+    d_ys = d_sums.reshape(y.shape)
+    if one is None:
+        np.greater(y, 0, out=d_ys)
+    else:
+        np.square(y, out=d_ys)
+        np.subtract(one, d_ys, out=d_ys)
+    if mask:
+        np.copyto(d_ys, 0, where=mask[1])
+        begun.fill(0)
+    np.copyto(d_h, d_states[0])
+    for d_sum, d_y_t, alive, dead in recurrent_steps(mask, not reverse, d_ys, d_y):
+        if d_y is not None:
+            np.add(d_h, d_y_t, out=d_h, where=True if mask is None else alive)
+        np.multiply(d_sum, d_h, out=d_sum)
+        if mask is None:
+            np.dot(d_sum, weight, out=d_h)
+        else:
+            np.dot(d_sum, weight, out=product)
+            np.copyto(d_h, product, where=alive)
+            np.copyto(begun, d_sum, where=alive)
+    weight_through_states(d_sums.T, y, reverse, d_weight)
+    if states:
+        np.dot((d_sum if mask is None else begun).T, states[0], out=through_first)
+        np.add(d_weight, through_first, out=d_weight)
+'''
