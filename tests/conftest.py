@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
 import pytest
 
 
@@ -14,3 +19,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def update_golden(request: pytest.FixtureRequest) -> bool:
     """Whether golden files are to be written anew."""
     return bool(request.config.getoption("--update-golden"))
+
+
+@pytest.fixture
+def work() -> Callable[[Callable[[], object]], int]:
+    """How much a function does: the calls made while it runs. Unlike seconds that is the same on every machine, so
+    that a test may say how it grows."""
+
+    def count(function: Callable[[], object]) -> int:
+        calls = 0
+
+        def note(frame: FrameType, event: str, argument: Any) -> None:
+            nonlocal calls
+            calls += event in ("call", "c_call")
+
+        before = sys.getprofile()
+        sys.setprofile(note)
+        try:
+            function()
+        finally:
+            sys.setprofile(before)
+        return calls
+
+    return count

@@ -16,10 +16,11 @@ from compiler.front.catalogue.entry import (
     ModelWeights,
     Operand,
     Parameter,
+    Tensors,
 )
 from compiler.front.scope import Scope
 from compiler.front.signature import as_dim
-from compiler.front.values import Callable, DslValue, Poison, Tensor, describe, has_poison, is_number
+from compiler.front.values import NONE, Callable, DslValue, Poison, Tensor, describe, has_poison, is_number
 from compiler.ir.dims import Dim
 from compiler.ir.graph import Value
 
@@ -176,6 +177,8 @@ def _convert(evaluator: Evaluator, entry: Entry, parameter: Parameter, argument:
         value = evaluator.evaluate(argument.expression, scope)
     if has_poison(value):
         raise Refused
+    if value == NONE and not parameter.required and parameter.default is None:
+        return None
     converted = _as_kind(evaluator, parameter.kind, value)
     if converted is not None:
         return converted
@@ -199,6 +202,10 @@ def _as_kind(evaluator: Evaluator, kind: Any, value: DslValue) -> Any:
         if isinstance(value, Tensor):
             return value.value
         return value if is_number(value) else None
+    if kind == Tensors:
+        parts = value if isinstance(value, tuple) else (value,)
+        tensors = tuple(part.value for part in parts if isinstance(part, Tensor))
+        return tensors if tensors and len(tensors) == len(parts) else None
     if kind is int:
         return value if isinstance(value, int) and not isinstance(value, bool) else None
     if kind is float:
@@ -213,6 +220,7 @@ def _as_kind(evaluator: Evaluator, kind: Any, value: DslValue) -> Any:
 KIND_WORDS: dict[Any, str] = {
     Value: "a tensor",
     Operand: "a tensor or a number",
+    Tensors: "a tensor, or several in parentheses",
     int: "a whole number",
     float: "a number",
     bool: "true or false",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from compiler.diagnostics import error
 from compiler.front import tree
 from compiler.front.scope import Scope
-from compiler.front.values import POISON, DslValue, Tensor, describe, has_poison, is_number
+from compiler.front.values import NONE, POISON, DslValue, Tensor, describe, has_poison, is_number
 from compiler.ir.dims import Dim, Poly, equal, less_equal
 from compiler.ir.graph import Value
 from compiler.ir.types import DType, TypeMismatch
@@ -180,6 +180,8 @@ def _tensors(
     evaluator: Evaluator, expression: tree.Binary | tree.Compare, left: DslValue, right: DslValue, scope: Scope
 ) -> DslValue:
     operator = expression.operator
+    if NONE in (left, right) and operator in ("==", "!="):
+        return operator == "!="  # a tensor is there, whatever it holds
     if operator == "//":
         return evaluator.report(
             error("E0403", "// divides numbers, not tensors", expression.span, help="divide with /")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from compiler.diagnostics import Span, error
 from compiler.front import tree
@@ -129,7 +129,15 @@ def apply_entry(
                     help="move it into a model: what is exported holds the models' weights",
                 )
             )
-    return Tensor(result, at) if isinstance(result, Value) else result
+    return _result(result, at)
+
+
+def _result(result: Any, at: Span) -> DslValue:
+    """What an entry gave, with its values as tensors."""
+    if isinstance(result, tuple):
+        return tuple(_result(part, at) for part in result)
+    value: DslValue = Tensor(result, at) if isinstance(result, Value) else result
+    return value
 
 
 def apply_instance(

@@ -16,6 +16,7 @@ from compiler.front.scope import Scope
 from compiler.front.signature import DTYPES, as_dim
 from compiler.front.trace import Trace
 from compiler.front.values import (
+    NONE,
     POISON,
     Callable,
     DslValue,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from compiler.front.declarations import Declarations
 
 # Words that stand for themselves, as in pad=same.
-WORDS = frozenset({"same", "valid", "none"})
+WORDS = frozenset({"same", "valid", NONE})
 # An error deep inside blocks of blocks shows so many of the calls that led to it, the innermost.
 MOST_CALLS_SHOWN = 4
 

@@ -200,7 +200,12 @@ class _Formatter(Transformer_NonRecursive[Token, Doc]):
         label, colon, stage = map(self._doc, children)
         return concat(label, colon, " ", stage)
 
-    tensor_parameter = named_output = labelled_stage
+    named_output = labelled_stage
+
+    def tensor_parameter(self, children: Sequence[Child]) -> Doc:
+        name, colon, type, *default = map(self._doc, children)
+        words = [part for word in default for part in (" ", word)]
+        return concat(name, colon, " ", type, *words)
 
     def chain(self, children: Sequence[Child]) -> Doc:
         first, *others = children

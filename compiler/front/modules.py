@@ -11,7 +11,7 @@ from compiler.front import tree
 from compiler.front.arguments import Given
 from compiler.front.scope import Naming, Scope
 from compiler.front.signature import check_promise, declare_type, match_argument, written_type
-from compiler.front.values import POISON, DslValue, Poison, Tensor, describe, has_poison
+from compiler.front.values import NONE, POISON, DslValue, Poison, Tensor, describe, has_poison
 from compiler.ir.graph import Role
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ def declare_inputs(
             )
             scope.declare(name, POISON, parameter.span)
             continue
+        if parameter.default is not None:
+            text = f"{name} is an input of {path}, which is never missing"
+            evaluator.report(error("E0403", text, parameter.default.span, help="only a block can do without a tensor"))
         type = declare_type(evaluator, parameter.pattern, scope)
         if type is None:
             scope.declare(name, POISON, parameter.span)
@@ -166,7 +169,7 @@ def _assign(
 ) -> dict[str, tuple[DslValue, Span]] | None:
     """The value for each parameter; None after a report."""
     values = [(_value(evaluator, item, scope), item.span) for item in (brought or []) + given]
-    tensors = sum(parameter.pattern is not None for parameter in module.parameters)
+    tensors = sum(parameter.pattern is not None and parameter.default is None for parameter in module.parameters)
     missing = tensors - sum(isinstance(value, Tensor | Poison) for value, _ in values[:tensors])
     named = {keyword.name.name for keyword in keywords}
     first = next((p.name.name for p in module.parameters if p.pattern is not None), "")
@@ -233,13 +236,20 @@ def _match(
         name = parameter.name.name
         if name not in assigned:
             assert parameter.default is not None
-            inner.declare(name, evaluator.evaluate(parameter.default, inner), parameter.span)
+            default = evaluator.evaluate(parameter.default, inner)
+            if parameter.pattern is not None and default != NONE:
+                text = f"the default of a tensor can only be {NONE}"
+                evaluator.report(error("E0403", text, parameter.default.span, describe(default)))
+                sound = False
+            inner.declare(name, default, parameter.span)
             continue
         value, span = assigned[name]
         inner.declare(name, value, parameter.span)
         if has_poison(value):
             continue
         if parameter.pattern is not None:
+            if value == NONE and parameter.default is not None:
+                continue
             if not isinstance(value, Tensor):
                 title = f"{name} of {module.name.name} is a tensor, not {describe(value)}"
                 evaluator.report(error("E0403", title, span, describe(value), labels=_declared(module)))

@@ -266,11 +266,11 @@ class TypeExpression(Node):
 
 @dataclass(frozen=True, slots=True)
 class Parameter(Node):
-    """`x: [N, C]` (a tensor), `kernel=3`, `channels`; a tensor has no default."""
+    """`x: [N, C]` (a tensor), `kernel=3`, `channels`, `mask: bool[N, T] = none` (a tensor that may be missing)."""
 
     name: Name  # what the body calls it
     pattern: TypeExpression | None  # given for tensors only
-    default: Expression | None  # of a hyper-parameter
+    default: Expression | None  # of a hyper-parameter; of a tensor it can only be `none`
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,10 @@ DslValue: TypeAlias = (
 )
 
 
+# The word for what is left out, as in mask=none.
+NONE = "none"
+
+
 def is_number(value: object) -> TypeGuard[int | float]:
     """Whether ``value`` is a number; truth values are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)

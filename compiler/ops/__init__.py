@@ -1,6 +1,7 @@
 """The operations: one class each, with every facet in it. Importing this package fills the registry."""
 
 from compiler.ops.attention import Attention
+from compiler.ops.avg_pool import AvgPool, AvgPoolGradient
 from compiler.ops.base import FacetError, Op, has_facet, operation, registry, without
 from compiler.ops.batch_norm import BatchNorm
 from compiler.ops.chain import ElementwiseChain, Step
@@ -13,11 +14,14 @@ from compiler.ops.layer_norm import LayerNorm, RmsNorm
 from compiler.ops.linear import Linear
 from compiler.ops.lstm import Lstm, LstmTraining
 from compiler.ops.lstm_gradient import LstmGradient
+from compiler.ops.pool import MaxPool, MaxPoolGradient
 from compiler.ops.rnn import Rnn, RnnGradient
 from compiler.ops.running_norm import RunningNorm
 
 __all__ = [
     "Attention",
+    "AvgPool",
+    "AvgPoolGradient",
     "BatchNorm",
     "Conv",
     "ConvTranspose",
@@ -34,6 +38,8 @@ __all__ = [
     "Lstm",
     "LstmGradient",
     "LstmTraining",
+    "MaxPool",
+    "MaxPoolGradient",
     "Op",
     "RmsNorm",
     "Rnn",

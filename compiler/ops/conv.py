@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -34,7 +34,7 @@ from compiler.ops.conv_numpy import lower_conv
 from compiler.ops.conv_onnx import onnx_conv, onnx_conv_transpose, onnx_conv_weight
 from compiler.ops.conv_transpose_numpy import lower_conv_transpose
 from compiler.ops.conv_weight_numpy import lower_conv_weight
-from compiler.ops.window import Window, cut, last, pad_array
+from compiler.ops.window import Each, Window, cut, each, last, pad_array
 
 if TYPE_CHECKING:
     from compiler.ops.emit import Emit
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 F32 = DType.F32
 N, H = symbol("N"), symbol("H")
 SIZES = {"N": 3, "H": 6}
-# One number for every spatial axis, or one for each.
-Each: TypeAlias = Dim | tuple[Dim, ...]
 
 
 @dataclass(frozen=True)
@@ -379,6 +377,5 @@ def made(
 ) -> _Made:
     """An operation of so many spatial axes; one number stands for the same along each."""
     lists = (stride, dilation, before, before if after is None else after)
-    each = [part if isinstance(part, tuple) else (part,) * rank for part in lists]
     build: Callable[..., _Made] = cls
-    return build(*each, groups, **more)
+    return build(*(each(part, rank) for part in lists), groups, **more)

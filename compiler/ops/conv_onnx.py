@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from compiler.ir.dims import Dim
-from compiler.ir.types import DType
+from compiler.ir.types import DType, TensorType
 from compiler.ops.base import FacetError, OnnxLowering
 from compiler.ops.window import Window, same_padding
 
@@ -39,24 +39,38 @@ def padded(c: OnnxLowering, x: str, window: Window) -> str:
 
 
 def onnx_conv_transpose(c: OnnxLowering, window: Window, groups: int) -> None:
-    """A transposed convolution is one node, and another that cuts where it depends on symbols how much is cut."""
+    """A transposed convolution."""
     _refuse_f64(c)
-    gradient, result = c.input_types[0], c.output_types[0]
+    onnx_transposed(c, c.inputs, c.outputs, window, groups, c.input_types[0], c.output_types[0])
+
+
+def onnx_transposed(
+    c: OnnxLowering,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    window: Window,
+    groups: int,
+    gradient: TensorType,
+    result: TensorType,
+) -> None:
+    """A transposed convolution of tensors of these types: one node, and another that cuts where it depends on symbols
+    how much is cut."""
     least = _least(window, gradient.shape[2:])
     whole = window.around(result.shape[2:])
     missing = [size - end for size, end in zip(whole, least, strict=True)]
-    numbers = [*window.before, *window.after, *missing]
+    pads = [*window.before, *window.after]
     attributes = _attributes(window, groups)
-    if all(isinstance(number, int) for number in numbers):
-        pads = [*window.before, *window.after]
-        c.node("ConvTranspose", c.inputs, c.outputs, **attributes, pads=pads, output_padding=missing)
+    if all(isinstance(number, int) for number in (*pads, *missing)):
+        attributes |= {"pads": pads} if any(pads) else {}
+        attributes |= {"output_padding": missing} if any(missing) else {}
+        c.node("ConvTranspose", inputs, outputs, **attributes)
         return
     # As long as it can get with these operands, so that what is wanted lies inside.
     most = [stride - 1 for stride in window.strides]
-    longest = c.node("ConvTranspose", c.inputs, **attributes, output_padding=most)
+    longest = c.node("ConvTranspose", inputs, **attributes, output_padding=most)
     stops = [start + size for start, size in zip(window.before, result.shape[2:], strict=True)]
     axes = c.shape(range(2, result.rank))
-    c.node("Slice", (longest, c.shape(window.before), c.shape(stops), axes), c.outputs)
+    c.node("Slice", (longest, c.shape(window.before), c.shape(stops), axes), outputs)
 
 
 def _least(window: Window, places: Sequence[Dim]) -> tuple[Dim, ...]:
@@ -105,12 +119,14 @@ def _is_symbolic(window: Window) -> bool:
 
 
 def _attributes(window: Window, groups: int) -> dict[str, Any]:
-    """The attributes that say something: those that ONNX takes for granted are left out."""
+    return window_attributes(window) | ({} if groups == 1 else {"group": groups})
+
+
+def window_attributes(window: Window) -> dict[str, Any]:
+    """The attributes of a window but for its padding; those that ONNX takes for granted are left out."""
     found: dict[str, Any] = {"kernel_shape": list(window.kernel)}
     if set(window.strides) != {1}:
         found["strides"] = list(window.strides)
     if set(window.dilations) != {1}:
         found["dilations"] = list(window.dilations)
-    if groups != 1:
-        found["group"] = groups
     return found

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 @operation
 @dataclass(frozen=True)
 class Gru(Recurrent):
-    """Cho et al., Learning phrase representations using RNN encoder-decoder, 2014, with the reset gate behind the product
-    as PyTorch, Keras (``reset_after=True``) and cuDNN have it::
+    """Cho et al., Learning phrase representations using RNN encoder-decoder, 2014, with the reset gate behind the
+    product, as PyTorch, Keras (``reset_after=True``) and cuDNN have it::
 
         r, z = sigmoid(…), sigmoid(…)    each … = W x + b + R h + d with rows of its own
         n    = tanh(W x + b + r * (R h + d))

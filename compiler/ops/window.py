@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from compiler.ir.dims import Dim, bounds, ceil_divide, evaluate, floor_divide, l
 from compiler.ir.types import TensorType, TypeMismatch
 from compiler.ops.base import Array, NumpyLowering, Sizes
 
+# One number for every spatial axis, or one for each.
+Each: TypeAlias = Dim | tuple[Dim, ...]
 # How many cells a window has along each axis, as errors show it: 3x3.
 _TIMES = "x"
 
@@ -105,6 +107,11 @@ class Window:
         )
 
 
+def each(amount: Each, rank: int) -> tuple[Any, ...]:
+    """The number for each of ``rank`` axes."""
+    return amount if isinstance(amount, tuple) else (amount,) * rank
+
+
 def same_padding(size: Dim, reach: int, stride: int) -> tuple[Dim, Dim]:
     """The padding before and after an axis that gives ``ceil(size / stride)`` places, the odd cell at the end, as
     TensorFlow's "same" and ONNX's SAME_UPPER have it."""
@@ -125,7 +132,8 @@ def padding_is_known(size: Dim, reach: int, stride: int) -> bool:
 def cut(array: Array, offset: Sequence[int], window: Window, places: Sequence[int]) -> Array:
     """The elements of a padded array [..., *spatial] that one cell of the window meets at each place; a view."""
     ranges = zip(offset, window.dilations, window.strides, places, strict=True)
-    return array[last(slice(at * step, at * step + (n - 1) * move + 1, move) for at, step, move, n in ranges)]
+    index = last(slice(at * step, at * step + (n - 1) * move + 1, move) for at, step, move, n in ranges)
+    return np.asarray(array[index])
 
 
 def last(index: Iterable[Any]) -> tuple[Any, ...]:

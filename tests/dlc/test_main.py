@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,14 +165,3 @@ def test_colour_only_on_a_terminal_that_wants_it(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("NO_COLOR", "1")
     assert not wants_colour(Terminal())
-
-
-def test_a_check_takes_well_under_half_a_second(net: Path, tmp_path: Path) -> None:
-    """The best of a few: other work on the machine must not fail it."""
-    seconds = []
-    for _ in range(5):
-        begun = time.perf_counter()
-        process = start("check", net, cwd=tmp_path)
-        process.communicate(timeout=60)
-        seconds.append(time.perf_counter() - begun)
-    assert min(seconds) < 1.0

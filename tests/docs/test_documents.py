@@ -33,6 +33,7 @@ import pytest
 
 import compiler
 from compiler.diagnostics import DiagnosticError, Source, render
+from dlc.cli import main
 
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENTS = [ROOT / "docs" / f"{name}.md" for name in ("language", "layers", "tutorial")]
@@ -68,7 +69,7 @@ class Block:
 
     @property
     def file(self) -> str | None:
-        match = re.match(r"\s*file (\S+)", self.words)
+        match = re.search(r"\bfile (\S+)", self.words)
         return match[1] if match else None
 
     @property
@@ -148,12 +149,14 @@ def test_example(block: Block, folder: Path, update_golden: bool) -> None:
             assert report + "\n" == block.below
 
 
-@pytest.mark.parametrize(("document", "folder"), [(d, d) for d in WITH_COMMANDS], indirect=["folder"], ids=lambda d: d.stem)
-def test_commands(document: Path, folder: Path, update_golden: bool) -> None:
+@pytest.mark.parametrize(
+    ("document", "folder"), [(d, d) for d in WITH_COMMANDS], indirect=["folder"], ids=lambda d: d.stem
+)
+def test_commands(document: Path, folder: Path, update_golden: bool, capsys: pytest.CaptureFixture[str]) -> None:
     for block in blocks(document):
         if block.language != "console":
             continue
-        outcome = [(command, shown, _run(command)) for command, shown in _commands(block.text)]
+        outcome = [(command, shown, _run(command, capsys)) for command, shown in _commands(block.text)]
         if "same" in block.words and update_golden:
             lines = [f"$ {command}\n{said}\n" for command, _, said in outcome]
             rewrite(document, block.number, "".join(lines))
@@ -168,22 +171,26 @@ def _commands(text: str) -> Iterator[tuple[str, str]]:
         yield command.strip(), shown.rstrip("\n")
 
 
-def _run(command: str) -> str:
+def _run(command: str, capsys: pytest.CaptureFixture[str]) -> str:
     """Runs a command as a shell would; its exit status has to be 0, or 1 where it shows errors."""
     program, *arguments = shlex.split(command, comments=True)
     if program == "dlc":
-        arguments = ["-m", "dlc", *arguments]
-        if arguments[2] == "train" and "--epochs" not in arguments:
+        if arguments[0] == "train" and "--epochs" not in arguments:
             arguments += ["--epochs", _EPOCHS]
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as exit:
+            main(arguments)
+        captured, status = capsys.readouterr(), exit.value.code
+        said = captured.out + captured.err
     else:
         assert program == "python", command
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "COLUMNS": "120"}
-    done = subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, env=environment, timeout=300, check=False
-    )
-    said = (done.stdout + done.stderr).rstrip("\n")
-    assert done.returncode == (1 if "\nerror[" in f"\n{said}" else 0), f"{command}\n{said}"
-    return said
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [sys.executable, *arguments], capture_output=True, text=True, env=environment, timeout=300, check=False
+        )
+        said, status = done.stdout + done.stderr, done.returncode
+    assert status == (1 if "\nerror[" in f"\n{said}" else 0), f"{command}\n{said}"
+    return said.rstrip("\n")
 
 
 def test_there_are_examples() -> None:

@@ -1,6 +1,36 @@
 """The catalogue: every layer, function, loss, metric, optimizer and initialiser, one entry each."""
 
-from compiler.front.catalogue import functions, initialisers, layers, losses, metrics, optimizers
+from compiler.front.catalogue import (
+    activations,
+    attention,
+    functions,
+    initialisers,
+    layers,
+    losses,
+    metrics,
+    noise,
+    norms,
+    optimizers,
+    recurrent,
+    sequence,
+    tensors,
+)
 from compiler.front.catalogue.entry import Entry, entries
 
-__all__ = ["Entry", "entries", "functions", "initialisers", "layers", "losses", "metrics", "optimizers"]
+__all__ = [
+    "Entry",
+    "activations",
+    "attention",
+    "entries",
+    "functions",
+    "initialisers",
+    "layers",
+    "losses",
+    "metrics",
+    "noise",
+    "norms",
+    "optimizers",
+    "recurrent",
+    "sequence",
+    "tensors",
+]

@@ -6,6 +6,7 @@ page in the language reference. The annotations say what each argument has to be
 ==================  ==========================================================================
 ``Value``           a tensor
 ``Operand``         a tensor or a number, which becomes a constant of the first tensor's dtype
+``Tensors``         a tensor, or several in parentheses: a tuple either way
 ``int``             a whole number known at compile time
 ``float``           a number known at compile time
 ``bool``, ``str``   a truth value, a text
@@ -16,7 +17,8 @@ page in the language reference. The annotations say what each argument has to be
 ``ModelWeights``    a model, for what speaks about its weights
 ==================  ==========================================================================
 
-``*name: T`` takes any number of them. An argument with a default may be left out; ``T | None`` allows None as that.
+``*name: T`` takes any number of them. An argument with a default may be left out; ``T | None`` allows None as that. An
+entry gives a value, or a tuple of values and of tuples of them.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from compiler.ops.emit import Emit
 
 Kind: TypeAlias = Literal["layer", "function", "loss", "metric", "optimizer", "initialiser"]
 Operand: TypeAlias = Value | float
+Tensors: TypeAlias = tuple[Value, ...]
 
 
 @dataclass(frozen=True)
@@ -221,5 +224,5 @@ def default_text(default: Any) -> str:
 
 __all__ = [
     "ArgumentError", "Context", "DType", "Dim", "Entry", "Initialiser", "Kind", "ModelWeights", "Operand",
-    "Parameter", "Totals", "Value", "entries", "entry", "namespace",
+    "Parameter", "Tensors", "Totals", "Value", "entries", "entry", "namespace",
 ]  # fmt: skip

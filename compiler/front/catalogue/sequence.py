@@ -64,18 +64,22 @@ def position(c: Context, x: Value, length: int, *, init: Initialiser = EMBEDDING
     if length < 1:
         raise ArgumentError("length", f"position needs room for at least one step, not {length}")
     fits = less_equal(steps, length)
-    if not fits:
-        unknown = fits is None
+    if fits is None:
         raise TypeMismatch(
-            "E0302" if unknown else "E0301",
-            f"position({length}) has no place for the {steps} steps of {x.type}"
-            if not unknown
-            else f"position({length}) has place for {length} steps, and {x.type} may have more",
-            f"{steps} is not known to be at most {length}" if unknown else f"{steps} steps, {length} positions",
-            (f"bound it in the signature: {steps} <= {length}" if unknown else f"make room for them: position({steps})",),
+            "E0302",
+            f"position({length}) has place for {length} steps, and {x.type} may have more",
+            f"{steps} is not known to be at most {length}",
+            (f"bound it in the signature: {steps} <= {length}",),
+        )
+    if not fits:
+        raise TypeMismatch(
+            "E0301",
+            f"position({length}) has no place for the {steps} steps of {x.type}",
+            f"{steps} steps, {length} positions",
+            (f"make room for them: position({steps})",),
         )
     b = c.b
-    table = c.weight("weight", TensorType(x.type.dtype, (length, features)), init, decays=False)
+    table = c.weight("weight", TensorType(x.type.dtype, (length, features)), init)
     return b.add(x, b.slice(table, (0, 0), (steps, features)))
 
 

@@ -6,7 +6,6 @@ the repository by exchanging their parts. ``pytest tests/compiler/front/test_fuz
 
 from __future__ import annotations
 
-
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +14,6 @@ from pathlib import Path
 from types import FrameType
 
 import lark
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.lark import from_lark

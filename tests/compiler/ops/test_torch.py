@@ -136,6 +136,7 @@ ORACLES: dict[str, Oracle] = {
     "softsign": lambda o, s, x: functional.softsign(x),
     "prelu": lambda o, s, x, slope: torch.where(x > 0, x, slope * x),
     "softmax": lambda o, s, x: x.softmax(o.axis),
+    "cumsum": lambda o, s, x: x.flip(o.axis).cumsum(o.axis).flip(o.axis) if o.reverse else x.cumsum(o.axis),
     "layer_norm": layer_norm,
     "attention": attention,
     "batch_norm": batch_norm,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import time
 import tracemalloc
 
 import numpy as np
@@ -236,14 +235,8 @@ def test_memory_is_used_again() -> None:
     assert planned_memory(b.finish(), {"N": 100}) < 2 * 100 * 64 * 4 + 1000
 
 
-def test_a_thousand_layers_are_generated_in_time_and_compile() -> None:
+def test_a_thousand_layers_take_work_in_proportion_and_compile(work) -> None:
     small, large = mlp(100).finish(), mlp(1000).finish()
     generate([small])
-    start = time.perf_counter()
-    generate([small])
-    middle = time.perf_counter()
-    text = generate([large])
-    end = time.perf_counter()
-    assert end - middle < 3.0
-    assert end - middle < 30 * (middle - start)
-    ast.parse(text)
+    assert work(lambda: generate([large])) < 12 * work(lambda: generate([small]))
+    ast.parse(generate([large]))

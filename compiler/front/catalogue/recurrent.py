@@ -1,0 +1,271 @@
+"""Recurrent layers: what goes through a sequence step by step and remembers.
+
+All of them take sequences ``[N, T, features]`` and give ``[N, units]``, the hidden state after the last step, as
+Keras does by default, or with ``sequence=true`` that after each step, ``[N, T, units]``.
+
+``bidirectional=true`` sets a second layer beside the first that goes from the end to the beginning; the units of both
+stand side by side, those of each step or those of each direction's own last step, as in Keras and in PyTorch's
+``h_n``. ``layers=2`` puts a second one on top of the whole sequence of the first, with ``dropout`` in between while
+training. ``lengths`` (i64 ``[N]``, each from 0 to T) tells how many steps of each sequence count: the others change no
+state and give 0.
+
+``state`` is what the layer begins with, 0 where it is not given. With ``give_state=true`` the layer gives a pair, the
+second part being the state it ends with: ``y, after = x -> gru(8, state=before, give_state=true)``. A state is
+``[N, units]``, or for ``lstm`` a pair of such, hidden and cell state; with several layers or directions it is
+``[layers * directions, N, units]``, in PyTorch's order.
+
+The weights have PyTorch's names, shapes, order of gates and first values: even within ±1/sqrt(units).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import sqrt
+from typing import Literal, TypeAlias
+
+from compiler.front.catalogue.entry import ArgumentError, Context, Tensors, Value, entry
+from compiler.front.catalogue.initialisers import uniform_initialiser
+from compiler.front.catalogue.layers import dropout as drop
+from compiler.front.catalogue.layers import fixed_size
+from compiler.ir.dims import equal
+from compiler.ir.types import DType, TensorType, TypeMismatch
+from compiler.ops.gru import Gru, GruTraining
+from compiler.ops.lstm import Lstm, LstmTraining
+from compiler.ops.recurrent import Recurrent
+from compiler.ops.rnn import Rnn
+
+# The result, or the result and the last state.
+Given: TypeAlias = "Value | tuple[Value, Value | Tensors]"
+
+
+@entry("layer")
+def rnn(
+    c: Context,
+    x: Value,
+    units: int,
+    layers: int = 1,
+    *,
+    bidirectional: bool = False,
+    activation: Literal["tanh", "relu"] = "tanh",
+    sequence: bool = False,
+    dropout: float = 0.0,
+    bias: bool = True,
+    state: Value | None = None,
+    lengths: Value | None = None,
+    give_state: bool = False,
+) -> Given:
+    """A plain recurrent layer: h' = activation(W x + b + R h + d).
+
+    Takes ``[N, T, features]`` and gives ``[N, units]``, the state after the last step, or with ``sequence=true``
+    ``[N, T, units]``, that after each. Weights of layer 0: ``weight_ih_l0`` [units, features], ``weight_hh_l0``
+    [units, units], ``bias_ih_l0`` and ``bias_hh_l0`` [units]; those of the other direction end with ``_reverse``.
+    Elman, Finding structure in time, 1990.
+    """
+    kind = Rnn(activation=activation)
+    stack = _Stack(c, "rnn", kind, kind, units, layers, bidirectional, dropout, bias)
+    return stack.run(x, () if state is None else (state,), lengths, sequence, give_state)
+
+
+@entry("layer")
+def lstm(
+    c: Context,
+    x: Value,
+    units: int,
+    layers: int = 1,
+    *,
+    bidirectional: bool = False,
+    sequence: bool = False,
+    dropout: float = 0.0,
+    bias: bool = True,
+    state: Tensors | None = None,
+    lengths: Value | None = None,
+    give_state: bool = False,
+) -> Given:
+    """Long short-term memory: a recurrent layer with a cell that gates write, keep and read.
+
+    Takes ``[N, T, features]`` and gives ``[N, units]``, the state after the last step, or with ``sequence=true``
+    ``[N, T, units]``, that after each. i, f, o = sigmoid(…), g = tanh(…), each of a sum W x + b + R h + d of its own;
+    c' = f·c + i·g, h' = o·tanh(c'). The state is the pair (h, c). Weights of layer 0: ``weight_ih_l0``
+    [4·units, features], ``weight_hh_l0`` [4·units, units], ``bias_ih_l0`` and ``bias_hh_l0`` [4·units], the rows of
+    i, f, g, o one behind the other; those of the other direction end with ``_reverse``. Hochreiter and Schmidhuber,
+    Long short-term memory, 1997; Gers et al., Learning to forget, 2000.
+    """
+    stack = _Stack(c, "lstm", Lstm(), LstmTraining(), units, layers, bidirectional, dropout, bias)
+    return stack.run(x, state or (), lengths, sequence, give_state)
+
+
+@entry("layer")
+def gru(
+    c: Context,
+    x: Value,
+    units: int,
+    layers: int = 1,
+    *,
+    bidirectional: bool = False,
+    sequence: bool = False,
+    dropout: float = 0.0,
+    bias: bool = True,
+    state: Value | None = None,
+    lengths: Value | None = None,
+    give_state: bool = False,
+) -> Given:
+    """A gated recurrent unit: a recurrent layer whose gates decide what of its state is kept.
+
+    Takes ``[N, T, features]`` and gives ``[N, units]``, the state after the last step, or with ``sequence=true``
+    ``[N, T, units]``, that after each. r, z = sigmoid(W x + b + R h + d), n = tanh(W x + b + r·(R h + d)),
+    h' = (1 - z)·n + z·h: the reset gate acts behind the product, as in PyTorch and Keras. Weights of layer 0:
+    ``weight_ih_l0`` [3·units, features], ``weight_hh_l0`` [3·units, units], ``bias_ih_l0`` and ``bias_hh_l0``
+    [3·units], the rows of r, z, n one behind the other; those of the other direction end with ``_reverse``.
+    Cho et al., Learning phrase representations using RNN encoder-decoder, 2014.
+    """
+    stack = _Stack(c, "gru", Gru(), GruTraining(), units, layers, bidirectional, dropout, bias)
+    return stack.run(x, () if state is None else (state,), lengths, sequence, give_state)
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """The layers of one call, in both directions where ``bidirectional``; ``training`` is ``kind`` that keeps what its
+    gradient needs."""
+
+    c: Context
+    name: str
+    kind: Recurrent
+    training: Recurrent
+    units: int
+    layers: int
+    bidirectional: bool
+    dropout: float
+    bias: bool
+
+    def __post_init__(self) -> None:
+        for argument, value in (("units", self.units), ("layers", self.layers)):
+            if value < 1:
+                raise ArgumentError(argument, f"{self.name} needs {argument} to be at least 1, not {value}")
+        if not 0.0 <= self.dropout < 1.0:
+            title = f"a dropout rate lies from 0 up to, not including, 1: {self.dropout} does not"
+            raise ArgumentError("dropout", title)
+        if self.dropout and self.layers == 1:
+            raise ArgumentError(
+                "dropout",
+                f"dropout of {self.name} stands between its layers, and there is one",
+                "this would change nothing",
+                (f"put dropout({self.dropout}) behind it, or ask for layers=2",),
+            )
+
+    def run(
+        self, x: Value, state: Sequence[Value], lengths: Value | None, sequence: bool, give_state: bool
+    ) -> Given:
+        """The stack over x, as the layers give it."""
+        self._check_input(x)
+        firsts = self._first_states(x, state)
+        self._check_lengths(x, lengths)
+        b = self.c.b
+        y, lasts = b.transpose(x, (1, 0, 2)), list[Tensors]()
+        for layer in range(self.layers):
+            if layer and self.dropout:
+                y = drop(self.c, y, self.dropout)
+            made = [self._direction(y, layer, reverse, firsts, lengths) for reverse in self._directions]
+            y = made[0][0] if len(made) == 1 else b.concat([sequences for sequences, _ in made], 2)
+            lasts += [states for _, states in made]
+        top = [states[0] for states in lasts[-len(self._directions) :]]
+        result = b.transpose(y, (1, 0, 2)) if sequence else top[0] if len(top) == 1 else b.concat(top, 1)
+        if not give_state:
+            return result
+        ends = tuple(self._together(states) for states in zip(*lasts, strict=True))
+        return result, ends if self.kind.state_count > 1 else ends[0]
+
+    @property
+    def _directions(self) -> tuple[bool, ...]:
+        return (False, True) if self.bidirectional else (False,)
+
+    def _direction(
+        self, x: Value, layer: int, reverse: bool, firsts: Sequence[Tensors], lengths: Value | None
+    ) -> tuple[Value, Tensors]:
+        """One layer in one direction: its sequence [T, N, units] and its last states."""
+        place = layer * len(self._directions) + reverse
+        states = firsts[place] if firsts else ()
+        kind = self.training if self.c.training else self.kind
+        operation = replace(kind, reverse=reverse, bias=self.bias, state=bool(states), lengths=lengths is not None)
+        operands = (x, *self._weights(x, layer, reverse), *states, *([] if lengths is None else [lengths]))
+        y, *others = self.c.b.add_node(operation, operands)
+        return y, tuple(others[: kind.state_count])
+
+    def _weights(self, x: Value, layer: int, reverse: bool) -> Iterator[Value]:
+        features, gates = fixed_size(x, -1, self.name), len(self.kind.gate_order) * self.units
+        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (gates, features), "weight_hh": (gates, self.units)}
+        if self.bias:
+            shapes |= {"bias_ih": (gates,), "bias_hh": (gates,)}
+        init = uniform_initialiser(1 / sqrt(self.units))
+        for name, shape in shapes.items():
+            full = f"{name}_l{layer}{'_reverse' if reverse else ''}"
+            yield self.c.weight(full, TensorType(x.type.dtype, shape), init, decays=len(shape) > 1)
+
+    def _first_states(self, x: Value, state: Sequence[Value]) -> list[Tensors]:
+        """What each direction of each layer begins with; [] where nothing is given."""
+        if not state:
+            return []
+        count = self.kind.state_count
+        if len(state) != count:
+            title = f"the state of {self.name} is a pair of tensors, hidden and cell state"
+            found = "one tensor" if len(state) == 1 else f"{len(state)} tensors"
+            raise ArgumentError("state", title, found, ("write state=(h, c)",))
+        batch, places = x.type.shape[0], self.layers * len(self._directions)
+        wanted = x.type.with_shape((batch, self.units) if places == 1 else (places, batch, self.units))
+        for part in state:
+            if not _same(part.type, wanted):
+                title = f"the state of this {self.name} is {wanted}, not {part.type}"
+                raise ArgumentError("state", title, f"this is {part.type}")
+        if places == 1:
+            return [tuple(state)]
+        b = self.c.b
+        return [
+            tuple(
+                b.reshape(b.slice(part, (place, 0, 0), (place + 1, batch, self.units)), (batch, self.units))
+                for part in state
+            )
+            for place in range(places)
+        ]
+
+    def _together(self, states: Sequence[Value]) -> Value:
+        if len(states) == 1:
+            return states[0]
+        b = self.c.b
+        return b.concat([b.reshape(state, (1, *state.type.shape)) for state in states], 0)
+
+    def _check_input(self, x: Value) -> None:
+        type, name = x.type, self.name
+        if type.dtype.is_integer and type.rank == 2:
+            help = "give each index features first: embed(vocabulary, dims)"
+        elif not type.dtype.is_float:
+            help = "convert it first: cast(f32)"
+        elif type.rank == 2:
+            help = "a sequence of numbers is one of vectors with one feature: reshape(-1, 1)"
+        elif type.rank != 3:
+            help = "the dimensions are samples, steps and features"
+        else:
+            return
+        code = "E0301" if type.dtype.is_float else "E0303"
+        title = f"{name} takes sequences such as f32[N, T, 16], not {type}"
+        raise TypeMismatch(code, title, f"this is {type}", (help,))
+
+    def _check_lengths(self, x: Value, lengths: Value | None) -> None:
+        if lengths is None:
+            return
+        (batch, steps, _), type = x.type.shape, lengths.type
+        if type.dtype not in (DType.I32, DType.I64):
+            raise ArgumentError(
+                "lengths", f"lengths are whole numbers, i32 or i64, not {type}", f"this is {type.dtype}",
+                ("convert them first: lengths -> cast(i64)",),
+            )  # fmt: skip
+        if not _same(type, TensorType(type.dtype, (batch,))):
+            raise ArgumentError("lengths", f"there has to be one length for each of the {batch} sequences, not {type}")
+        if isinstance(steps, int):
+            self.c.index_range(lengths, steps + 1)
+
+
+def _same(type: TensorType, wanted: TensorType) -> bool:
+    """Whether the types are known to be the same."""
+    if type.dtype is not wanted.dtype or type.rank != wanted.rank:
+        return False
+    return all(equal(one, other) for one, other in zip(type.shape, wanted.shape, strict=True))
