@@ -58,11 +58,13 @@ class ModelProgram:
 
 @dataclass(frozen=True, slots=True)
 class IndexRange:
-    """The integers of the data array ``input`` index something of ``size`` entries (classes, a vocabulary)."""
+    """The integers of the data array ``input`` index something of ``size`` entries (classes, a vocabulary), or are
+    ``ignored``."""
 
     input: str
     size: int
     span: Span
+    ignored: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class Measure:
     """A figure over a whole data set.
 
     ``totals`` name outputs of the step and evaluation graphs that add up over batches; ``finish`` takes inputs of those
-    names and gives the output ``value``.
+    names, in f64, and gives the output ``value``.
     """
 
     name: str

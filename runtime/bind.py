@@ -194,10 +194,11 @@ class _Binding:
         array = found.get(item.input)
         if array is None or array.dtype.kind not in "iu":
             return
-        low, high = int(array.min()), int(array.max())
-        if low >= 0 and high < item.size:
+        counted_in = array != item.ignored
+        bad = ((array < 0) | (array >= item.size)) & counted_in
+        if not bad.any():
             return
-        bad = (array < 0) | (array >= item.size)
+        low, high = int(array[counted_in].min()), int(array[counted_in].max())
         row = int(np.argmax(bad.reshape(len(bad), -1).any(axis=1)))
         example = int(array[row][bad[row]].flat[0])
         title = f"{self.called(item.input)} has the value {example} in row {row}: 0 to {item.size - 1} are allowed"

@@ -14,6 +14,7 @@ from compiler.front.catalogue.entry import (
     DType,
     Initialiser,
     ModelWeights,
+    Numbers,
     Operand,
     Parameter,
     Tensors,
@@ -206,6 +207,9 @@ def _as_kind(evaluator: Evaluator, kind: Any, value: DslValue) -> Any:
         parts = value if isinstance(value, tuple) else (value,)
         tensors = tuple(part.value for part in parts if isinstance(part, Tensor))
         return tensors if tensors and len(tensors) == len(parts) else None
+    if kind == Numbers:
+        numbers = [float(part) for part in value if is_number(part)] if isinstance(value, tuple) else []
+        return tuple(numbers) if isinstance(value, tuple) and len(numbers) == len(value) else None
     if kind is int:
         return value if isinstance(value, int) and not isinstance(value, bool) else None
     if kind is float:
@@ -221,6 +225,7 @@ KIND_WORDS: dict[Any, str] = {
     Value: "a tensor",
     Operand: "a tensor or a number",
     Tensors: "a tensor, or several in parentheses",
+    Numbers: "a list of numbers",
     int: "a whole number",
     float: "a number",
     bool: "true or false",

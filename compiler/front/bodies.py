@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from compiler.diagnostics import Label, error
+from compiler.diagnostics import Label, Span, error
 from compiler.front import tree
 from compiler.front.scope import Naming, Scope
 from compiler.front.trace import Trace
@@ -26,7 +26,9 @@ def structure(evaluator: Evaluator, expression: tree.Expression, scope: Scope) -
     """``residual { … }``, ``repeat n { … }`` and ``if … { … } else { … }`` as stages."""
     match expression:
         case tree.Residual():
-            before = scope.current
+            before = _result(evaluator, scope.current, expression.span)
+            if has_poison(before):
+                return POISON
             inner = Scope(scope.naming, scope)
             after = run_body(evaluator, expression.body, inner)
             return _add_residual(evaluator, expression, before, after, scope)
@@ -36,7 +38,7 @@ def structure(evaluator: Evaluator, expression: tree.Expression, scope: Scope) -
                 return POISON
             body = expression.then if holds else expression.otherwise
             if body is None:
-                return scope.current if scope.current is not None else POISON
+                return _result(evaluator, scope.current, expression.span)
             return run_body(evaluator, body, Scope(scope.naming, scope))
         case tree.Repeat():
             return _repeat(evaluator, expression, scope)
@@ -44,9 +46,9 @@ def structure(evaluator: Evaluator, expression: tree.Expression, scope: Scope) -
 
 
 def _add_residual(
-    evaluator: Evaluator, expression: tree.Residual, before: DslValue | None, after: DslValue, scope: Scope
+    evaluator: Evaluator, expression: tree.Residual, before: DslValue, after: DslValue, scope: Scope
 ) -> DslValue:
-    if before is None or has_poison(before) or has_poison(after):
+    if has_poison(after):
         return POISON
     if not isinstance(before, Tensor) or not isinstance(after, Tensor):
         wrong = after if isinstance(before, Tensor) else before
@@ -77,7 +79,14 @@ def _repeat(evaluator: Evaluator, expression: tree.Repeat, scope: Scope) -> DslV
         current = run_body(evaluator, expression.body, inner)
         if has_poison(current):
             return POISON  # the other copies would say the same
-    return current if current is not None else POISON
+    return _result(evaluator, current, expression.span)
+
+
+def _result(evaluator: Evaluator, current: DslValue | None, at: Span) -> DslValue:
+    """The current value, which a train block and a model without inputs do not have at first."""
+    if current is not None:
+        return current
+    return evaluator.report(error("E0201", "there is no current value here", at, "nothing flows here yet"))
 
 
 def _counters(evaluator: Evaluator, expression: tree.Repeat, scope: Scope) -> Sequence[DslValue] | None:
@@ -126,7 +135,7 @@ def run_body(evaluator: Evaluator, body: tree.Body, scope: Scope) -> DslValue:
         run_stage(evaluator, stage, scope)
         if trace is not None and trace.recorded is scope:
             _record(trace, stage, first, scope)
-    return scope.current if scope.current is not None else POISON
+    return _result(evaluator, scope.current, body.span)
 
 
 def _record(trace: Trace, stage: tree.Stage, first: int, scope: Scope) -> None:

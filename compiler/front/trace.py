@@ -132,10 +132,10 @@ class Trace:
         self._streams += 1
         return self._kept("seed"), self._counter(), self._streams
 
-    def index_range(self, indices: Value, size: Dim) -> None:
+    def index_range(self, indices: Value, size: Dim, ignored: int | None = None) -> None:
         """Note that the data array ``indices`` has to stay below ``size``; what was computed is not checked."""
         if self.b.producer(indices) is None and isinstance(size, int):
-            self.ranges.append(IndexRange(indices.name, size, self.b.origin.spans[0]))
+            self.ranges.append(IndexRange(indices.name, size, self.b.origin.spans[0], ignored))
 
     def _counter(self) -> Value:
         return self._kept("step") if self.has_state else self.b.constant(np.array(0, np.int64))

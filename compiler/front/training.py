@@ -312,7 +312,7 @@ def _as_measure(b: Emit, name: str, totals: Totals) -> Measure:
         total = f"{name}.{key}"
         b.output(total, value)
         names.append(total)
-        operands.append(finish.input(total, TensorType(DType.F64)))
+        operands.append(finish.input(total, value.type.with_dtype(DType.F64)))
     finish.output("value", totals.finish(finish, *operands))
     return Measure(name, tuple(names), finish.finish(), totals.better)
 

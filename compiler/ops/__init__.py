@@ -7,6 +7,7 @@ from compiler.ops.batch_norm import BatchNorm
 from compiler.ops.chain import ElementwiseChain, Step
 from compiler.ops.conv import Conv, ConvTranspose, ConvWeight
 from compiler.ops.emit import Emit
+from compiler.ops.extend import Extend, ExtendGradient
 from compiler.ops.group_norm import GroupNorm
 from compiler.ops.gru import Gru, GruTraining
 from compiler.ops.gru_gradient import GruGradient
@@ -15,6 +16,7 @@ from compiler.ops.linear import Linear
 from compiler.ops.lstm import Lstm, LstmTraining
 from compiler.ops.lstm_gradient import LstmGradient
 from compiler.ops.pool import MaxPool, MaxPoolGradient
+from compiler.ops.resize import Resize, ResizeGradient
 from compiler.ops.rnn import Rnn, RnnGradient
 from compiler.ops.running_norm import RunningNorm
 
@@ -28,6 +30,8 @@ __all__ = [
     "ConvWeight",
     "ElementwiseChain",
     "Emit",
+    "Extend",
+    "ExtendGradient",
     "FacetError",
     "GroupNorm",
     "Gru",
@@ -41,6 +45,8 @@ __all__ = [
     "MaxPool",
     "MaxPoolGradient",
     "Op",
+    "Resize",
+    "ResizeGradient",
     "RmsNorm",
     "Rnn",
     "RnnGradient",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -228,8 +228,8 @@ class AvgPoolGradient(Averaging):
     def samples(cls) -> Sequence[Sample]:
         found = []
         for fields, x in _uses():
-            op = AvgPool(*fields)
-            found.append(Sample(cls(*fields, size=x[2:]), (op.pooled("", TensorType(F32, x)),), sizes=SIZES))
+            build: Callable[..., AvgPoolGradient] = cls
+            found.append(Sample(build(*fields, x[2:]), (AvgPool(*fields).pooled("", TensorType(F32, x)),), sizes=SIZES))
         return found
 
 

@@ -13,19 +13,25 @@ from compiler.ir.dims import Dim
 from compiler.ir.graph import Operation, Value
 from compiler.ir.types import DType, TypeMismatch
 from compiler.ops import activation, along, choose, clip, compare, elementwise, normalise, reduce, unary
+from compiler.ops.avg_pool import AvgPool
 from compiler.ops.base import Array
 from compiler.ops.broadcast import broadcast_axes
 from compiler.ops.checks import normal_axes, normal_axis
 from compiler.ops.constant import Constant, Size
+from compiler.ops.conv import Conv, ConvTranspose
 from compiler.ops.convert import Cast, StopGradient
 from compiler.ops.erf import Erf
+from compiler.ops.extend import Extend
 from compiler.ops.gather import Gather, ScatterAdd
 from compiler.ops.matmul import MatMul
+from compiler.ops.pool import MaxPool
 from compiler.ops.positions import Arange
 from compiler.ops.random import RandomBits, RandomUniform
+from compiler.ops.resize import Resize
 from compiler.ops.shape import Expand, Reshape, Transpose
 from compiler.ops.slice import Concat, Pad, Slice
 from compiler.ops.split import Split
+from compiler.ops.window import Window
 
 # A tensor, or a number that becomes a constant of the other operand's element type.
 Operand: TypeAlias = Value | float
@@ -295,6 +301,34 @@ class Emit(Builder):
         """The inverse of broadcasting from ``shape``: the sum over the axes that it repeated."""
         axes = broadcast_axes(tuple(shape), x.type.shape)
         return self.reshape(self.sum(x, axes), shape)
+
+    # Windows that slide over the axes behind samples and channels.
+
+    def conv(self, x: Value, weight: Value, bias: Value | None, window: Window, groups: int = 1) -> Value:
+        """``weight`` is [outputs, inputs / groups, *kernel]."""
+        return self.add(Conv(*window.moves, groups), x, weight, *([] if bias is None else [bias]))
+
+    def conv_transpose(
+        self, x: Value, weight: Value, bias: Value | None, window: Window, groups: int, size: Sequence[Dim]
+    ) -> Value:
+        """The gradient of a convolution to its x, of ``size``; ``weight`` is [inputs, outputs / groups, *kernel]."""
+        operation = ConvTranspose(*window.moves, groups, tuple(size))
+        return self.add(operation, x, weight, *([] if bias is None else [bias]))
+
+    def max_pool(self, x: Value, window: Window) -> Value:
+        return self.add(MaxPool(window.kernel, *window.moves), x)
+
+    def avg_pool(self, x: Value, window: Window, count_padding: bool = True) -> Value:
+        """``window`` has no dilations."""
+        return self.add(AvgPool(window.kernel, window.strides, window.before, window.after, count_padding), x)
+
+    def resize(self, x: Value, size: Sequence[Dim], mode: str) -> Value:
+        """``mode`` is "nearest" or "linear"."""
+        return x if x.type.shape[2:] == tuple(size) else self.add(Resize(tuple(size), mode), x)
+
+    def extend(self, x: Value, before: Sequence[int], after: Sequence[int], mode: str) -> Value:
+        """One amount for each axis and side; ``mode`` is "edge" or "reflect"."""
+        return self.add(Extend(tuple(before), tuple(after), mode), x) if any((*before, *after)) else x
 
     # Element types, indices and random numbers.
 

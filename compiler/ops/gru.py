@@ -44,8 +44,10 @@ class Gru(Recurrent):
         return gru_gradients(self, b, inputs, again, gradients)
 
     def numpy(self, c: NumpyLowering) -> None:
-        _, batch, units = c.output_types[0].shape
-        lower_gru(self, c, c.scratch(c.input_types[0].with_shape((5 * units, batch))))
+        y = c.output_types[0]
+        steps, batch, units = y.shape
+        gates, kept = y.with_shape((steps, 3 * units, batch)), y.with_shape((2 * units, batch))
+        lower_gru(self, c, c.scratch(gates), c.scratch(kept))
 
     def onnx_attributes(self) -> dict[str, Any]:
         return {"linear_before_reset": 1}
@@ -58,33 +60,34 @@ class Gru(Recurrent):
 @operation
 @dataclass(frozen=True)
 class GruTraining(Gru):
-    """A GRU that keeps what its gradient needs as one more result [T, 5·H, N]: r, z, R h + d of the candidate, n and
-    h - n. Where a sequence takes no part in a step, z is 1 for it, as nothing changes then."""
+    """A GRU that keeps what its gradient needs as two more results: the gates [T, 3·H, N] after their activations, and
+    R h + d of n and h - n [T, 2·H, N]. Where a sequence takes no part in a step, z is 1 for it, as nothing changes."""
 
     opcode = "gru_training"
-    auxiliary = 1
+    auxiliary = 2
 
     onnx = without("ONNX's GRU does not keep what the gradient needs: train with NumPy, and export the model")
 
     def infer(self, inputs: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
         y, state = super().infer(inputs)
         steps, batch, units = y.shape
-        return y, state, y.with_shape((steps, 5 * units, batch))
+        return y, state, y.with_shape((steps, 3 * units, batch)), y.with_shape((steps, 2 * units, batch))
 
     def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
         return gru_gradients(self, b, inputs, outputs, gradients)
 
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         y, states, steps = self.run(operands)
-        gates = []
+        gates, kept = [], []
         for step in steps:
             reset, update, memory, new = activated(step.inputs, step.hidden)
             update = np.where(step.alive, update, 1)
-            gates.append(np.hstack([reset, update, memory, new, step.states[0] - new]).T)
-        return tuple(np.asarray(result).astype(operands[0].dtype) for result in (y, *states, gates))
+            gates.append(np.hstack([reset, update, new]).T)
+            kept.append(np.hstack([memory, step.states[0] - new]).T)
+        return tuple(np.asarray(result).astype(operands[0].dtype) for result in (y, *states, gates, kept))
 
     def numpy(self, c: NumpyLowering) -> None:
-        lower_gru(self, c, c.outputs[2])
+        lower_gru(self, c, *c.outputs[2:])
 
 
 def activated(inputs: Array, hidden: Array) -> tuple[Array, Array, Array, Array]:
@@ -101,7 +104,7 @@ def gru_gradients(op: Gru, b: Emit, inputs: Values, outputs: Values, gradients: 
     reached = not is_zero(b, d_y)
     through_time = GruGradient(op.reverse, op.state, op.lengths, reached)
     d_y_if = (d_y,) if reached else ()
-    operands = (given.weight_hh, outputs[0], outputs[2], *given.states, *lengths, *d_y_if, d_h)
+    operands = (given.weight_hh, outputs[0], *outputs[2:], *given.states, *lengths, *d_y_if, d_h)
     d_gates, d_memory, d_weight_hh, d_state = b.add_node(through_time, operands)
     d_x = b.matmul(b.transpose(d_gates, (1, 0)), given.weight_ih)
     d_weight_ih = b.matmul(d_gates, flat_steps(b, given.x))
@@ -114,18 +117,18 @@ def gru_gradients(op: Gru, b: Emit, inputs: Values, outputs: Values, gradients: 
     return d_x, d_weight_ih, d_weight_hh, *d_bias, *[d_state] * op.state, *[None] * op.lengths
 
 
-def lower_gru(op: Gru, c: NumpyLowering, gates: str) -> None:
-    """Write the call of the GRU; ``gates`` is an array for one step, or for all where they are kept."""
+def lower_gru(op: Gru, c: NumpyLowering, gates: str, kept: str) -> None:
+    """Write the call of the GRU; ``gates`` is an array for all steps, ``kept`` one for all or for one step."""
     given, type = op.named(c.inputs), c.input_types[0]
     (steps, batch, features), units = type.shape, c.output_types[0].shape[2]
-    width = features + 1 if op.bias else features
-    shapes = ((steps * batch, width), (3 * units, width), (3 * units, units), (3 * units, steps * batch))
-    work = [c.scratch(type.with_shape(shape)) for shape in (*shapes, (units, batch), (units, batch))]
+    width, state = features + op.bias, (units, batch)
+    shapes = ((steps, width, batch), (3 * units, width), (3 * units, units), (3 * units, batch), state, state)
+    work = [c.scratch(type.with_shape(shape)) for shape in shapes]
     c.helper("gru_weights", GRU_WEIGHTS)
     c.line(
         f"{with_helpers(c, 'gru', GRU)}({given.x}, {given.weight_ih}, {given.weight_hh}, {pair(given.biases)}, "
         f"{pair(given.states)}, {mask_of(c, given.lengths, steps, batch)}, {op.reverse}, {pair(c.outputs[:2])}, "
-        f"{gates}, {pair(work)}, {c.scalar(0.5, type.dtype)})"
+        f"{gates}, {kept}, {pair(work)}, {c.scalar(0.5, type.dtype)})"
     )
 
 
@@ -147,33 +150,32 @@ def gru_weights(weight_ih, weight_hh, biases, from_input, from_state):
 '''
 
 GRU = '''\
-def gru(x, weight_ih, weight_hh, biases, states, mask, reverse, results, gates, work, half):
+def gru(x, weight_ih, weight_hh, biases, states, mask, reverse, results, gates, kept, work, half):
     """A GRU over all steps of x [T, N, F]. Arrays of one step hold a unit in each row and a sequence in each column,
-    so that a gate is a contiguous block. `gates` is of one step, or of all where they are kept."""
+    so that a gate is a contiguous block. `gates` has all steps, `kept` has them where they are kept, else one."""
     y, h = results
-    rows, from_input, from_state, inputs, hidden, product = work
+    columns, from_input, from_state, through_state, hidden, product = work
     steps, batch, units = y.shape
     both = 2 * units
-    recurrent_rows(x, rows)
+    recurrent_columns(x, columns)
     gru_weights(weight_ih, weight_hh, biases, from_input, from_state)
-    np.dot(from_input, rows.T, out=inputs)
-    inputs_t = inputs.reshape(3 * units, steps, batch).transpose(1, 0, 2)
-    bias = biases[1][both:, None] if biases else None
+    np.matmul(from_input, columns, out=gates)
+    bias = biases[1][both:, None] if biases else half * 0
     np.copyto(hidden, states[0].T if states else 0)
-    for gate, total, y_t, alive, dead in recurrent_steps(
-        mask, reverse, [gates] * steps if gates.ndim == 2 else gates, inputs_t, y.transpose(0, 2, 1)
+    for gate, keep, y_t, alive, dead in recurrent_steps(
+        mask, reverse, gates, kept if kept.ndim == 3 else [kept] * steps, y.transpose(0, 2, 1)
     ):
-        reset, update, memory, new, change = gate.reshape(5, units, batch)
+        reset, update, new = gate.reshape(3, units, batch)
+        memory, change = keep.reshape(2, units, batch)
         squashed = gate[:both]
-        np.dot(from_state, hidden, out=gate[: both + units])
-        np.add(squashed, total[:both], out=squashed)
+        np.dot(from_state, hidden, out=through_state)
+        np.add(squashed, through_state[:both], out=squashed)
         np.tanh(squashed, out=squashed)
         np.multiply(squashed, half, out=squashed)
         np.add(squashed, half, out=squashed)
-        if biases:
-            np.add(memory, bias, out=memory)
-        np.multiply(reset, memory, out=new)
-        np.add(new, total[both:], out=new)
+        np.add(through_state[both:], bias, out=memory)
+        np.multiply(reset, memory, out=product)
+        np.add(new, product, out=new)
         np.tanh(new, out=new)
         np.subtract(hidden, new, out=change)
         np.multiply(change, update, out=product)

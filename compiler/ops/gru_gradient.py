@@ -16,11 +16,12 @@ from compiler.ops.recurrent import RecurrentGradient, gradient_sample, mask_of, 
 @operation
 @dataclass(frozen=True)
 class GruGradient(RecurrentGradient):
-    """What is kept are the gates of ``gru_training``. Results: the gradient of the sums of the gates [3·H, T·N] in the
-    order r, z, n, of what n remembers of the state [H, T·N], of weight_hh [3·H, H], and of the first state [N, H]."""
+    """What is kept are the last two results of ``gru_training``. Results: the gradient of the sums of the gates
+    [3·H, T·N] in the order r, z, n, of what n remembers of the state [H, T·N], of weight_hh [3·H, H], and of the first
+    state [N, H]."""
 
     opcode = "gru_gradient"
-    kept_count = 1
+    kept_count = 2
 
     def infer(self, inputs: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
         given = self.named(inputs)
@@ -36,7 +37,8 @@ class GruGradient(RecurrentGradient):
         (d_h,), d_weight = given.d_states, np.zeros(given.weight_hh.shape)
         d_sums, d_memory = np.zeros((steps, batch, 3 * units)), np.zeros(given.y.shape)
         for time, before in self.backwards(steps):
-            reset, update, memory, new, change = np.split(given.kept[0][time].T, 5, axis=1)
+            reset, update, new = np.split(given.kept[0][time].T, 3, axis=1)
+            memory, change = np.split(given.kept[1][time].T, 2, axis=1)
             d_h = d_h if given.d_y is None else d_h + given.d_y[time] * alive[time]
             d_new = d_h * (1 - update) * (1 - new**2)
             d_reset, d_update = d_new * memory * reset * (1 - reset), d_h * change * update * (1 - update)
@@ -49,7 +51,7 @@ class GruGradient(RecurrentGradient):
         return tuple(result.astype(operands[0].dtype) for result in (*flat, d_weight, d_h))
 
     def numpy(self, c: NumpyLowering) -> None:
-        names = [row_major(c, index) if index < 3 else name for index, name in enumerate(c.inputs)]
+        names = [row_major(c, index) if index < 4 else name for index, name in enumerate(c.inputs)]
         given, y = self.named(names), c.input_types[1]
         steps, batch, units = y.shape
         shapes = ((4 * units, batch), (2 * units, batch), (units, batch), (units, batch), (units, batch))
@@ -57,7 +59,7 @@ class GruGradient(RecurrentGradient):
         work.append(c.scratch(c.input_types[0]) if self.state else "None")
         begun = c.scratch(y.with_shape((3 * units, batch))) if self.lengths else "None"
         c.line(
-            f"{with_helpers(c, 'gru_gradient', GRU_GRADIENT)}({given.weight_hh}, {given.y}, {given.kept[0]}, "
+            f"{with_helpers(c, 'gru_gradient', GRU_GRADIENT)}({given.weight_hh}, {given.y}, {pair(given.kept)}, "
             f"{pair(given.states)}, {mask_of(c, given.lengths, steps, batch)}, {given.d_y}, {given.d_states[0]}, "
             f"{self.reverse}, {pair(c.outputs)}, {pair(work)}, {begun})"
         )
@@ -65,7 +67,7 @@ class GruGradient(RecurrentGradient):
     @classmethod
     def samples(cls) -> Sequence[Sample]:
         return tuple(
-            gradient_sample(cls(*flags), units, 3, (5,))
+            gradient_sample(cls(*flags), units, 3, (3, 2))
             for flags, units in (
                 ((False, False, False, True), 3),
                 ((True, False, False, False), 3),
@@ -77,7 +79,7 @@ class GruGradient(RecurrentGradient):
 
 
 GRU_GRADIENT = '''\
-def gru_gradient(weight, y, gates, states, mask, d_y, d_state, reverse, results, work, begun):
+def gru_gradient(weight, y, kept, states, mask, d_y, d_state, reverse, results, work, begun):
     """The gradient of a GRU, back from its last step. Arrays of one step hold a unit in each row and a sequence in
     each column; `work` and `begun` are overwritten."""
     d_sums, d_memories, d_weight, d_h0 = results
@@ -92,10 +94,11 @@ def gru_gradient(weight, y, gates, states, mask, d_y, d_state, reverse, results,
     d_y_t = None if d_y is None else d_y.transpose(0, 2, 1)
     d_reset, d_update, d_memory, d_new = d_gate.reshape(4, units, batch)
     d_squashed, d_through_state = d_gate[:both], d_gate[: both + units]
-    for gate, d_sum, d_kept, d_step, alive, dead in recurrent_steps(
-        mask, not reverse, gates, d_sums_t, d_memories_t, d_y_t
+    for gate, keep, d_sum, d_kept, d_step, alive, dead in recurrent_steps(
+        mask, not reverse, *kept, d_sums_t, d_memories_t, d_y_t
     ):
-        reset, update, memory, new, change = gate.reshape(5, units, batch)
+        reset, update, new = gate.reshape(3, units, batch)
+        memory, change = keep.reshape(2, units, batch)
         squashed = gate[:both]
         if d_y is not None:
             np.add(d_h, d_step, out=d_h, where=True if mask is None else alive)

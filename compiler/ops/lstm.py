@@ -46,9 +46,9 @@ class Lstm(Recurrent):
         return lstm_gradients(self, b, inputs, again, gradients)
 
     def numpy(self, c: NumpyLowering) -> None:
-        x, units, batch = c.input_types[0], c.output_types[0].shape[2], c.output_types[0].shape[1]
-        step = x.with_shape((4 * units, batch))
-        lower_lstm(self, c, c.scratch(step), c.scratch(x.with_shape((units, batch))))
+        y = c.output_types[0]
+        steps, batch, units = y.shape
+        lower_lstm(self, c, c.scratch(y.with_shape((steps, 4 * units, batch))), c.scratch(y.with_shape((units, batch))))
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
@@ -113,13 +113,13 @@ def lstm_gradients(op: Lstm, b: Emit, inputs: Values, outputs: Values, gradients
 
 
 def lower_lstm(op: Recurrent, c: NumpyLowering, gates: str, cells: str) -> None:
-    """Write the call of the LSTM; ``gates`` and ``cells`` are arrays for one step, or for all where they are kept."""
+    """Write the call of the LSTM; ``gates`` is an array for all steps, ``cells`` one for all or for one step."""
     given = op.named(c.inputs)
-    (steps, batch, features), units = c.input_types[0].shape, c.output_types[0].shape[2]
     type = c.input_types[0]
-    width = features + 1 if op.bias else features
-    shapes = ((steps * batch, width), (4 * units, width), (4 * units, units), (4 * units, steps * batch))
-    work = [c.scratch(type.with_shape(shape)) for shape in (*shapes, (units, batch), (units, batch))]
+    (steps, batch, features), units = type.shape, c.output_types[0].shape[2]
+    width, gate, state = features + op.bias, (4 * units, batch), (units, batch)
+    shapes = ((steps, width, batch), (4 * units, width), (4 * units, units), gate, state, state)
+    work = [c.scratch(type.with_shape(shape)) for shape in shapes]
     c.helper("lstm_weights", LSTM_WEIGHTS)
     c.line(
         f"{with_helpers(c, 'lstm', LSTM)}({given.x}, {given.weight_ih}, {given.weight_hh}, {pair(given.biases)}, "
@@ -148,26 +148,23 @@ def lstm_weights(weight_ih, weight_hh, biases, from_input, from_state):
 LSTM = '''\
 def lstm(x, weight_ih, weight_hh, biases, states, mask, reverse, results, gates, cells, work, half):
     """An LSTM over all steps of x [T, N, F]. Arrays of one step hold a unit in each row and a sequence in each column,
-    so that a gate is a contiguous block. `gates` and `cells` are of one step, or of all where they are kept."""
+    so that a gate is a contiguous block. `gates` has all steps, `cells` has them where they are kept, else one."""
     y, h, c = results
-    rows, from_input, from_state, inputs, hidden, product = work
+    columns, from_input, from_state, through_state, hidden, product = work
     steps, batch, units = y.shape
-    recurrent_rows(x, rows)
+    recurrent_columns(x, columns)
     lstm_weights(weight_ih, weight_hh, biases, from_input, from_state)
-    np.dot(from_input, rows.T, out=inputs)
-    inputs_t = inputs.reshape(4 * units, steps, batch).transpose(1, 0, 2)
-    if gates.ndim == 2:
-        gates, cells = [gates] * steps, [cells] * steps
+    np.matmul(from_input, columns, out=gates)
     cell = product
     np.copyto(hidden, states[0].T if states else 0)
     np.copyto(cell, states[1].T if states else 0)
-    for gate, total, after, y_t, alive, dead in recurrent_steps(
-        mask, reverse, gates, inputs_t, cells, y.transpose(0, 2, 1)
+    for gate, after, y_t, alive, dead in recurrent_steps(
+        mask, reverse, gates, cells if cells.ndim == 3 else [cells] * steps, y.transpose(0, 2, 1)
     ):
         out, into, keep, new = gate.reshape(4, units, batch)
         squashed = gate[: 3 * units]
-        np.dot(from_state, hidden, out=gate)
-        np.add(gate, total, out=gate)
+        np.dot(from_state, hidden, out=through_state)
+        np.add(gate, through_state, out=gate)
         np.tanh(gate, out=gate)
         np.multiply(squashed, half, out=squashed)
         np.add(squashed, half, out=squashed)

@@ -330,6 +330,13 @@ def recurrent_rows(x, rows):
     np.copyto(rows.reshape(steps, batch, -1)[:, :, :features], x)
     rows[:, features:] = 1
 ''',
+    "recurrent_columns": '''\
+def recurrent_columns(x, columns):
+    """The inputs of each step as columns, with a row of ones for the bias where `columns` has room for it."""
+    features = x.shape[2]
+    np.copyto(columns[:, :features], x.transpose(0, 2, 1))
+    columns[:, features:] = 1
+''',
     "recurrent_steps": '''\
 def recurrent_steps(mask, reverse, *sequences):
     """For each step, from the last one on where `reverse`, its part of each sequence and of the two masks."""

@@ -34,6 +34,11 @@ class Window:
         return len(self.kernel)
 
     @property
+    def moves(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[Dim, ...], tuple[Dim, ...]]:
+        """All but the kernel."""
+        return self.strides, self.dilations, self.before, self.after
+
+    @property
     def reach(self) -> tuple[int, ...]:
         """How many cells of the tensor the window spans along each axis."""
         return tuple((size - 1) * step + 1 for size, step in zip(self.kernel, self.dilations, strict=True))

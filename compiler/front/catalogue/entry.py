@@ -9,6 +9,7 @@ page in the language reference. The annotations say what each argument has to be
 ``Tensors``         a tensor, or several in parentheses: a tuple either way
 ``int``             a whole number known at compile time
 ``float``           a number known at compile time
+``Numbers``         a list of numbers known at compile time
 ``bool``, ``str``   a truth value, a text
 ``Literal[…]``      one of these words, written with or without quotes
 ``DType``           an element type
@@ -37,6 +38,7 @@ from compiler.ops.emit import Emit
 Kind: TypeAlias = Literal["layer", "function", "loss", "metric", "optimizer", "initialiser"]
 Operand: TypeAlias = Value | float
 Tensors: TypeAlias = tuple[Value, ...]
+Numbers: TypeAlias = tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -103,8 +105,8 @@ class Context(Protocol):
     def random(self) -> tuple[Value, Value, int]:
         """Seed, counter and a stream of its own for one more random tensor."""
 
-    def index_range(self, indices: Value, size: Dim) -> None:
-        """Note that ``indices`` have to lie in 0 to ``size`` - 1: checked on the data before training."""
+    def index_range(self, indices: Value, size: Dim, ignored: int | None = None) -> None:
+        """Note that ``indices`` lie in 0 to ``size`` - 1, or are ``ignored``: checked on the data before training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +225,6 @@ def default_text(default: Any) -> str:
 
 
 __all__ = [
-    "ArgumentError", "Context", "DType", "Dim", "Entry", "Initialiser", "Kind", "ModelWeights", "Operand",
+    "ArgumentError", "Context", "DType", "Dim", "Entry", "Initialiser", "Kind", "ModelWeights", "Numbers", "Operand",
     "Parameter", "Tensors", "Totals", "Value", "entries", "entry", "namespace",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compiler.front.catalogue.entry import Context, Totals, Value, entry
 from compiler.front.catalogue.layers import need_float
-from compiler.front.catalogue.losses import Given, made_by, same_dtype, same_shape
+from compiler.front.catalogue.losses.common import Given, made_by, same_dtype, same_shape
 from compiler.ir.dims import Dim, equal, product
 from compiler.ir.types import DType, TypeMismatch
 from compiler.ops.emit import Emit

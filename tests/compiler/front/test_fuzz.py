@@ -7,19 +7,19 @@ the repository by exchanging their parts. ``pytest tests/compiler/front/test_fuz
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import FrameType
 
-import lark
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.lark import from_lark
+from lark import UnexpectedInput
+from lark.grammar import NonTerminal, Rule, Symbol
+from lark.lexer import PatternStr
 
 import compiler
-import grammar
 from compiler.diagnostics import DiagnosticError, Source, render
 from compiler.front.catalogue import entries
 from compiler.front.parse import Layout
@@ -29,9 +29,9 @@ ROOT = Path(__file__).parents[3]
 SECONDS = 10  # more than any draw may take
 
 _KINDS = ("layer", "function", "loss", "metric", "optimizer", "initialiser")
-_NAMES = ("x", "y", "x", "N", "T", "it", "i", "f32", "i64", "same", "A", "B", "b", "n", "s", "units", "é")
+_FAVOURITES = "x y x x N T D it it i f32 i64 same A b n s units relu dense transpose mse adam item shape weight"
 _NUMBERS = (
-    "0 1 2 3 4 8 8 8 1 2 10 64 0.5 1e-4 20% 100% -1 1_000 10000 10001 65536 9223372036854775807 9223372036854775808"
+    "0 1 2 3 4 8 8 8 1 2 10 64 0.5 1e-4 20% 100% 1_000 10000 10001 65536 9223372036854775807 9223372036854775808"
     " 1e308 1e309 1e-400 123456789012345678901234567890 0.0 7.0"
 )
 _STRINGS = ('"s"', '""', '"a\\nb"', '"\\u00e9"', '"digits.npz"', '"../x.dl"', '"none.onnx"')
@@ -81,50 +81,93 @@ def outcome(text: str) -> str:
 
 
 @cache
-def _names() -> tuple[str, ...]:
-    return (*_NAMES * 6, *(name for kind in _KINDS for name in entries(kind)))
+def _choices(terminal: str) -> tuple[str, ...]:
+    """What a terminal may be, names and numbers that mean something in places above all."""
+    match terminal:
+        case "NAME":
+            return (*_FAVOURITES.split() * 5, *(name for kind in _KINDS for name in entries(kind)))
+        case "NUMBER":
+            return tuple(_NUMBERS.split())
+        case "STRING":
+            return _STRINGS
+        case "COMPARISON":
+            return ("==", "!=", "<", ">", ">=")
+        case "_NEWLINE":
+            return ("\n", "\n", "\r\n", "\r", "\n\n# c -> {\n")
+        case _:
+            return ({"LAYER": "layer", "RESIDUAL": "residual", "MINUS": "-"}[terminal],)
+
+
+class Language:
+    """The grammar's rules, drawn from. Hypothesis's own ``from_lark`` knows no bounds: almost all that it draws from a
+    grammar of expressions grows too large to be kept."""
+
+    DEEPEST = 7  # levels of rules with several parts, after which the lowest expansions are taken
+
+    def __init__(self, rules: Iterable[Rule], words: Mapping[str, str]) -> None:
+        self.expansions: dict[str, list[list[Symbol]]] = {}
+        for rule in rules:
+            if all(symbol.name != "ERROR" for symbol in rule.expansion):
+                self.expansions.setdefault(rule.origin.name, []).append(rule.expansion)
+        self.words = words
+        self.height = dict.fromkeys(self.expansions, 1000)
+        while self._lower():
+            pass
+
+    def draw(self, draw: st.DrawFn, rule: str) -> str:
+        """A text of ``rule``."""
+        texts: list[str] = []
+        waiting: list[tuple[Symbol, int]] = [(NonTerminal(rule), 0)]
+        while waiting:
+            symbol, depth = waiting.pop()
+            if symbol.is_term:
+                texts.append(self._terminal(draw, symbol.name))
+                continue
+            expansions = self.expansions[symbol.name]
+            if depth >= self.DEEPEST:
+                expansions = sorted(expansions, key=self._height)[:1]
+            alone = [expansion for expansion in expansions if len(expansion) == 1]
+            if alone and draw(st.integers(0, 3)):
+                expansions = alone
+            expansion = draw(st.sampled_from(expansions))
+            deeper = depth + (len(expansion) > 1)
+            waiting += [(part, deeper) for part in reversed(expansion)]
+        return " ".join(texts)
+
+    def _terminal(self, draw: st.DrawFn, name: str) -> str:
+        return self.words[name] if name in self.words else draw(st.sampled_from(_choices(name)))
+
+    def _height(self, expansion: list[Symbol]) -> int:
+        return 1 + max((self.height[part.name] for part in expansion if not part.is_term), default=0)
+
+    def _lower(self) -> bool:
+        """Corrects the least heights of rules; False once they are right."""
+        better = {rule: min(map(self._height, expansions)) for rule, expansions in self.expansions.items()}
+        changed = better != self.height
+        self.height = better
+        return changed
 
 
 @cache
-def _drawn(start: str) -> st.SearchStrategy[str]:
-    """Texts of the rule ``start`` of the grammar."""
-    text = grammar.text("dl").replace("| ERROR", "").replace("%declare ERROR", "")
-    # Hypothesis knows no possessive repetition, which is there for speed only.
-    text = text.replace("*+", "*").replace("++", "+").replace("?+", "?")
-    language = lark.Lark(text, start=start, parser="lalr", maybe_placeholders=False)
+def _language() -> Language:
+    built = tables.build()
     words = {
-        terminal.name: st.just(f" {terminal.pattern.value} ")
-        for terminal in language.terminals
-        if terminal.pattern.type == "str" and terminal.pattern.value.isalpha()
+        terminal.name: terminal.pattern.value for terminal in built.terminals if isinstance(terminal.pattern, PatternStr)
     }
-    chosen = {
-        "NAME": st.sampled_from(_names()).map(lambda name: f" {name} "),
-        "NUMBER": st.sampled_from(_NUMBERS.split()),
-        "STRING": st.sampled_from(_STRINGS),
-        "MINUS": st.just("-"),
-        "COMPARISON": st.sampled_from(["==", "!=", "<", ">", ">="]),
-        "LAYER": st.just("layer "),
-        "RESIDUAL": st.just("residual"),
-        "_NEWLINE": st.sampled_from(["\n", "\n", "\n\n", "\r\n", "\n# c\n"]),
-        "CONTINUATION": st.just(" "),
-        "BLANK": st.just(" "),
-        "COMMENT": st.just(""),
-    }
-    known = {terminal.name for terminal in language.terminals}
-    explicit = {name: strategy for name, strategy in {**words, **chosen}.items() if name in known}
-    return from_lark(language, start=start, explicit=explicit)
+    return Language(built.rules, words)
 
 
 # Parts that may stand for each other, by the names of their rules.
 _EXPRESSIONS = (
-    "name number string boolean call attribute index unary binary compare logic conditional chain parentheses"
+    "number string boolean call attribute index unary binary compare logic conditional chain parentheses"
     " tuple_literal list_literal"
 )
 _EXCHANGED = {
     **dict.fromkeys(_EXPRESSIONS.split(), "expression"),
-    **{rule: rule for rule in ("type_expression", "dimension", "body", "parameter", "tensor_parameter", "keyword")},
+    **{rule: rule for rule in ("name", "type_expression", "dimension", "body", "keyword", "tensor_parameter")},
     **dict.fromkeys(("stage", "labelled_stage", "assign", "layer"), "stage"),
-    **dict.fromkeys(("minimize", "measure", "validate", "batch", "epochs", "stop", "clip", "seed", "freeze"), "statement"),
+    **dict.fromkeys(("parameter", "default_parameter"), "parameter"),
+    **dict.fromkeys("minimize measure validate batch epochs stop clip seed freeze".split(), "statement"),
     **dict.fromkeys(("model", "block", "train", "const"), "declaration"),
 }
 
@@ -135,7 +178,7 @@ def _corpus() -> tuple[str, ...]:
     found = []
     for path in sorted(ROOT.rglob("*.dl")):
         text = path.read_text(encoding="utf-8")
-        with suppress(lark.UnexpectedInput):
+        with suppress(UnexpectedInput):
             _parts(text)
             found.append(text)
     return tuple(found)
@@ -158,7 +201,7 @@ def _pieces(kind: str) -> tuple[str, ...]:
     found = dict.fromkeys(
         text[start:end] for text in _corpus() for other, start, end in _parts(text) if other == kind
     )
-    odd = {"expression": [*_NUMBERS.split(), *_STRINGS, *entries("layer"), "(x, x)", "[]", "N", "it", "x[0]"]}
+    odd = {"expression": [*_NUMBERS.split(), *_STRINGS, *entries("layer"), "-1", "(x, x)", "[]", "N", "it", "x[0]"]}
     return (*found, *odd.get(kind, ()))
 
 
@@ -179,21 +222,23 @@ def exchanged(draw: st.DrawFn) -> str:
 
 @st.composite
 def drawn(draw: st.DrawFn) -> str:
-    """A source made of texts that the grammar allows, where names mean something."""
+    """A source of texts that the grammar allows, with names that mean something."""
+    language = _language()
 
-    def several(rule: str, end: str, most: int = 4) -> str:
-        return end.join(draw(st.lists(_drawn(rule), max_size=most)))
+    def one(rule: str) -> str:
+        return language.draw(draw, rule)
 
-    constants = "\n".join(f"const {name} = {draw(_drawn('flow'))}" for name in draw(st.sampled_from(["", "n", "ns"])))
-    shape = draw(st.sampled_from(["N, 8", "N, 2, 8, 8", "N", "N, 3", "N, T <= 8, 4", "", "N, n"]))
-    dtype = draw(st.sampled_from(["f32", "f32", "f64", "i64", "u8", "bool"]))
+    def several(rule: str) -> str:
+        return "\n".join(one(rule) for _ in range(draw(st.integers(0, 3))))
+
+    shape = draw(st.sampled_from(["N, 8", "N, 2, 8, 8", "N", "N, 3", "N, T <= 8, 4", "", "N, n", one("dimension")]))
+    type = f"{draw(st.sampled_from(['f32', 'f32', 'f64', 'i64', 'u8', 'bool']))}[{shape}]"
     return (
-        f"{constants}\n"
-        f"block b(x: [N, D], units{several('default_parameter', '')[:0]}) {{\n{several('stage', chr(10))}\n}}\n"
-        f"model A(x: {dtype}[{shape}]) {{\n{several('stage', chr(10))}\n}}\n"
-        f"train t(x: {dtype}[{shape}], y: i64[N]) {{\n{several('assign', chr(10), 1)}\n"
-        f"minimize {draw(_drawn('flow'))} with {draw(st.sampled_from(['sgd(0.1)', 'adam(1e-3)']))}\n"
-        f"{several('measure', chr(10), 1)}\n}}\n"
+        f"const n = {one('flow')}\n"
+        f"block b(x: [N, D], {one('default_parameter')}) {{\n{several('_stage')}\n}}\n"
+        f"model A(x: {type}) {{\n{several('_stage')}\n}}\n"
+        f"train t(x: {type}, y: i64[N]) {{\n{several('_statement')}\n"
+        f"minimize mean({one('flow')}) with sgd(0.1)\n}}\n"
     )
 
 

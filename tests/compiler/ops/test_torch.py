@@ -91,6 +91,84 @@ def rms_norm(o: Any, s: Sizes, x: Tensor, *parameters: Tensor) -> Tensor:
     return functional.rms_norm(x, x.shape[o.axis % x.ndim :], *parameters, eps=o.epsilon)
 
 
+def padded(o: Any, s: Sizes, x: Tensor, value: float = 0.0) -> Tensor:
+    sides = zip(reversed(numbers(o.before, s)), reversed(numbers(o.after, s)), strict=True)
+    return functional.pad(x, [amount for side in sides for amount in side], value=value)
+
+
+def by_rank(name: str, rank: int) -> Any:
+    return getattr(functional, f"{name}{rank}d")
+
+
+def conv(o: Any, s: Sizes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    convolve = by_rank("conv", x.ndim - 2)
+    return convolve(padded(o, s, x), weight, bias, o.strides, 0, o.dilations, o.groups)
+
+
+def conv_transpose(o: Any, s: Sizes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    result = by_rank("conv_transpose", x.ndim - 2)(x, weight, bias, o.strides, 0, 0, o.groups, o.dilations)
+    # Beyond what the operands reach there is the bias alone.
+    wanted = [a + b + c for a, b, c in zip(numbers(o.before, s), numbers(o.size, s), numbers(o.after, s), strict=True)]
+    missing = [total - size for total, size in zip(wanted, result.shape[2:], strict=True)]
+    more = torch.zeros_like(result) + (0 if bias is None else bias.reshape(-1, *[1] * (x.ndim - 2)))
+    for axis, amount in enumerate(missing, 2):
+        border = more.narrow(axis, 0, 1).expand([amount if a == axis else n for a, n in enumerate(more.shape)])
+        result, more = torch.cat([result, border], axis), torch.cat([more, border], axis)
+    for axis, (start, size) in enumerate(zip(numbers(o.before, s), numbers(o.size, s), strict=True), 2):
+        result = result.narrow(axis, start, size)
+    return result
+
+
+def conv_weight(o: Any, s: Sizes, x: Tensor, gradient: Tensor) -> Tensor:
+    """By what it is the gradient of."""
+    shape = (gradient.shape[1], x.shape[1] // o.groups, *o.kernel)
+    weight = torch.zeros(shape, dtype=x.dtype, requires_grad=True)
+    result = conv(o, s, x, weight)
+    return torch.autograd.grad(result, weight, gradient, create_graph=True)[0]
+
+
+def max_pool(o: Any, s: Sizes, x: Tensor) -> Tensor:
+    pool = by_rank("max_pool", x.ndim - 2)
+    return pool(padded(o, s, x, -np.inf), o.kernel, o.strides, 0, o.dilations)
+
+
+def avg_pool(o: Any, s: Sizes, x: Tensor) -> Tensor:
+    pool = by_rank("avg_pool", x.ndim - 2)
+    result = pool(padded(o, s, x), o.kernel, o.strides)
+    ones = torch.ones_like(x)
+    return result if o.count_padding else result / pool(padded(o, s, ones), o.kernel, o.strides)
+
+
+def avg_pool_gradient(o: Any, s: Sizes, gradient: Tensor) -> Tensor:
+    x = torch.zeros((*gradient.shape[:2], *numbers(o.size, s)), dtype=gradient.dtype, requires_grad=True)
+    return torch.autograd.grad(avg_pool(o, s, x), x, gradient, create_graph=True)[0]
+
+
+def resize(o: Any, s: Sizes, x: Tensor, size: tuple[Dim, ...] | None = None) -> Tensor:
+    mode = {"nearest": "nearest"}.get(o.mode, ("linear", "bilinear", "trilinear")[x.ndim - 3])
+    return functional.interpolate(x, numbers(size or o.size, s), mode=mode)
+
+
+def resize_gradient(o: Any, s: Sizes, gradient: Tensor) -> Tensor:
+    x = torch.zeros((*gradient.shape[:2], *numbers(o.size, s)), dtype=gradient.dtype, requires_grad=True)
+    return torch.autograd.grad(resize(o, s, x, gradient.shape[2:]), x, gradient, create_graph=True)[0]
+
+
+def extend(o: Any, s: Sizes, x: Tensor) -> Tensor:
+    """By an index of where each element comes from."""
+    for axis, widths in enumerate(zip(o.before, o.after, strict=True)):
+        places = np.pad(np.arange(x.shape[axis]), widths, mode=o.mode)
+        x = x.index_select(axis, torch.tensor(places))
+    return x
+
+
+def extend_gradient(o: Any, s: Sizes, gradient: Tensor) -> Tensor:
+    sides = zip(gradient.shape, o.before, o.after, strict=True)
+    shape = [dim - before - after for dim, before, after in sides]
+    x = torch.zeros(shape, dtype=gradient.dtype, requires_grad=True)
+    return torch.autograd.grad(extend(o, s, x), x, gradient, create_graph=True)[0]
+
+
 def reduced(function: Callable[..., Tensor]) -> Oracle:
     # PyTorch reduces over all axes where it is given none.
     return lambda o, s, x: function(x, dim=o.axes, keepdim=o.keepdims) if o.axes else x.clone()
@@ -135,6 +213,16 @@ ORACLES: dict[str, Oracle] = {
     "selu": lambda o, s, x: functional.selu(x),
     "softsign": lambda o, s, x: functional.softsign(x),
     "prelu": lambda o, s, x, slope: torch.where(x > 0, x, slope * x),
+    "conv": conv,
+    "conv_transpose": conv_transpose,
+    "conv_weight": conv_weight,
+    "max_pool": max_pool,
+    "avg_pool": avg_pool,
+    "avg_pool_gradient": avg_pool_gradient,
+    "resize": resize,
+    "resize_gradient": resize_gradient,
+    "extend": extend,
+    "extend_gradient": extend_gradient,
     "softmax": lambda o, s, x: x.softmax(o.axis),
     "cumsum": lambda o, s, x: x.flip(o.axis).cumsum(o.axis).flip(o.axis) if o.reverse else x.cumsum(o.axis),
     "layer_norm": layer_norm,

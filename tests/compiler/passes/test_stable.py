@@ -198,7 +198,7 @@ class Context:
     def __init__(self, b: Emit) -> None:
         self.b = b
 
-    def index_range(self, indices: Value, size: object) -> None:
+    def index_range(self, indices: Value, size: object, ignored: int | None = None) -> None:
         """The labels of these tests are right."""
 
 
