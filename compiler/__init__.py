@@ -2,7 +2,8 @@
 
     source ──parse──▶ tree ──elaborate──▶ graphs ──passes──▶ graphs ──target──▶ NumPy module or ONNX file
 
-Nothing here trains, opens a session or reads a data file: that is the runtime's part.
+Nothing here trains, opens a session or reads a data file: that is the runtime's part. Passes and targets are imported
+where they are first needed, as a check runs none.
 """
 
 from __future__ import annotations
@@ -20,9 +21,8 @@ from compiler.front.parse import parse
 from compiler.front.training import ElaboratedTrain, Loss, first_weights
 from compiler.ir.graph import Graph
 from compiler.ops.emit import Emit
-from compiler.passes import COMMON, NUMPY, ONNX, TRAIN, Pipeline
-from compiler.passes.autodiff import Gradient, NotDifferentiable
-from compiler.passes.pipeline import Observer
+from compiler.passes.autodiff import Gradient, NotDifferentiable, differentiate
+from compiler.passes.base import Observer
 from compiler.passes.update import Update, initial_state
 from compiler.program import ModelProgram, TrainProgram
 
@@ -56,6 +56,9 @@ def check(source: Source, overrides: Mapping[str, str] | None = None) -> Checked
     file = parse(source, sink)
     sink.finish()
     elaborated = elaborate(file, overrides or {}, sink)
+    for train in elaborated.trains.values():
+        for loss in train.losses:
+            _check_gradient(loss, sink)
     sink.finish()
     return Checked(source, elaborated, tuple(sink.warnings), dict(overrides or {}))
 
@@ -68,6 +71,8 @@ def compile_model(checked: Checked, name: str, observer: Observer | None = None)
     model = checked.elaborated.models.get(name)
     if model is None:
         raise _no_such("model", name, checked.models)
+    from compiler.passes.order import COMMON, Pipeline
+
     graph = Pipeline(COMMON, observer).run(model.graph)
     return ModelProgram(name, graph, tuple(traced.weight for traced in model.weights), model.stages)
 
@@ -77,18 +82,21 @@ def initial_graph(checked: Checked, name: str) -> Graph:
     model = checked.elaborated.models.get(name)
     if model is None:
         raise _no_such("model", name, checked.models)
+    from compiler.passes.order import COMMON, Pipeline
+
     return Pipeline(COMMON).run(first_weights(model.weights))
 
 
 def compile_train(checked: Checked, name: str, observer: Observer | None = None) -> TrainProgram:
     """The program of the train block ``name``: every minimize statement differentiated and turned into a step.
 
-    ``observer`` is told of each pass. Raises DiagnosticError where there is no block of that name, or where something
-    on the way to a loss has no gradient.
+    ``observer`` is told of each pass. Raises DiagnosticError where there is no block of that name.
     """
     train = checked.elaborated.trains.get(name)
     if train is None:
         raise _no_such("train block", name, checked.trains)
+    from compiler.passes.order import COMMON, Pipeline
+
     clip = train.settings.clip
     steps = tuple(_step(loss, number, len(train.losses), clip, observer) for number, loss in enumerate(train.losses))
     return TrainProgram(
@@ -108,12 +116,14 @@ def compile_train(checked: Checked, name: str, observer: Observer | None = None)
 
 def numpy_graph(graph: Graph, observer: Observer | None = None) -> Graph:
     """A graph as it is written as NumPy code."""
+    from compiler.passes.order import NUMPY, Pipeline
+
     return Pipeline(NUMPY, observer).run(graph)
 
 
 def numpy_module(graphs: Sequence[Graph], title: str, source: Source | None = None) -> str:
     """The text of a Python module that runs the graphs with NumPy alone."""
-    from compiler.targets.numpy import generate  # a check does not need it
+    from compiler.targets.numpy import generate
 
     return generate([numpy_graph(graph) for graph in graphs], title=title, source=source)
 
@@ -136,6 +146,8 @@ def inference_graph(program: ModelProgram, name: str = "infer") -> Graph:
 
 def onnx_graph(program: ModelProgram, observer: Observer | None = None) -> Graph:
     """The graph of a model as it goes into an ONNX file."""
+    from compiler.passes.order import ONNX, Pipeline
+
     return Pipeline(ONNX, observer).run(program.graph)
 
 
@@ -146,13 +158,15 @@ def onnx_file(
     opset: int = 21,
 ) -> bytes:
     """The ONNX file of a model, not certified."""
-    from compiler.targets.onnx import export  # onnx takes its time to import
+    from compiler.targets.onnx import export
 
     return export(onnx_graph(program), weights, metadata=metadata or {}, opset=opset)
 
 
 def _step(loss: Loss, number: int, count: int, clip: float | None, observer: Observer | None) -> Graph:
     """One minimize statement as a step: forward, backward and update in one graph."""
+    from compiler.passes.order import COMMON, TRAIN, Pipeline
+
     prefix = loss.rule.name if count == 1 else f"{loss.rule.name}{number}"
     passes = (
         *COMMON,
@@ -160,11 +174,16 @@ def _step(loss: Loss, number: int, count: int, clip: float | None, observer: Obs
         Update(loss.rule, loss.over, prefix, clip=clip, counts_step=number == count - 1),
         *TRAIN,
     )
+    return Pipeline(passes, observer).run(loss.graph)
+
+
+def _check_gradient(loss: Loss, sink: Sink) -> None:
+    """Report a loss on the way to which something has no gradient."""
     try:
-        return Pipeline(passes, observer).run(loss.graph)
+        differentiate(loss.graph, "loss", loss.over)
     except NotDifferentiable as problem:
         span = problem.origin.spans[0] if problem.origin.spans else loss.span
-        raise DiagnosticError([error("E0508", problem.title, span, problem.reason)]) from None
+        sink.report(error("E0508", problem.title, span, problem.reason))
 
 
 def _with_state(train: ElaboratedTrain, steps: Sequence[Graph]) -> Graph:

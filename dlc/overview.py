@@ -16,8 +16,8 @@ def overview(project: Project, batch: int | None = None, width: int | None = Non
 
 def _parts(project: Project, batch: int | None, width: int | None) -> Iterator[list[str]]:
     for name in project.checked.models:
-        model = summarise_model(project.model(name), batch)
+        model = summarise_model(project.checked.elaborated.models[name], batch)
         rows = table(model.head, model.rows, total=model.total, numbers=(3, 4), yields=1, width=width)
         yield [model.title, "", *rows, *([f"({model.note})"] if model.note else [])]
     for name in project.checked.trains:
-        yield describe_train(project.checked.elaborated.trains[name], project.train(name).weights)
+        yield describe_train(project.checked.elaborated.trains[name])

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 
+from compiler.front.models import ElaboratedModel
 from compiler.front.training import ElaboratedTrain
 from compiler.ir.dims import Dim, as_symbol, evaluate, substitute, symbols
 from compiler.ir.graph import Role, Value
 from compiler.ir.types import TensorType
-from compiler.program import ModelProgram, Settings, Weight
+from compiler.program import Settings, Weight
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class ModelSummary:
     note: str
 
 
-def summarise_model(model: ModelProgram, batch: int | None = None) -> ModelSummary:
+def summarise_model(model: ElaboratedModel, batch: int | None = None) -> ModelSummary:
     """The stages of ``model``; types and costs are those of a batch where its size is given, and costs those of one
     sample where it is not. Sizes that stay open are shown as expressions."""
     inputs, results = model.graph.inputs_of(Role.DATA), model.graph.outputs
@@ -46,17 +47,17 @@ def summarise_model(model: ModelProgram, batch: int | None = None) -> ModelSumma
     macs: Dim = 0
     for stage in model.stages:
         macs = macs + stage.macs
-    total = ("total", "", "", f"{parameters(model.weights):,}", _number(macs, counted))
+    total = ("total", "", "", f"{parameters(traced.weight for traced in model.weights):,}", _number(macs, counted))
     note = f"multiply-adds for {first.name} = {batch or 1}" if first else ""
     return ModelSummary(title, ("stage", "layer", "output", "parameters", "MACs"), rows, total, note)
 
 
-def describe_train(train: ElaboratedTrain, weights: Iterable[Weight]) -> list[str]:
+def describe_train(train: ElaboratedTrain) -> list[str]:
     """The lines that tell what a train block does."""
     lines = [f"train {train.name}({_arguments(train.inputs, {})})"]
     lines += [f"  {' '.join(loss.span.text.split())}" for loss in train.losses]
     changed = {name for loss in train.losses for name in loss.over}
-    count = parameters(weight for weight in weights if weight.name in changed)
+    count = parameters(traced.weight for traced in train.weights if traced.weight.name in changed)
     facts = {
         "trains": f"{count:,} parameters of {' and '.join(train.models) or 'no model'}",
         "measures": ", ".join(measure.name for measure in train.measures),

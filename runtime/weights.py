@@ -55,7 +55,7 @@ def fresh_weights(project: Project, model: ModelProgram) -> dict[str, Array]:
     graph = compiler.initial_graph(project.checked, model.name)
     module = compiler.numpy_module([graph], f"the first weights of {model.name}")
     outputs = Engine(module, {"seed": np.array(seed)}).call(graph.name, {})
-    return {name: np.array(array) for name, array in outputs.items() if name != "seed"}
+    return {name: np.array(array, order="C") for name, array in outputs.items() if name != "seed"}
 
 
 def save_weights_file(path: Path, weights: Mapping[str, Array]) -> None:

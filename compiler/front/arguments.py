@@ -12,10 +12,14 @@ from compiler.front.catalogue import Entry, entries
 from compiler.front.catalogue.entry import (
     ArgumentError,
     DType,
+    Each,
+    Factors,
     Initialiser,
+    Lengths,
     ModelWeights,
     Numbers,
     Operand,
+    Pads,
     Parameter,
     Tensors,
 )
@@ -210,6 +214,10 @@ def _as_kind(evaluator: Evaluator, kind: Any, value: DslValue) -> Any:
     if kind == Numbers:
         numbers = [float(part) for part in value if is_number(part)] if isinstance(value, tuple) else []
         return tuple(numbers) if isinstance(value, tuple) and len(numbers) == len(value) else None
+    if kind == Pads:
+        return _as_pads(value)
+    if kind in _SPATIAL:
+        return _as_each(value, _SPATIAL[kind])
     if kind is int:
         return value if isinstance(value, int) and not isinstance(value, bool) else None
     if kind is float:
@@ -221,11 +229,44 @@ def _as_kind(evaluator: Evaluator, kind: Any, value: DslValue) -> Any:
     return value if isinstance(value, kind) else None
 
 
+def _as_each(value: DslValue, one: Any) -> Any:
+    """One of what ``one`` takes, or a tuple of them."""
+    if not isinstance(value, tuple):
+        return one(value)
+    parts = tuple(one(part) for part in value)
+    return parts if parts and None not in parts else None
+
+
+def _as_pads(value: DslValue) -> Any:
+    if value in ("same", "valid"):
+        return value
+    if isinstance(value, tuple) and all(isinstance(part, tuple) and len(part) == 2 for part in value):
+        pairs = tuple(_as_each(part, _whole) for part in value)
+        return pairs if pairs and None not in pairs else None
+    return _as_each(value, _whole)
+
+
+def _whole(value: DslValue) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _number(value: DslValue) -> float | None:
+    return float(value) if is_number(value) else None
+
+
+# What the kinds that speak of spatial dimensions have for each of them.
+_SPATIAL: dict[Any, Any] = {Each: _whole, Factors: _number, Lengths: as_dim}
+
+
 KIND_WORDS: dict[Any, str] = {
     Value: "a tensor",
     Operand: "a tensor or a number",
     Tensors: "a tensor, or several in parentheses",
     Numbers: "a list of numbers",
+    Each: "a whole number, or one for each spatial dimension",
+    Factors: "a number, or one for each spatial dimension",
+    Lengths: "a size, or one for each spatial dimension",
+    Pads: "same, valid, a whole number, or one or a pair of them for each spatial dimension",
     int: "a whole number",
     float: "a number",
     bool: "true or false",

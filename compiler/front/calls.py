@@ -15,7 +15,7 @@ from compiler.front.arguments import (
     needs_current,
     report_argument,
 )
-from compiler.front.catalogue import Entry
+from compiler.front.catalogue import Entry, entries
 from compiler.front.catalogue.entry import ArgumentError
 from compiler.front.modules import call_block, call_model
 from compiler.front.scope import Naming, Scope
@@ -89,8 +89,10 @@ def apply(
     _ignore(evaluator, given, keywords, scope)
     if has_poison(callee) or (piped is not None and has_poison(piped)):
         return POISON
-    what = describe(callee)
-    return evaluator.report(error("E0403", f"{what} can't be called", name or at, "not a layer or a function"))
+    what, place = describe(callee), name or at
+    hidden = entries("layer").get(place.text)
+    help = f"{place.text} hides the {hidden.kind} of that name here: call the value something else" if hidden else ()
+    return evaluator.report(error("E0403", f"{what} can't be called", place, "not a layer or a function", help=help))
 
 
 def apply_entry(

@@ -177,7 +177,10 @@ def lstm(x, weight_ih, weight_hh, biases, states, mask, reverse, results, gates,
         np.tanh(after, out=product)
         np.multiply(out, product, out=product)
         np.copyto(y_t, product)
-        np.copyto(hidden, product, where=True if mask is None else alive)
+        if mask:
+            np.copyto(hidden, product, where=alive)
+        else:
+            hidden = product
         cell = after
     np.copyto(h, hidden.T)
     np.copyto(c, cell.T)

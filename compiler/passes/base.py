@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 from compiler.ir.graph import Graph
+
+# Told of each pass: its name, the graph before and after it, and how many seconds it took.
+Observer: TypeAlias = Callable[[str, Graph, Graph, float], None]
 
 
 @dataclass(frozen=True)

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import TypeAlias
 
 from compiler.ir.graph import Graph
 from compiler.ir.verify import VerificationError, verify
-from compiler.passes.base import Pass
+from compiler.passes.base import Observer, Pass
 from compiler.passes.check import check_same_results
 from compiler.passes.rewrite import RewritePass, Tracer
-
-# Told of each pass: its name, the graph before and after it, and how many seconds it took.
-Observer: TypeAlias = Callable[[str, Graph, Graph, float], None]
 
 
 class PipelineError(Exception):

@@ -71,15 +71,15 @@ def test_counts_and_shares_out_of_range_are_all_told(project: Project) -> None:
 
 
 def test_summaries(project: Project) -> None:
-    summary = summarise_model(project.model())
+    summary = summarise_model(*project.checked.elaborated.models.values())
     assert summary.title == "model Net(x: f32[N, T, 3]) -> f32[N, T, 2]"
     assert summary.rows == (
         ("", "dense(4) -> relu", "f32[N, T, 4]", "16", "12*T"),
         ("head", "dense(2)", "f32[N, T, 2]", "10", "8*T"),
     )
     assert summary.total == ("total", "", "", "26", "20*T")
-    assert summarise_model(project.model(), 5).rows[0][2:] == ("f32[5, T, 4]", "16", "60*T")
-    lines = describe_train(project.checked.elaborated.trains["net"], project.train().weights)
+    assert summarise_model(*project.checked.elaborated.models.values(), batch=5).rows[0][2:] == ("f32[5, T, 4]", "16", "60*T")
+    lines = describe_train(project.checked.elaborated.trains["net"])
     assert lines == [
         "train net(x: f32[N, T, 3], y: i64[N, T])",
         "  minimize cross_entropy(Net(x), y) with sgd(0.1)",

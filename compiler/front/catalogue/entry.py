@@ -10,6 +10,10 @@ page in the language reference. The annotations say what each argument has to be
 ``int``             a whole number known at compile time
 ``float``           a number known at compile time
 ``Numbers``         a list of numbers known at compile time
+``Each``            a whole number, or one for each spatial dimension
+``Factors``         a number, or one for each spatial dimension
+``Lengths``         a size, or one for each spatial dimension, symbols allowed
+``Pads``            whole numbers for the edges of spatial dimensions, ``same`` or ``valid``
 ``bool``, ``str``   a truth value, a text
 ``Literal[…]``      one of these words, written with or without quotes
 ``DType``           an element type
@@ -39,6 +43,11 @@ Kind: TypeAlias = Literal["layer", "function", "loss", "metric", "optimizer", "i
 Operand: TypeAlias = Value | float
 Tensors: TypeAlias = tuple[Value, ...]
 Numbers: TypeAlias = tuple[float, ...]
+Each: TypeAlias = int | tuple[int, ...]
+Factors: TypeAlias = float | tuple[float, ...]
+Lengths: TypeAlias = Dim | tuple[Dim, ...]
+# For all edges; for both edges of each dimension; or for the two edges of each.
+Pads: TypeAlias = int | tuple[int, ...] | tuple[tuple[int, int], ...] | Literal["same", "valid"]
 
 
 @dataclass(frozen=True)

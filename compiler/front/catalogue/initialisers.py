@@ -25,6 +25,20 @@ def fans(type: TensorType) -> tuple[int, int]:
     return field * shape[-2], field * shape[-1]
 
 
+def for_convolution(init: Initialiser, transposed: bool = False) -> Initialiser:
+    """``init`` for the weight of a convolution, [outputs, inputs, …] or, transposed, [inputs, outputs, …], where
+    :func:`fans` takes the channels to stand last: they are drawn so and turned."""
+
+    def build(b: Emit, type: TensorType, seed: Value, stream: int) -> Value:
+        first, second, *kernel = type.shape
+        channels = (first, second) if transposed else (second, first)
+        drawn = init.build(b, type.with_shape((*kernel, *channels)), seed, stream)
+        outer = (len(kernel), len(kernel) + 1) if transposed else (len(kernel) + 1, len(kernel))
+        return b.transpose(drawn, (*outer, *range(len(kernel))))
+
+    return Initialiser(init.text, build)
+
+
 def _uniform(b: Emit, type: TensorType, seed: Value, stream: int, limit: float) -> Value:
     counter = b.constant(np.array(0, np.int64))
     return b.uniform(type.shape, seed, counter, stream, -limit, limit, type.dtype)

@@ -12,7 +12,7 @@ state and give 0.
 ``state`` is what the layer begins with, 0 where it is not given. With ``give_state=true`` the layer gives a pair, the
 second part being the state it ends with: ``y, after = x -> gru(8, state=before, give_state=true)``. A state is
 ``[N, units]``, or for ``lstm`` a pair of such, hidden and cell state; with several layers or directions it is
-``[layers * directions, N, units]``, in PyTorch's order.
+``[N, layers * directions, units]``, each layer's directions side by side: PyTorch's with the batch in front.
 
 The weights have PyTorch's names, shapes, order of gates and first values: even within ±1/sqrt(units).
 """
@@ -211,7 +211,7 @@ class _Stack:
             found = "one tensor" if len(state) == 1 else f"{len(state)} tensors"
             raise ArgumentError("state", title, found, ("write state=(h, c)",))
         batch, places = x.type.shape[0], self.layers * len(self._directions)
-        wanted = x.type.with_shape((batch, self.units) if places == 1 else (places, batch, self.units))
+        wanted = x.type.with_shape((batch, self.units) if places == 1 else (batch, places, self.units))
         for part in state:
             if not _same(part.type, wanted):
                 title = f"the state of this {self.name} is {wanted}, not {part.type}"
@@ -221,7 +221,7 @@ class _Stack:
         b = self.c.b
         return [
             tuple(
-                b.reshape(b.slice(part, (place, 0, 0), (place + 1, batch, self.units)), (batch, self.units))
+                b.reshape(b.slice(part, (0, place, 0), (batch, place + 1, self.units)), (batch, self.units))
                 for part in state
             )
             for place in range(places)
@@ -231,7 +231,8 @@ class _Stack:
         if len(states) == 1:
             return states[0]
         b = self.c.b
-        return b.concat([b.reshape(state, (1, *state.type.shape)) for state in states], 0)
+        batch, units = states[0].type.shape
+        return b.concat([b.reshape(state, (batch, 1, units)) for state in states], 1)
 
     def _check_input(self, x: Value) -> None:
         type, name = x.type, self.name

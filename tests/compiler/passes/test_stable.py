@@ -13,7 +13,7 @@ from compiler.ir.types import DType, TensorType
 from compiler.ops import Emit
 from compiler.ops.base import Array
 from compiler.ops.interpret import interpret_outputs
-from compiler.passes import COMMON, TRAIN, Pipeline
+from compiler.passes.order import COMMON, TRAIN, Pipeline
 from compiler.passes.autodiff import gradient
 from compiler.passes.stable import Stabilize
 

@@ -14,7 +14,7 @@ from compiler.ir.dims import symbol
 from compiler.ir.graph import Graph, Role, Value
 from compiler.ir.types import DType, TensorType
 from compiler.ops import Emit
-from compiler.passes import COMMON, NUMPY, ONNX, TRAIN
+from compiler.passes.order import COMMON, NUMPY, ONNX, TRAIN
 from compiler.passes.autodiff import Gradient
 from compiler.passes.base import Pass
 from compiler.passes.check import check_same_results

@@ -14,8 +14,8 @@ from compiler.diagnostics import Source
 from compiler.ir.graph import Graph, Role
 from compiler.ir.types import DType
 from compiler.ops.base import Array
-from compiler.passes import COMMON, TRAIN, Pipeline
 from compiler.passes.autodiff import gradient
+from compiler.passes.order import COMMON, TRAIN, Pipeline
 from compiler.program import ModelProgram
 from runtime.engine import Engine
 from runtime.session import Session
@@ -95,6 +95,16 @@ class Bench:
             item.name for item in stable.inputs if item.value.type.dtype.is_float and item.role is not Role.STATE
         ]
         return Pipeline(TRAIN).run(gradient(stable, "loss", floats))
+
+    @classmethod
+    def loss(cls, expression: str, inputs: Mapping[str, Array]) -> tuple[float, dict[str, Array]]:
+        """A loss of the inputs, and its gradients by those that are floats, as the NumPy program of a step has them."""
+        text = f"train net({cls.signature(inputs, {})}) {{ minimize {expression} with sgd(1.0) }}"
+        graph = compiler.check(Source("test.dl", text)).elaborated.trains["net"].losses[0].graph
+        floats = [name for name, array in inputs.items() if array.dtype.kind == "f"]
+        step = Pipeline(TRAIN).run(gradient(Pipeline(COMMON).run(graph), "loss", floats))
+        results = Engine(compiler.numpy_module([step], "test"), {}).call(step.name, inputs)
+        return float(results["loss"]), {name: results[f"gradient:{name}"].copy() for name in floats}
 
     @staticmethod
     def _kept(graph: Graph, weights: Mapping[str, Array]) -> dict[str, Array]:

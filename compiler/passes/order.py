@@ -1,0 +1,52 @@
+"""The order in which passes run: one list for each stage on the way from the front end to a target."""
+
+from __future__ import annotations
+
+from compiler.passes.base import Pass
+from compiler.passes.cse import CommonSubexpressions
+from compiler.passes.dead import DeadCode
+from compiler.passes.fold import FoldConstants
+from compiler.passes.fuse_elementwise import FuseElementwise
+from compiler.passes.fuse_linear import FuseLinear
+from compiler.passes.pipeline import Pipeline
+from compiler.passes.simplify import DropStopGradient, Simplify
+from compiler.passes.stable import Stabilize
+
+# What the front end wrote, before gradients are made of it. Common subexpressions come early, as rules tell by them
+# whether a value meets itself; stable forms leave something to simplify again.
+COMMON: tuple[Pass, ...] = (
+    FoldConstants(),
+    CommonSubexpressions(),
+    Simplify(),
+    Stabilize(),
+    Simplify(),
+    CommonSubexpressions(),
+    DeadCode(),
+)
+
+# A training step, once it has gradients and updates.
+TRAIN: tuple[Pass, ...] = (
+    DropStopGradient(),
+    FoldConstants(),
+    CommonSubexpressions(),
+    Simplify(),
+    CommonSubexpressions(),
+    DeadCode(),
+)
+
+# What becomes a NumPy program.
+NUMPY: tuple[Pass, ...] = (
+    DropStopGradient(),
+    FuseLinear(),
+    FuseElementwise(),
+    DeadCode(),
+)
+
+# What becomes an ONNX file.
+ONNX: tuple[Pass, ...] = (
+    DropStopGradient(),
+    FuseLinear(),
+    DeadCode(),
+)
+
+__all__ = ["COMMON", "NUMPY", "ONNX", "TRAIN", "Pass", "Pipeline"]
