@@ -11,8 +11,11 @@ from compiler.front.catalogue import (
     noise,
     norms,
     optimizers,
+    pooling,
     recurrent,
+    resizing,
     sequence,
+    spatial,
     tensors,
 )
 from compiler.front.catalogue.entry import Entry, entries
@@ -30,7 +33,10 @@ __all__ = [
     "noise",
     "norms",
     "optimizers",
+    "pooling",
     "recurrent",
+    "resizing",
     "sequence",
+    "spatial",
     "tensors",
 ]

@@ -134,7 +134,8 @@ class Language:
         return " ".join(texts)
 
     def _height(self, expansion: list[Symbol]) -> int:
-        return 1 + max((self.height[part.name] for part in expansion if not part.is_term), default=0)
+        # Bodies count for more than they are: an empty one would otherwise be the lowest thing that can stand anywhere.
+        return max(((self.height[part.name] + 20 * (part.name == "body")) for part in expansion if not part.is_term), default=0) + 1
 
     def _lower(self) -> bool:
         """Corrects the least heights of rules; False once they are right."""
