@@ -16,7 +16,7 @@ from compiler.program import Settings, Weight
 
 @dataclass(frozen=True)
 class ModelSummary:
-    """A model as a table: ``title`` is its signature, ``total`` the last row, ``note`` what the costs are for."""
+    """A model as a table: ``title`` is its signature, ``total`` the last row, ``note`` what the figures are for."""
 
     title: str
     head: tuple[str, ...]
@@ -48,7 +48,10 @@ def summarise_model(model: ElaboratedModel, batch: int | None = None) -> ModelSu
     for stage in model.stages:
         macs = macs + stage.macs
     total = ("total", "", "", f"{parameters(traced.weight for traced in model.weights):,}", _number(macs, counted))
-    note = f"multiply-adds for {first.name} = {batch or 1}" if first else ""
+    notes = [f"multiply-adds for {first.name} = {batch or 1}"] if first else []
+    kept = _elements(traced.weight for traced in model.weights if not traced.weight.trainable)
+    notes += [f"{kept:,} running statistics are kept beside the parameters"] if kept else []
+    note = "; ".join(notes)
     return ModelSummary(title, ("stage", "layer", "output", "parameters", "MACs"), rows, total, note)
 
 
@@ -68,7 +71,11 @@ def describe_train(train: ElaboratedTrain) -> list[str]:
 
 
 def parameters(weights: Iterable[Weight]) -> int:
-    """The number of learned numbers."""
+    """The number of learned numbers; running statistics are none."""
+    return _elements(weight for weight in weights if weight.trainable)
+
+
+def _elements(weights: Iterable[Weight]) -> int:
     return sum(prod(int(dim) for dim in weight.type.shape if isinstance(dim, int)) for weight in weights)
 
 

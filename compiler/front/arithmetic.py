@@ -69,7 +69,7 @@ def binary(
         )
     if result is not None:
         return result
-    if isinstance(expression, tree.Compare) and any(isinstance(side, Poly) for side in (left, right)):
+    if isinstance(expression, tree.Compare) and _are_sizes(left, right):
         return evaluator.report(
             error(
                 "E0302",
@@ -148,15 +148,17 @@ def _in_range(result: Any) -> Any:
 def _compare(operator: str, left: Any, right: Any) -> bool | None:
     """A comparison of constants; None where the answer is not known or the operands do not go together."""
     if isinstance(left, Poly) or isinstance(right, Poly):
-        if isinstance(left, float) or isinstance(right, float) or isinstance(left, str) or isinstance(right, str):
-            return None
-        return _compare_sizes(operator, left, right)
+        return _compare_sizes(operator, left, right) if _are_sizes(left, right) else None
     if operator in ("==", "!="):
         return bool((left == right) == (operator == "=="))
     if not ((is_number(left) and is_number(right)) or (isinstance(left, str) and isinstance(right, str))):
         return None
     order: dict[str, Any] = {"<": lt, "<=": le, ">": gt, ">=": ge}
     return bool(order[operator](left, right))
+
+
+def _are_sizes(left: DslValue, right: DslValue) -> bool:
+    return all(isinstance(side, int | Poly) and not isinstance(side, bool) for side in (left, right))
 
 
 def _compare_sizes(operator: str, left: Dim, right: Dim) -> bool | None:
@@ -185,6 +187,15 @@ def _tensors(
     if operator == "//":
         return evaluator.report(
             error("E0403", "// divides numbers, not tensors", expression.span, help="divide with /")
+        )
+    if operator == "@" and not (isinstance(left, Tensor) and isinstance(right, Tensor)):
+        return evaluator.report(
+            error(
+                "E0403",
+                f"@ multiplies matrices, not {describe(right if isinstance(left, Tensor) else left)}",
+                expression.span,
+                help="multiply with *",
+            )
         )
     trace = evaluator.graph()
     with trace.at(expression.span, scope.naming.path):

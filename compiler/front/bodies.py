@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from compiler.diagnostics import Label, Span, error
@@ -190,9 +191,9 @@ def assign(evaluator: Evaluator, stage: tree.Assign, scope: Scope) -> None:
         evaluator.report(
             error("E0403", f"{len(stage.targets)} names, but {what}", stage.value.span, f"this gives {what}")
         )
-        value = POISON
-    for index, target in enumerate(stage.targets):
-        scope.bind(target.name, value[index] if isinstance(value, tuple) else POISON, target.span)
+    parts = value if isinstance(value, tuple) and len(value) == len(stage.targets) else ()
+    for target, part in zip_longest(stage.targets, parts, fillvalue=POISON):
+        scope.bind(target.name, part, target.span)
 
 
 def _labelled(evaluator: Evaluator, label: tree.Name, scope: Scope) -> Scope:

@@ -82,6 +82,9 @@ def apply(
             arguments = _with_current(target, brought, given, known, scope, at)
             naming = scope.naming.child(target.name, at) if target.kind == "layer" else scope.naming
             return apply_entry(evaluator, target, at, arguments, keywords, scope, naming.path)
+        if evaluator.trace is None:
+            _ignore(evaluator, given, keywords, scope)
+            return _without_tensors(evaluator, target.name.name, at)
         home = evaluator.within(callee.home)
         if isinstance(target, tree.Model):
             return call_model(evaluator, home, target, at, brought, given, keywords, scope)
@@ -105,15 +108,13 @@ def apply_entry(
     path: str,
 ) -> DslValue:
     """Call an entry of the catalogue; what it makes belongs to ``path``."""
+    trace = evaluator.trace
+    if trace is None:
+        return _without_tensors(evaluator, entry.name, at)
     try:
         positional, named, places = bind_arguments(evaluator, entry, at, given, keywords, scope)
     except Refused:
         return POISON
-    trace = evaluator.trace
-    if trace is None:
-        return evaluator.report(
-            error("E0403", f"{entry.name} computes with tensors", at, "there are none among constants")
-        )
     with trace.at(at, path):
         try:
             result = entry.build(trace, *positional, **named)
@@ -132,6 +133,10 @@ def apply_entry(
                 )
             )
     return _result(result, at)
+
+
+def _without_tensors(evaluator: Evaluator, name: str, at: Span) -> DslValue:
+    return evaluator.report(error("E0403", f"{name} computes with tensors", at, "there are none among constants"))
 
 
 def _result(result: Any, at: Span) -> DslValue:

@@ -70,7 +70,7 @@ def elaborate_train(declarations: Declarations, train: tree.Train) -> Elaborated
             )
         )
     runs = [_run(declarations, train, index, training=True) for index in range(max(1, len(minimizes)))]
-    if len(sink.errors) > before:
+    if len(sink.errors) > before or not all(run.sound for run in runs):
         return None
     evaluation = _run(declarations, train, 0, training=False)
     batch = _batch_symbol(declarations, train, evaluation.inputs)
@@ -108,6 +108,7 @@ class _Run:
     statement: tree.Minimize | None = None
     rule: Any = None
     over: tuple[str, ...] = ()
+    sound: bool = False  # whether there is a loss
 
     def loss(self) -> Loss:
         assert self.statement is not None
@@ -171,6 +172,7 @@ def _minimize(run: _Run, statement: tree.Minimize) -> None:
         run.over = _parameters_over(run, statement, reached)
         for name, value in trace.updates_behind(reached):
             trace.b.output(name, value, updates=name)
+    run.sound = True
 
 
 def _parameters_over(run: _Run, statement: tree.Minimize, reached: set[Value]) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ class Emit(Builder):
         return self.add(Constant(array))
 
     def scalar(self, number: float, dtype: DType) -> Value:
-        """A 0-d constant. Raises TypeMismatch for a fraction where ``dtype`` has whole numbers only."""
+        """A 0-d constant. Raises TypeMismatch for a number that ``dtype`` does not have: a fraction, or too large."""
         if not dtype.is_float and number != int(number):
             raise TypeMismatch(
                 "E0303",
@@ -59,7 +59,11 @@ class Emit(Builder):
                 f"the tensor that it meets is {dtype}",
                 ("convert the tensor that it meets first, with cast(f32)",),
             )
-        return self.add(Constant(np.asarray(number).astype(dtype.numpy)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            array = np.asarray(number).astype(dtype.numpy)
+        if int(array) != number if dtype.is_integer else np.isinf(array) and math.isfinite(number):
+            raise TypeMismatch("E0303", f"cannot write {number} as {dtype}", f"it is beyond what {dtype} can hold")
+        return self.add(Constant(array))
 
     def size(self, dim: Dim, dtype: DType = DType.I64) -> Value:
         """The size of a dimension as a 0-d value."""

@@ -61,7 +61,8 @@ class Gru(Recurrent):
 @dataclass(frozen=True)
 class GruTraining(Gru):
     """A GRU that keeps what its gradient needs as two more results: the gates [T, 3·H, N] after their activations, and
-    R h + d of n and h - n [T, 2·H, N]. Where a sequence takes no part in a step, z is 1 for it, as nothing changes."""
+    R h + d of n and h - n [T, 2·H, N]. Where a sequence takes no part in a step, z is 1 for it and the others are 0, as
+    nothing changes then."""
 
     opcode = "gru_training"
     auxiliary = 2
@@ -81,6 +82,7 @@ class GruTraining(Gru):
         gates, kept = [], []
         for step in steps:
             reset, update, memory, new = activated(step.inputs, step.hidden)
+            reset, update, new = (np.where(step.alive, x, 0) for x in (reset, update, new))
             update = np.where(step.alive, update, 1)
             gates.append(np.hstack([reset, update, new]).T)
             kept.append(np.hstack([memory, step.states[0] - new]).T)
@@ -177,13 +179,15 @@ def gru(x, weight_ih, weight_hh, biases, states, mask, reverse, results, gates, 
         np.multiply(reset, memory, out=product)
         np.add(new, product, out=new)
         np.tanh(new, out=new)
+        if mask:
+            np.copyto(gate, 0, where=dead)
+            np.copyto(update, 1, where=dead)
         np.subtract(hidden, new, out=change)
         np.multiply(change, update, out=product)
         np.add(product, new, out=product)
-        np.copyto(y_t, product)
         np.copyto(hidden, product, where=True if mask is None else alive)
+        np.copyto(y_t, hidden)
         if mask:
             np.copyto(y_t, 0, where=dead)
-            np.copyto(update, 1, where=dead)
     np.copyto(h, hidden.T)
 '''

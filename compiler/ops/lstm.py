@@ -59,8 +59,8 @@ class Lstm(Recurrent):
 @dataclass(frozen=True)
 class LstmTraining(Lstm):
     """An LSTM that keeps what its gradient needs as two more results: the gates [T, 4·H, N] after their activations,
-    in the order o, i, f, g, and the cells [T, H, N]. Where a sequence takes no part in a step, f is 1 and o and i are 0
-    for it, as nothing changes then."""
+    in the order o, i, f, g, and the cells [T, H, N]. Where a sequence takes no part in a step, f is 1 for it and the
+    others are 0, as nothing changes then."""
 
     opcode = "lstm_training"
     auxiliary = 2
@@ -79,8 +79,8 @@ class LstmTraining(Lstm):
         y, states, steps = self.run(operands)
         gates, cells = [], []
         for step in steps:
-            into, keep, new, out = activated(step.inputs + step.hidden)
-            into, out, keep = into * step.alive, out * step.alive, np.where(step.alive, keep, 1)
+            into, keep, new, out = (np.where(step.alive, x, 0) for x in activated(step.inputs + step.hidden))
+            keep = np.where(step.alive, keep, 1)
             gates.append(np.hstack([out, into, keep, new]).T)
             cells.append((keep * step.states[1] + into * new).T)
         return tuple(np.asarray(result).astype(operands[0].dtype) for result in (y, *states, gates, cells))
@@ -169,7 +169,7 @@ def lstm(x, weight_ih, weight_hh, biases, states, mask, reverse, results, gates,
         np.multiply(squashed, half, out=squashed)
         np.add(squashed, half, out=squashed)
         if mask:
-            np.copyto(gate[: 2 * units], 0, where=dead)
+            np.copyto(gate, 0, where=dead)
             np.copyto(keep, 1, where=dead)
         np.multiply(keep, cell, out=after)
         np.multiply(into, new, out=product)

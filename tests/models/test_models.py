@@ -14,6 +14,14 @@ from compiler.diagnostics import Source
 
 FOLDER = Path(__file__).parent
 SIZES = {
+    # torchvision.models: resnet18(), resnet50(), mobilenet_v2()
+    "resnet18": {"ResNet18": 11_689_512},
+    "resnet50": {"ResNet50": 25_557_032},
+    "mobilenet_v2": {"MobileNetV2": 3_504_872},
+    # milesial/Pytorch-UNet, UNet(n_channels=3, n_classes=2)
+    "unet": {"UNet": 31_037_698},
+    # The paper's table has 159K for the kernels of this module, in units of 1,024; the biases are one for each channel
+    "inception": {"Module": 163_328 + 64 + 96 + 128 + 16 + 32 + 32},
     # torch.nn.Transformer(), 44,140,544, and the table of 37,000 embeddings
     "transformer": {"Translator": 44_140_544 + 37_000 * 512},
     # 10,000 embeddings; norm; attention 4·(128² + 128); dense 128² + 128

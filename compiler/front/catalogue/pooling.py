@@ -11,14 +11,11 @@ from compiler.ir.dims import Dim
 from compiler.ir.types import TypeMismatch
 from compiler.ops.window import Window
 
-_WINDOW = ("size", "stride", "pad", "dilation")
-
-
 def _pool_window(x: Value, size: Each, stride: Each | None, pad: Pads, dilation: Each, layer: str) -> Window:
     """The window of a pooling. ArgumentError where it could lie in the padding alone."""
     need_float(x, layer)
     spatial_rank(x, layer)
-    window = make_window(x, size, size if stride is None else stride, pad, dilation, _WINDOW)
+    window = make_window(x, size, size if stride is None else stride, pad, dilation, "size")
     for before, after, reach in zip(window.before, window.after, window.reach, strict=True):
         if max(before if isinstance(before, int) else 0, after if isinstance(after, int) else 0) >= reach:
             raise ArgumentError("pad", f"a window of {reach} would see nothing but padding where pad is {pad}")

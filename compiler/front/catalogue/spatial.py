@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from compiler.front.catalogue.entry import ArgumentError, Context, Dim, Each, Initialiser, Pads, Value, entry
@@ -41,7 +41,10 @@ def each(argument: str, given: Any, x: Value, least: float = 1) -> tuple[Any, ..
 
 
 def edges(argument: str, given: Any, x: Value) -> tuple[tuple[int, int], ...]:
-    """The amounts at both ends of each spatial dimension of x. ArgumentError where they do not fit or are negative."""
+    """The amounts at both ends of each spatial dimension of x: of one dimension a pair may be those of its ends.
+    ArgumentError where they do not fit or are negative."""
+    if x.type.rank == 3 and isinstance(given, tuple) and len(given) == 2 and all(isinstance(end, int) for end in given):
+        given = (given,)
     found = tuple(pair if isinstance(pair, tuple) else (pair, pair) for pair in each(argument, given, x, 0))
     for pair in found:
         if min(pair) < 0:
@@ -49,11 +52,11 @@ def edges(argument: str, given: Any, x: Value) -> tuple[tuple[int, int], ...]:
     return found
 
 
-def make_window(x: Value, kernel: Any, stride: Any, pad: Pads, dilation: Any, names: Sequence[str]) -> Window:
-    """The window that slides over x; ``names`` are the arguments' for kernel, stride, pad and dilation."""
+def make_window(x: Value, kernel: Each, stride: Each, pad: Pads, dilation: Each, name: str = "kernel") -> Window:
+    """The window that slides over x; ``name`` is the argument's that tells its size."""
     sizes = x.type.shape[2:]
-    lists = zip(names[:2] + names[3:], (kernel, stride, dilation), strict=True)
-    kernels, strides, dilations = (each(name, given, x) for name, given in lists)
+    kernels, strides = each(name, kernel, x), each("stride", stride, x)
+    dilations = each("dilation", dilation, x)
     nothing = (0,) * len(sizes)
     window = Window(kernels, strides, dilations, nothing, nothing)
     if pad == "valid":
@@ -61,12 +64,9 @@ def make_window(x: Value, kernel: Any, stride: Any, pad: Pads, dilation: Any, na
     if pad == "same":
         pairs = [_same(x, *axis) for axis in zip(sizes, window.reach, strides, strict=True)]
     else:
-        pairs = list(edges(names[2], pad, x))
+        pairs = list(edges("pad", pad, x))
     before, after = zip(*pairs, strict=True)
     return Window(kernels, strides, dilations, before, after)
-
-
-WINDOW = ("kernel", "stride", "pad", "dilation")
 
 
 def _same(x: Value, size: Dim, reach: int, stride: int) -> tuple[Dim, Dim]:
@@ -144,7 +144,7 @@ def conv(
     need_float(x, "conv")
     spatial_rank(x, "conv")
     inputs = _check_groups(x, channels, groups, "conv")
-    window = make_window(x, kernel, stride, pad, dilation, WINDOW)
+    window = make_window(x, kernel, stride, pad, dilation)
     window.check("convolve", x.type)
     shape = (channels, inputs // groups, *window.kernel)
 
@@ -223,7 +223,7 @@ def _transposed(
     x: Value, kernel: Each, stride: Each, pad: Pads, output_pad: Each, dilation: Each
 ) -> tuple[Window, tuple[Dim, ...]]:
     """The window of a transposed convolution over its result, and the spatial sizes of that."""
-    window = make_window(x, kernel, stride, "valid" if pad == "same" else pad, dilation, WINDOW)
+    window = make_window(x, kernel, stride, "valid" if pad == "same" else pad, dilation)
     more = each("output_pad", output_pad, x, 0)
     for extra, move, step in zip(more, window.strides, window.dilations, strict=True):
         if extra >= max(move, step):

@@ -98,8 +98,8 @@ def precision(
     """The share of right ones among the samples that are taken for a class; 0 where none is.
 
     The operands are those of ``accuracy``. Two classes told apart by one score: that of class 1. Otherwise ``average``
-    is ``macro``, the mean over the classes that occur in the target or the predictions, or ``micro``, over all decisions
-    together, which is the accuracy where each sample has one class.
+    is ``macro``, the mean over the classes that occur in the target or the predictions, or ``micro``, over all
+    decisions together, which is the accuracy where each sample has one class.
     """
     found = decisions(c, "precision", x, target, given, axis, ignore, mask)
 
@@ -121,7 +121,10 @@ def recall(
     given: Given = "auto",
     axis: int = -1,
 ) -> Totals:
-    """The share of the samples of a class that are found; 0 where there are none. ``average`` is that of ``precision``."""
+    """The share of the samples of a class that are found; 0 where there are none.
+
+    ``average`` is that of ``precision``.
+    """
     found = decisions(c, "recall", x, target, given, axis, ignore, mask)
 
     def finish(b: Emit, right: Value, predicted: Value, actual: Value) -> Value:
@@ -191,9 +194,9 @@ def iou(
 ) -> Totals:
     """The mean intersection over union of class maps, from their areas in the whole data set.
 
-    ``x`` ``[N, C, …]`` has the scores of the classes at each place, ``target`` ``[N, …]`` the class indices. The mean is
-    over the classes that occur in the target or the predictions. With one channel, and a target of the same shape, it is
-    the figure of class 1. ``ignore`` and ``mask`` are those of ``accuracy``.
+    ``x`` ``[N, C, …]`` has the scores of the classes at each place, ``target`` ``[N, …]`` the class indices. The mean
+    is over the classes that occur in the target or the predictions. With one channel, and a target of the same shape,
+    it is the figure of class 1. ``ignore`` and ``mask`` are those of ``accuracy``.
     """
     found = decisions(c, "iou", x, target, given, axis, ignore, mask)
 

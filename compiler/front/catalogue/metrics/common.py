@@ -46,9 +46,9 @@ def decisions(
 ) -> Decisions:
     """What the scores ``x`` decide.
 
-    Class indices as ``target`` (one dimension fewer), or one-hot vectors of the shape of ``x``: the class of the largest
-    score along ``axis``. One dimension, or one score along ``axis``, with a target of the same shape: two classes, on
-    either side of 1/2 (logits: of 0).
+    Class indices as ``target`` (one dimension fewer), or one-hot vectors of the shape of ``x``: the class of the
+    largest score along ``axis``. One dimension, or one score along ``axis``, with a target of the same shape: two
+    classes, on either side of 1/2 (logits: of 0).
     """
     b = c.b
     need_float(x, metric)
@@ -59,12 +59,11 @@ def decisions(
             b.argmax(x, axis), labels.indices, counted_samples(b, metric, labels, mask), labels.classes, False
         )
     same_shape(metric, x, target)
-    axis = checked_axis(x, axis) if x.type.rank else 0
+    axis = checked_axis(x, axis) if x.type.rank > 1 else 0
     if x.type.rank > 1 and x.type.shape[axis] != 1:
         if ignore is not None:
-            raise ArgumentError(
-                "ignore", f"a label can be ignored among class indices, but the target is {target.type}"
-            )
+            title = f"a label can be ignored among class indices, but the target is {target.type}"
+            raise ArgumentError("ignore", title)
         truth = b.argmax(target, axis)
         labels = Labels(truth, None, class_count(metric, x, axis))
         return Decisions(b.argmax(x, axis), truth, counted_samples(b, metric, labels, mask), labels.classes, False)

@@ -24,8 +24,9 @@ _BINS = 1 << 14
 def auc(c: Context, x: Value, target: Value, *, given: Given = "auto") -> Totals:
     """The area under the ROC curve: how often a sample of class 1 has a higher score than one of class 0.
 
-    ``x`` [N] or [N, 1] holds logits or probabilities of class 1 and ``target`` 0 or 1 in the same shape; or ``x`` [N, 2]
-    holds scores of both classes and ``target`` class indices. Equal scores count half; with one class only it is 1/2.
+    ``x`` [N] or [N, 1] holds logits or probabilities of class 1 and ``target`` 0 or 1 in the same shape; or ``x``
+    [N, 2] holds scores of both classes and ``target`` class indices. Equal scores count half; with one class only it
+    is 1/2.
 
     As scores of a whole data set do not fit into sums, they are counted in 16384 bins of z/(1 + abs(z)), z being the
     log-odds (the logit): 0.00012 wide near z = 0 and 0.015 near z = 10. A pair of both classes that shares a bin counts

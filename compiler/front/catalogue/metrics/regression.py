@@ -35,8 +35,9 @@ def rmse(c: Context, x: Value, target: Value, *, mask: Value | None = None) -> T
 def r2(c: Context, x: Value, target: Value) -> Totals:
     """The coefficient of determination: 1 minus the squared errors' share of the target's squared deviations.
 
-    1 is perfect, 0 no better than the target's mean. ``[N, D]`` with a fixed D: the mean of the figures of the D columns,
-    as in scikit-learn; otherwise over all elements. Where the target does not vary it is 0. The sums are made in f64.
+    1 is perfect, 0 no better than the target's mean. ``[N, D]`` with a fixed D: the mean of the figures of the D
+    columns, as in scikit-learn; otherwise over all elements. Where the target does not vary it is 0. The sums are made
+    in f64.
     """
     b = c.b
     comparable("r2", x, target)

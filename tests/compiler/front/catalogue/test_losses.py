@@ -1,4 +1,4 @@
-"""Losses and metrics against PyTorch and NumPy, values and gradients, also where a careless form overflows."""
+"""Losses in a whole training step against PyTorch, values and gradients, also where a careless form overflows."""
 
 from __future__ import annotations
 
@@ -102,46 +102,3 @@ def test_bce_is_stable_however_it_is_spelled(after: str) -> None:
     assert value == pytest.approx(exact)
     assert np.isfinite(gradient).all()
     assert np.abs(gradient).max() > 100
-
-
-def measure(text: str, x: Any, y: Any, batches: int) -> float:
-    """A metric over several batches, as the runtime adds them up."""
-    kind = "i64[N]" if y.dtype == np.int64 else f"f32[N, {y.shape[1]}]"
-    source = f"""
-        model Net(x: f32[N, {x.shape[1]}]) -> f32[N, {x.shape[1]}] {{ it * 1.0 }}
-        model W(x: f32[N, 1]) {{ dense(1) }}
-        train net(x: f32[N, {x.shape[1]}], y: {kind}) {{
-            minimize mean(W(x[:, :1])) with sgd(0.1)
-            measure value = {text}
-        }}
-    """
-    program = compiler.compile_train(compiler.check(Source("test.dl", source)), "net")
-    (found,) = program.measures
-    weights = interpret_outputs(program.initial, {"seed": np.array(0)})
-    totals = dict.fromkeys(found.totals, np.float64(0))
-    for part in zip(np.array_split(x, batches), np.array_split(y, batches), strict=True):
-        inputs = weights | dict(zip(("x", "y"), part, strict=True))
-        outputs = interpret_outputs(
-            program.evaluate, {item.name: inputs[item.name] for item in program.evaluate.inputs}
-        )
-        totals = {name: total + np.float64(outputs[name]) for name, total in totals.items()}
-    arrays = {name: np.asarray(total) for name, total in totals.items()}
-    return float(interpret_outputs(found.finish, arrays)["value"])
-
-
-@pytest.mark.parametrize("batches", [1, 3])
-def test_metrics_do_not_depend_on_the_batches(batches: int) -> None:
-    right = float(np.mean(LOGITS.argmax(1) == LABELS))
-    assert measure("accuracy(Net(x), y)", LOGITS, LABELS, batches) == pytest.approx(right)
-    assert measure("accuracy(Net(x), y)", LOGITS, ONE_HOT, batches) == pytest.approx(right)
-    error = np.abs(LOGITS - BINARY)
-    assert measure("mae(Net(x), y)", LOGITS, BINARY, batches) == pytest.approx(error.mean(), rel=1e-6)
-    assert measure("rmse(Net(x), y)", LOGITS, BINARY, batches) == pytest.approx(np.sqrt((error**2).mean()), rel=1e-6)
-
-
-def test_accuracy_of_two_classes() -> None:
-    logits, target = LOGITS[:, :1], BINARY[:, :1]
-    assert measure("accuracy(Net(x), y)", logits, target, 2) == pytest.approx(np.mean((logits > 0) == (target > 0.5)))
-    probability = 1 / (1 + np.exp(-logits))
-    given = measure("accuracy(Net(x), y, given=probabilities)", probability, target, 2)
-    assert given == pytest.approx(np.mean((logits > 0) == (target > 0.5)))
