@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from compiler.diagnostics import Label, Span, error
@@ -192,8 +191,8 @@ def assign(evaluator: Evaluator, stage: tree.Assign, scope: Scope) -> None:
             error("E0403", f"{len(stage.targets)} names, but {what}", stage.value.span, f"this gives {what}")
         )
     parts = value if isinstance(value, tuple) and len(value) == len(stage.targets) else ()
-    for target, part in zip_longest(stage.targets, parts, fillvalue=POISON):
-        scope.bind(target.name, part, target.span)
+    for index, target in enumerate(stage.targets):
+        scope.bind(target.name, parts[index] if parts else POISON, target.span)
 
 
 def _labelled(evaluator: Evaluator, label: tree.Name, scope: Scope) -> Scope:

@@ -69,11 +69,12 @@ def call_model(
     """
     inner = home.declarations.module_scope(model.name.name)
     arguments = _assign(evaluator, model, at, brought, given, keywords, scope)
-    if arguments is None or not _match(home, model, at, arguments, inner):
-        return POISON
-    if not home.declarations.is_sound(model):
-        return _promised(home, model, at, inner)
-    return run_module(home, model, at, inner)
+    with _entered(home, model, at) as entered:
+        if not entered or arguments is None or not _match(home, model, at, arguments, inner):
+            return POISON
+        if not home.declarations.is_sound(model):
+            return _promised(home, model, at, inner)
+        return _run(home, model, at, inner)
 
 
 def call_block(
@@ -90,23 +91,27 @@ def call_block(
     """Call a block: each call has weights of its own, unless ``naming`` says whose they are."""
     inner = Scope(naming or scope.naming.child(block.name.name, at))
     arguments = _assign(evaluator, block, at, brought, given, keywords, scope)
-    if arguments is None or not _match(home, block, at, arguments, inner):
-        return POISON
-    return run_module(home, block, at, inner)
+    with _entered(home, block, at) as entered:
+        if not entered or arguments is None or not _match(home, block, at, arguments, inner):
+            return POISON
+        return _run(home, block, at, inner)
 
 
 def run_module(evaluator: Evaluator, module: Module, at: Span, scope: Scope) -> DslValue:
     """Run the body on the parameters bound in ``scope`` and check what the signature promises."""
-    name = module.name.name
     with _entered(evaluator, module, at) as entered:
-        if not entered or not _owns_its_name(evaluator, module, at):
-            return POISON
-        first = next((p for p in module.parameters if p.pattern is not None), None)
-        binding = scope.find(first.name.name) if first else None
-        scope.current = binding.value if binding else None
-        result = evaluator.body(module.body, scope)
-        if has_poison(result) or not _keeps_promises(evaluator, name, module, result, scope):
-            return POISON
+        return _run(evaluator, module, at, scope) if entered else POISON
+
+
+def _run(evaluator: Evaluator, module: Module, at: Span, scope: Scope) -> DslValue:
+    if not _owns_its_name(evaluator, module, at):
+        return POISON
+    first = next((p for p in module.parameters if p.pattern is not None), None)
+    binding = scope.find(first.name.name) if first else None
+    scope.current = binding.value if binding else None
+    result = evaluator.body(module.body, scope)
+    if has_poison(result) or not _keeps_promises(evaluator, module.name.name, module, result, scope):
+        return POISON
     return Tensor(result.value, at) if isinstance(result, Tensor) else result
 
 

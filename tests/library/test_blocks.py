@@ -16,7 +16,13 @@ from compiler.front.parse import parse
 
 # For each block the inputs of a model, with sizes for N left out, and a use.
 USES = {
+    "std.conv.ConvUnit": ("x: f32[N, 3, 8, 8]", "ConvUnit(4, 5, 2, activation=none)"),
+    "std.conv.SeparableUnit": ("x: f32[N, 3, 8, 8]", "SeparableUnit(4, stride=2)"),
+    "std.mobile.InvertedResidual": ("x: f32[N, 4, 8, 8]", "InvertedResidual(4, expand=2, squeeze=true)"),
+    "std.mobile.SqueezeExcite": ("x: f32[N, 4, 8, 8]", "SqueezeExcite"),
     "std.mlp.MLP": ("x: f32[N, 6]", "MLP([8, 4], 3, drop=0.1)"),
+    "std.residual.BasicBlock": ("x: f32[N, 4, 8, 8]", "BasicBlock(6, stride=2)"),
+    "std.residual.Bottleneck": ("x: f32[N, 4, 8, 8]", "Bottleneck(2, stride=2)"),
     "std.transformer.FeedForward": ("x: f32[N, 5, 8]", "FeedForward(drop=0.1)"),
     "std.transformer.EncoderBlock": ("x: f32[N, 5, 8], there: bool[N, 5]", "EncoderBlock(2, drop=0.1, mask=there)"),
     "std.transformer.DecoderBlock": (

@@ -1,5 +1,6 @@
 """Arrays that do not fit the program: each with its exact report."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -288,6 +289,16 @@ def test_indices_out_of_range(values: list[list[int]], title: str, advice: str) 
         "  |\n"
         f"  = help: {advice}"
     )
+
+
+def test_ignored_indices_are_in_range() -> None:
+    ranges = (IndexRange("token", 4, DENSE, ignored=-1),)
+    program = dataclasses.replace(taking(**TOKEN), ranges=ranges)
+    bind(program, {"token": [[0, -1], [-1, 3]]})
+    bind(program, {"token": [[-1, -1]]})
+    report = failure(program, {"token": [[-1, 2], [-2, 3]]})
+    assert report.startswith("error[E0611]: `token` has the value -2 in row 1: 0 to 3 are allowed\n")
+    assert "the values go from -2 to 3" in report
 
 
 def test_arrays_are_made_contiguous() -> None:

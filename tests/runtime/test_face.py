@@ -78,7 +78,11 @@ def test_summaries(project: Project) -> None:
         ("head", "dense(2)", "f32[N, T, 2]", "10", "8*T"),
     )
     assert summary.total == ("total", "", "", "26", "20*T")
-    assert summarise_model(*project.checked.elaborated.models.values(), batch=5).rows[0][2:] == ("f32[5, T, 4]", "16", "60*T")
+    assert summarise_model(*project.checked.elaborated.models.values(), batch=5).rows[0][2:] == (
+        "f32[5, T, 4]",
+        "16",
+        "60*T",
+    )
     lines = describe_train(project.checked.elaborated.trains["net"])
     assert lines == [
         "train net(x: f32[N, T, 3], y: i64[N, T])",

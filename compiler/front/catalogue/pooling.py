@@ -11,6 +11,7 @@ from compiler.ir.dims import Dim
 from compiler.ir.types import TypeMismatch
 from compiler.ops.window import Window
 
+
 def _pool_window(x: Value, size: Each, stride: Each | None, pad: Pads, dilation: Each, layer: str) -> Window:
     """The window of a pooling. ArgumentError where it could lie in the padding alone."""
     need_float(x, layer)

@@ -164,7 +164,7 @@ _EXCHANGED = {
     **{rule: rule for rule in ("name", "type_expression", "dimension", "body", "keyword", "tensor_parameter")},
     **dict.fromkeys(("stage", "labelled_stage", "assign", "layer"), "stage"),
     **dict.fromkeys(("parameter", "default_parameter"), "parameter"),
-    **dict.fromkeys("minimize measure validate batch epochs stop clip seed freeze".split(), "statement"),
+    **dict.fromkeys(["minimize", "measure", "validate", "batch", "epochs", "stop", "clip", "seed", "freeze"], "statement"),
     **dict.fromkeys(("model", "block", "train", "const"), "declaration"),
 }
 

@@ -14,12 +14,12 @@ from compiler.ir.types import DType, TensorType
 from compiler.ops import Emit
 from compiler.ops.elementwise import Subtract
 from compiler.ops.unary import Exp
-from compiler.passes.order import COMMON, NUMPY, ONNX, TRAIN
 from compiler.passes.autodiff import Gradient
 from compiler.passes.base import Pass
 from compiler.passes.check import ChangedResults
 from compiler.passes.cse import CommonSubexpressions
 from compiler.passes.dead import DeadCode
+from compiler.passes.order import COMMON, NUMPY, ONNX, TRAIN
 from compiler.passes.pipeline import Pipeline, PipelineError
 from compiler.passes.rewrite import Refusal
 from compiler.passes.simplify import DropStopGradient, Simplify

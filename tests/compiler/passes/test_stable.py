@@ -13,8 +13,8 @@ from compiler.ir.types import DType, TensorType
 from compiler.ops import Emit
 from compiler.ops.base import Array
 from compiler.ops.interpret import interpret_outputs
-from compiler.passes.order import COMMON, TRAIN, Pipeline
 from compiler.passes.autodiff import gradient
+from compiler.passes.order import COMMON, TRAIN, Pipeline
 from compiler.passes.stable import Stabilize
 
 F32, I64 = DType.F32, DType.I64

@@ -14,8 +14,8 @@ from compiler.ir.verify import verify
 from compiler.ops import Emit
 from compiler.ops.base import Array
 from compiler.ops.interpret import interpret_outputs
-from compiler.passes.order import COMMON, TRAIN
 from compiler.passes.autodiff import Gradient, gradient
+from compiler.passes.order import COMMON, TRAIN
 from compiler.passes.pipeline import Pipeline, PipelineError
 from compiler.passes.update import Update, UpdateRule, apply_updates, initial_state
 

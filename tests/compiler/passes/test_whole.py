@@ -14,10 +14,10 @@ from compiler.ir.dims import symbol
 from compiler.ir.graph import Graph, Role, Value
 from compiler.ir.types import DType, TensorType
 from compiler.ops import Emit
-from compiler.passes.order import COMMON, NUMPY, ONNX, TRAIN
 from compiler.passes.autodiff import Gradient
 from compiler.passes.base import Pass
 from compiler.passes.check import check_same_results
+from compiler.passes.order import COMMON, NUMPY, ONNX, TRAIN
 from compiler.passes.pipeline import Pipeline
 
 F32 = DType.F32

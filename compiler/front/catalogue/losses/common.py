@@ -12,6 +12,7 @@ from compiler.front.catalogue.layers import need_float
 from compiler.ir.dims import Dim, equal
 from compiler.ir.types import DType, TypeMismatch
 from compiler.ops.emit import Emit
+from compiler.ops.shape import shape_text
 
 Given: TypeAlias = Literal["auto", "logits", "probabilities"]
 
@@ -209,8 +210,8 @@ def mask_as(b: Emit, what: str, mask: Value, each: Value) -> Value:
     if not 1 <= len(own) <= len(shape) or not all(map(equal, own, shape)):
         raise TypeMismatch(
             "E0301",
-            f"the mask {mask.type} does not fit the elements of {what}, which are {each.type}",
-            "its dimensions have to be the first of them",
+            f"a mask {mask.type} does not fit what {what} takes the mean of, which is {each.type}",
+            f"its dimensions have to be the first of {shape_text(shape)}",
             ("1 or true counts an element, 0 or false leaves it out",),
         )
     factors = b.reshape(b.cast(mask, each.type.dtype), (*own, *(1,) * (len(shape) - len(own))))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from compiler.front.catalogue.entry import ArgumentError, Context, Operand, Value, entry
 from compiler.front.catalogue.layers import need_float
-from compiler.front.catalogue.losses.common import check_positive, comparable, same_shape
+from compiler.front.catalogue.losses.common import check_positive, comparable
+from compiler.ir.dims import equal
 from compiler.ir.types import TypeMismatch
 from compiler.ops.emit import Emit
+from compiler.ops.shape import shape_text
 
 # Added to squared lengths: the root of 0 has no gradient.
 _EPSILON = 1e-12
@@ -81,7 +83,10 @@ def _check_vectors(loss: str, x: Value, other: Value) -> None:
 
 
 def _check_labels(loss: str, each: Value, labels: Value) -> None:
-    same_shape(f"the pairs of {loss}", each, labels)
+    shape = each.type.shape
+    if labels.type.rank != len(shape) or not all(map(equal, labels.type.shape, shape)):
+        title = f"{loss} takes one label for each pair of vectors, {shape_text(shape)}, not {labels.type}"
+        raise TypeMismatch("E0301", title, "the label has to have the shape of the vectors' other dimensions")
 
 
 def _unit(b: Emit, x: Value) -> Value:

@@ -71,8 +71,7 @@ def top_k(
     axis = checked_axis(x, axis)
     labels = class_labels(c, "top_k", x, target, axis, ignore)
     if not 1 <= k <= labels.classes:
-        help = f"there are {labels.classes} classes, so that every sample is among the first {labels.classes}"
-        raise ArgumentError("k", f"k lies from 1 to the number of classes, {labels.classes}: {k} does not", "", (help,))
+        raise ArgumentError("k", f"k lies from 1 to the number of classes, {labels.classes}: {k} does not")
     shape = x.type.shape
     column = (*shape[:axis], 1, *shape[axis + 1 :])
     own = b.reshape(at_labels(b, x, labels.indices, axis), column)

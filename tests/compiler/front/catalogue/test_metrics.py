@@ -53,6 +53,7 @@ Y = np.where(RNG.random(61) < 0.4, X.argmax(1), RNG.integers(0, 5, 61))  # 5 and
 TWO = scores(61)
 SIDE = (TWO + scores(61) > 0.5).astype(np.float32)
 
+
 def averaged(name: str, average: str) -> Callable[[Any, Any], Any]:
     return lambda y, p: getattr(sklearn, f"{name}_score")(y, p, average=average, zero_division=0)
 

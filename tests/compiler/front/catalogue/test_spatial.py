@@ -56,8 +56,8 @@ def convolutions() -> Iterator[object]:
         for stride, pad, dilation, groups in (
             (1, 0, 1, 1), (1, 1, 1, 2), (2, 1, 1, 1), (1, 2, 2, 1), (2, 0, 1, 4), (3, 1, 1, 2),
         ):  # fmt: skip
-            for bias in (True, False):
-                yield pytest.param(rank, 3, {"stride": stride, "pad": pad, "dilation": dilation, "groups": groups}, bias)
+            settings = {"stride": stride, "pad": pad, "dilation": dilation, "groups": groups}
+            yield from (pytest.param(rank, 3, settings, bias) for bias in (True, False))
     yield pytest.param(2, (3, 2), {"stride": (2, 1), "pad": (1, 0), "dilation": (1, 2)}, True)
     yield pytest.param(2, (1, 5), {"pad": "valid"}, True)
     yield pytest.param(2, 1, {}, True)
@@ -255,7 +255,7 @@ MISTAKES = [
     ("f32[N, 3, 8, 8]", "conv(4, 3, pad=some)", "E0201", "unknown name some"),
     ("f32[N, 3, 8, 8]", "conv(4, 3, pad=1.5)", "E0403", "pad of conv is same, valid, a whole number, or one or a pair"),
     ("f32[N, 3, 8, 8]", "conv(4, x)", "E0403", "kernel of conv is a whole number, or one for each spatial dimension"),
-    ("f32[N, 3, 8, 8]", "conv_transpose(4, 3, output_pad=1)", "E0404", "output_pad is below the stride or the dilation"),
+    ("f32[N, 3, 8, 8]", "conv_transpose(4, 3, output_pad=1)", "E0404", "output_pad is below the stride or the dil"),
     ("f32[N, 3, 2, 2]", "conv_transpose(4, 3, pad=2)", "E0301", "conv_transpose cuts away all of f32[N, 3, 2, 2]"),
     ("f32[N, 3, 8, 8]", "conv_transpose(4, 3, pad=same, output_pad=1, stride=2)", "E0404", "pad=same gives size * str"),
     ("f32[N, 3, 8, 8]", "depthwise_conv(3, multiplier=0)", "E0404", "each channel has at least one kernel, not 0"),
