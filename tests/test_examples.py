@@ -14,12 +14,12 @@ import dlc
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def trained(name: str, folder: Path) -> tuple[Any, dict[str, Any]]:
+def trained(name: str, folder: Path, data: str = "") -> tuple[Any, dict[str, Any]]:
     """The example after its training, exported to ``folder``, and its data."""
     model = dlc.load(EXAMPLES / f"{name}.dl")
     model.fit()
     model.export(folder / f"{name}.onnx")
-    with np.load(EXAMPLES / "data" / f"{name}.npz") as file:
+    with np.load(EXAMPLES / "data" / f"{data or name}.npz") as file:
         return model, dict(file)
 
 
@@ -33,7 +33,7 @@ def assert_onnx_agrees(model: Any, path: Path, name: str, rows: np.ndarray[Any, 
 
 
 def test_every_example_is_tested() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.dl")} == {"xor", "digits", "diabetes"}
+    assert {path.stem for path in EXAMPLES.glob("*.dl")} == {"xor", "digits", "digits_conv", "diabetes"}
     assert {path.stem for path in EXAMPLES.glob("data/*.npz")} == {"xor", "digits", "diabetes"}
 
 
@@ -54,6 +54,12 @@ def test_digits_are_read_with_97_percent(tmp_path: Path) -> None:
         (32, 10),
     }
     assert_onnx_agrees(model, tmp_path / "digits.onnx", "image", data["image"])
+
+
+def test_digits_are_read_with_98_5_percent_by_a_convolutional_network(tmp_path: Path) -> None:
+    model, data = trained("digits_conv", tmp_path, "digits")
+    assert model.evaluate(split="test")["accuracy"] >= 0.985
+    assert_onnx_agrees(model, tmp_path / "digits_conv.onnx", "image", data["image"])
 
 
 def test_diabetes_is_predicted_as_well_as_by_least_squares(tmp_path: Path) -> None:

@@ -184,6 +184,16 @@ def _convert(evaluator: Evaluator, entry: Entry, parameter: Parameter, argument:
         raise Refused
     if value == NONE and not parameter.required and parameter.default is None:
         return None
+    if parameter.kind is ModelWeights and isinstance(value, Callable) and evaluator.declarations.is_in_progress(value):
+        evaluator.report(
+            error(
+                "E0406",
+                f"{entry.name} takes all weights of {value.name}, which are not known inside of {value.name}",
+                argument.span,
+                help=f"let it stand in a train block: minimize … + 1e-4 * {entry.name}({value.name})",
+            )
+        )
+        raise Refused
     converted = _as_kind(evaluator, parameter.kind, value)
     if converted is not None:
         return converted

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.diagnostics import error
 from compiler.front import tree
+from compiler.front.limits import is_too_large, is_too_long
 from compiler.front.scope import Scope
 from compiler.front.values import NONE, POISON, DslValue, Tensor, describe, has_poison, is_number
 from compiler.ir.dims import Dim, Poly, equal, less_equal
@@ -22,8 +23,6 @@ _TENSOR_METHODS = {
     "+": "add", "-": "sub", "*": "mul", "/": "div", "%": "mod", "**": "pow", "@": "matmul",
     "==": "equal", "!=": "not_equal", "<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal",
 }  # fmt: skip
-# Far above any model's sizes and far below what would take memory to write down.
-_LARGEST = 1 << 62
 
 
 def unary(evaluator: Evaluator, expression: tree.Unary, operand: DslValue, scope: Scope) -> DslValue:
@@ -65,7 +64,7 @@ def binary(
         return evaluator.report(error("E0404", "division by zero", expression.right.span, "this is 0"))
     except OverflowError:
         return evaluator.report(
-            error("E0404", "this number is too large", expression.span, "beyond what can be computed with")
+            error("E0404", f"this {_kind(left)} is too large", expression.span, "beyond what can be computed with")
         )
     if result is not None:
         return result
@@ -88,6 +87,10 @@ def binary(
     )
 
 
+def _kind(value: DslValue) -> str:
+    return "text" if isinstance(value, str) else "list" if isinstance(value, tuple) else "number"
+
+
 def _operand_help(left: DslValue, right: DslValue) -> tuple[str, ...]:
     for side in (left, right):
         if not isinstance(side, Tensor) and describe(side).startswith(("the layer", "the function", "the block")):
@@ -98,9 +101,10 @@ def _operand_help(left: DslValue, right: DslValue) -> tuple[str, ...]:
 
 def _calculate(operator: str, left: Any, right: Any) -> Any:
     """Arithmetic on constants; None where the operands do not go together."""
-    if isinstance(left, tuple) and isinstance(right, tuple) and operator == "+":
-        return left + right
-    if isinstance(left, str) and isinstance(right, str) and operator == "+":
+    joined = isinstance(left, tuple | str) and isinstance(right, tuple | str) and type(left) is type(right)
+    if joined and operator == "+":
+        if is_too_long(left + right):
+            raise OverflowError
         return left + right
     numbers = all(is_number(side) or isinstance(side, Poly) for side in (left, right))
     symbolic = isinstance(left, Poly) or isinstance(right, Poly)
@@ -126,7 +130,10 @@ def _calculate(operator: str, left: Any, right: Any) -> Any:
 
 def _power(left: Any, right: Any) -> Any:
     if isinstance(left, Poly):
-        return math.prod([left] * right)
+        result: Any = left
+        for _ in range(right - 1):
+            result = _in_range(result * left)
+        return result
     if isinstance(left, int) and isinstance(right, int) and right >= 0:
         if abs(left) > 1 and right > 62:
             raise OverflowError
@@ -138,7 +145,7 @@ def _power(left: Any, right: Any) -> Any:
 
 
 def _in_range(result: Any) -> Any:
-    if isinstance(result, int) and abs(result) > _LARGEST:
+    if isinstance(result, int | Poly) and is_too_large(result):
         raise OverflowError
     if isinstance(result, float) and not math.isfinite(result):
         raise OverflowError

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from compiler.diagnostics import Label, Span, error
 from compiler.front import tree
+from compiler.front.limits import MOST_REPEATS
 from compiler.front.scope import Naming, Scope
 from compiler.front.trace import Trace
 from compiler.front.values import POISON, Callable, DslValue, Instance, Tensor, describe, has_poison
@@ -17,9 +18,6 @@ from compiler.program import Stage
 
 if TYPE_CHECKING:
     from compiler.front.expressions import Evaluator
-
-# More copies than any network has: a slip of the finger should not fill the memory.
-MOST_REPEATS = 10_000
 
 
 def structure(evaluator: Evaluator, expression: tree.Expression, scope: Scope) -> DslValue:
@@ -72,6 +70,8 @@ def _repeat(evaluator: Evaluator, expression: tree.Repeat, scope: Scope) -> DslV
     scope.fresh_label = False
     current = scope.current
     for number, counter in enumerate(counters):
+        if not evaluator.may_go_on(expression.span):
+            return POISON
         inner = Scope(Naming(f"{naming.path}.{number}"), scope)
         inner.current = current
         if expression.index is not None:
@@ -166,6 +166,9 @@ def _macs(trace: Trace, first: int) -> Dim:
 
 def run_stage(evaluator: Evaluator, stage: tree.Stage, scope: Scope) -> None:
     """Run one stage: it makes the current value, names a value, or makes an instance to share."""
+    if not evaluator.may_go_on(stage.span):
+        scope.current = POISON
+        return
     match stage:
         case tree.ExpressionStage():
             inner = scope if stage.label is None else _labelled(evaluator, stage.label, scope)

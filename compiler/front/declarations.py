@@ -97,6 +97,11 @@ class Declarations:
         """Whether the model's own body has no errors; one that is being elaborated counts as sound."""
         return model.name.name in self._in_progress or self.elaborated(model) is not None
 
+    def is_in_progress(self, value: Callable) -> bool:
+        """Whether ``value`` is a model whose body is being elaborated."""
+        home = value.home or self
+        return isinstance(value.target, tree.Model) and value.target.name.name in home._in_progress
+
     def model_weights(self, evaluator: Evaluator, value: Callable) -> ModelWeights | None:
         """The weights of a model in the graph of ``evaluator``; None where ``value`` is no model."""
         if not isinstance(value.target, tree.Model):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from compiler.diagnostics import Diagnostic, Label, Sink, Span, did_you_mean, error
 from compiler.front import arithmetic, bodies, calls, tree
 from compiler.front.catalogue import entries
+from compiler.front.limits import MOST_STAGES, Budget, is_too_long
 from compiler.front.scope import Scope
 from compiler.front.signature import DTYPES, as_dim
 from compiler.front.trace import Trace
@@ -48,6 +49,7 @@ class Evaluator:
         self.trace = trace
         # The models and blocks under elaboration, innermost last: one seen twice is a recursion.
         self.stack: list[tuple[tree.Model | tree.Block, Span]] = []
+        self.budget = Budget()
 
     def within(self, home: Declarations | None) -> Evaluator:
         """This evaluator, seeing the names of another file."""
@@ -55,6 +57,7 @@ class Evaluator:
             return self
         other = Evaluator(home, self.trace)
         other.stack = self.stack
+        other.budget = self.budget
         return other
 
     @property
@@ -72,6 +75,15 @@ class Evaluator:
         )
         self.sink.report(replace(diagnostic, labels=(*diagnostic.labels, *calls)))
         return POISON
+
+    def may_go_on(self, at: Span) -> bool:
+        """Whether one more stage may be run. E0404 for the first that is one too many."""
+        if self.budget.spend():
+            return True
+        if self.budget.just_spent:
+            help = "copies in copies and calls in calls multiply: have fewer of them"
+            self.report(error("E0404", f"this makes more than {MOST_STAGES} stages", at, help=help))
+        return False
 
     def graph(self) -> Trace:
         """The graph under construction."""
@@ -123,7 +135,7 @@ class Evaluator:
             case tree.Chain():
                 return self._chain(expression, scope)
             case tree.Tuple() | tree.List():
-                return tuple(self.evaluate(item, scope) for item in expression.items)
+                return self._list(expression, scope)
             case tree.Unary():
                 return self._unary(expression, scope)
             case tree.Binary() | tree.Compare():
@@ -208,6 +220,12 @@ class Evaluator:
         for step in chain.steps:
             current = calls.step(self, step, current, scope)
         return current
+
+    def _list(self, expression: tree.Tuple | tree.List, scope: Scope) -> DslValue:
+        items = tuple([self.evaluate(item, scope) for item in expression.items])
+        if is_too_long(items):
+            return self.report(error("E0404", "this list is too large", expression.span))
+        return items
 
     def _unary(self, expression: tree.Unary, scope: Scope) -> DslValue:
         value = self.evaluate(expression.operand, scope)

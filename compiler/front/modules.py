@@ -305,8 +305,7 @@ def _promised(evaluator: Evaluator, model: tree.Model, at: Span, scope: Scope) -
         type = written_type(evaluator, output.type, scope)
         if type is None:
             return POISON
-        name = f"{model.name.name}.promised{len(trace.b.nodes)}.{len(results)}"
-        results.append(Tensor(trace.placeholder(name, type), at))
+        results.append(Tensor(trace.placeholder(f"{model.name.name}.promised", type), at))
     return results[0] if len(results) == 1 else tuple(results)
 
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from compiler.diagnostics import Label, Span, did_you_mean, error
 from compiler.front import tree
+from compiler.front.limits import check_type
 from compiler.front.scope import Scope
 from compiler.front.values import Tensor
 from compiler.ir.dims import Dim, Poly, equal, less_equal, symbol
-from compiler.ir.types import DType, TensorType
+from compiler.ir.types import DType, TensorType, TypeMismatch
 
 if TYPE_CHECKING:
     from compiler.front.expressions import Evaluator
@@ -49,7 +50,15 @@ def written_type(evaluator: Evaluator, written: tree.TypeExpression, scope: Scop
         return None
     dtype = element_type(evaluator, written.dtype)
     shape = _written_shape(evaluator, written, scope)
-    return None if dtype is None or shape is None else TensorType(dtype, shape)
+    if dtype is None or shape is None:
+        return None
+    type = TensorType(dtype, shape)
+    try:
+        check_type(type)
+    except TypeMismatch as problem:
+        evaluator.report(error(problem.code, problem.title, written.span, problem.detail))
+        return None
+    return type
 
 
 def _written_shape(evaluator: Evaluator, written: tree.TypeExpression, scope: Scope) -> tuple[Dim, ...] | None:

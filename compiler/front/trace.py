@@ -10,6 +10,7 @@ import numpy as np
 
 from compiler.diagnostics import Span
 from compiler.front.catalogue.entry import Initialiser
+from compiler.front.limits import check_type
 from compiler.front.scope import Scope
 from compiler.ir.dims import Dim
 from compiler.ir.graph import Origin, Role, Value
@@ -39,6 +40,14 @@ class _Update:
     results: tuple[Value, ...]
 
 
+class _Bounded(Emit):
+    """Refuses values that no program could hold."""
+
+    def _value(self, type: TensorType, name: str) -> Value:
+        check_type(type)
+        return super()._value(type, name)
+
+
 @dataclass
 class Trace:
     """One graph under construction, and what the catalogue's entries see of it (their ``Context``)."""
@@ -58,9 +67,10 @@ class Trace:
     _new_weights: list[Weight] = field(default_factory=list)
     _state: dict[str, Value] = field(default_factory=dict)
     _streams: int = 0
+    _placeholders: int = 0
 
     def __post_init__(self) -> None:
-        self.b = Emit(self.name)
+        self.b = _Bounded(self.name)
 
     @contextmanager
     def at(self, span: Span, scope: str) -> Iterator[None]:
@@ -124,8 +134,9 @@ class Trace:
         return found
 
     def placeholder(self, name: str, type: TensorType) -> Value:
-        """A value that stands for what could not be built; the graph is given up later."""
-        return self.b.input(name, type)
+        """A value that stands for what could not be built; the graph is given up later. The name gets a number."""
+        self._placeholders += 1
+        return self.b.input(f"{name}{self._placeholders}", type)
 
     def random(self) -> tuple[Value, Value, int]:
         """Seed, counter and a stream of its own for one more random tensor."""

@@ -6,6 +6,7 @@ from compiler.passes.base import Pass
 from compiler.passes.cse import CommonSubexpressions
 from compiler.passes.dead import DeadCode
 from compiler.passes.fold import FoldConstants
+from compiler.passes.fold_norm import FoldNorm
 from compiler.passes.fuse_elementwise import FuseElementwise
 from compiler.passes.fuse_linear import FuseLinear
 from compiler.passes.pipeline import Pipeline
@@ -45,6 +46,7 @@ NUMPY: tuple[Pass, ...] = (
 # What becomes an ONNX file.
 ONNX: tuple[Pass, ...] = (
     DropStopGradient(),
+    FoldNorm(),
     FuseLinear(),
     DeadCode(),
 )

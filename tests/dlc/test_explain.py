@@ -27,7 +27,7 @@ def test_a_layer(dlc: Callable[..., Any]) -> None:
 def test_a_name_of_two_things(dlc: Callable[..., Any]) -> None:
     outcome = dlc("explain", "mae")
     assert "loss mae(x, target" in outcome.out
-    assert "metric mae(x, target)\n" in outcome.out
+    assert "metric mae(x, target, mask=none)\n" in outcome.out
 
 
 def test_everything(dlc: Callable[..., Any]) -> None:

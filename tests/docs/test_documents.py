@@ -9,6 +9,7 @@ What is done with a fenced block is told by its first line:
 ```dl train                             statements of a train block beside a small model, ``Net``
 ```dl error E0301                       a file with exactly this error, or a warning such as W0201; it may be a
                                         ``body`` or ``train`` too. A ```text block right below is its report
+```dl as written                        not laid out as ``dlc fmt`` does it
 ```dl signature                         not looked at
 ```python file predict.py               later commands can run it
 ```console                              commands, run in order; training takes two epochs
@@ -33,6 +34,7 @@ import pytest
 
 import compiler
 from compiler.diagnostics import DiagnosticError, Source, render
+from compiler.front.format import format_source
 from dlc.cli import main
 
 ROOT = Path(__file__).parent.parent.parent
@@ -75,6 +77,10 @@ class Block:
     @property
     def expected(self) -> list[str]:
         return _CODE.findall(self.words)
+
+    @property
+    def as_written(self) -> bool:
+        return "as written" in self.words or "E01" in self.words
 
     def source(self) -> str:
         """The whole file that this block is, or is a part of."""
@@ -191,6 +197,12 @@ def _run(command: str, capsys: pytest.CaptureFixture[str]) -> str:
         said, status = done.stdout + done.stderr, done.returncode
     assert status == (1 if "\nerror[" in f"\n{said}" else 0), f"{command}\n{said}"
     return said.rstrip("\n")
+
+
+@pytest.mark.parametrize("block", [block for block in SOURCES if not block.as_written], ids=str)
+def test_layout(block: Block) -> None:
+    text = block.source()
+    assert format_source(Source("net.dl", text)) == text
 
 
 def test_there_are_examples() -> None:

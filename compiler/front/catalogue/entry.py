@@ -29,6 +29,7 @@ entry gives a value, or a tuple of values and of tuples of them.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import UnionType
@@ -150,7 +151,7 @@ class Entry:
     @property
     def summary(self) -> str:
         """The first sentence of the documentation."""
-        return self.documentation.split("\n", 1)[0]
+        return re.split(r"(?<=\.)\s", self.documentation, maxsplit=1)[0].replace("\n", " ")
 
     @property
     def signature(self) -> str:

@@ -235,20 +235,18 @@ class _Stack:
         return b.concat([b.reshape(state, (batch, 1, units)) for state in states], 1)
 
     def _check_input(self, x: Value) -> None:
-        type, name = x.type, self.name
+        type = x.type
+        if type.dtype.is_float and type.rank == 3:
+            fixed_size(x, -1, self.name)
+            return
+        code, detail, help = "E0303", f"these are {type.dtype}", "convert them first: cast(f32)"
         if type.dtype.is_integer and type.rank == 2:
             help = "give each index features first: embed(vocabulary, dims)"
-        elif not type.dtype.is_float:
-            help = "convert it first: cast(f32)"
-        elif type.rank == 2:
-            help = "a sequence of numbers is one of vectors with one feature: reshape(-1, 1)"
-        elif type.rank != 3:
-            help = "the dimensions are samples, steps and features"
-        else:
-            return
-        code = "E0301" if type.dtype.is_float else "E0303"
-        title = f"{name} takes sequences such as f32[N, T, 16], not {type}"
-        raise TypeMismatch(code, title, f"this is {type}", (help,))
+        elif type.dtype.is_float:
+            code, detail = "E0301", f"this has {type.rank} dimensions, not samples, steps and features"
+            help = "steps of one number each have one feature: reshape(-1, 1)" if type.rank == 2 else ""
+        title = f"{self.name} takes sequences such as f32[N, T, 16], not {type}"
+        raise TypeMismatch(code, title, detail, (help,) if help else ())
 
     def _check_lengths(self, x: Value, lengths: Value | None) -> None:
         if lengths is None:

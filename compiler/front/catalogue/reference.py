@@ -62,7 +62,7 @@ def _kind(kind: Kind) -> Iterator[str]:
     yield f"## {heading}\n\n{introduction}"
     for module, members in families.items():
         if len(families) > 1:
-            yield _first_sentence(sys.modules[module].__doc__ or "")
+            yield _family(sys.modules[module].__doc__ or "")
         rows = [f"| [{entry.name}](#{_anchor(entry)}) | {_cell(_markdown(entry.summary))} |" for entry in members]
         yield "\n".join([f"| {kind} | |", "| --- | --- |", *rows])
     for entry in found:
@@ -131,10 +131,11 @@ def _comment(text: str) -> str:
     return "\n".join(line.removeprefix("#").removeprefix(" ") for line in text.strip().splitlines())
 
 
-def _first_sentence(text: str) -> str:
-    """The first sentence of a module's docstring, without the word before a colon that names the kind."""
+def _family(text: str) -> str:
+    """What is common to the entries of a module: the first sentence of its docstring, its subject in bold."""
     sentence = re.split(r"\.(?=\s|$)", " ".join(text.split()), maxsplit=1)[0]
-    return f"{sentence[:1].upper()}{sentence[1:]}."
+    subject, colon, rest = sentence.partition(":")
+    return f"**{_markdown(subject)}**{colon}{_markdown(rest)}."
 
 
 def _markdown(documentation: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Container, Mapping, Sequence
+import math
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ _KINDS: Mapping[str, Callable[..., Array]] = {
     "Transpose": lambda x, perm: np.transpose(x, perm),
     "Unsqueeze": lambda x, axes: np.expand_dims(x, tuple(axes)),
 }
-_FEW = 64
+_FEW = 64  # what has up to this many elements may be stored twice
 
 
 def fold_weights(writer: Writer, outputs: Container[str]) -> None:
@@ -44,29 +44,51 @@ def fold_weights(writer: Writer, outputs: Container[str]) -> None:
     layers share weights.
     """
     _join_equal(writer, outputs)
-    readers = Counter(name for node in writer.nodes for name in node.input)
-    kept = []
+    results = _evaluate(writer, outputs)
+    folded = _worth_folding(writer, results)
+    writer.initializers |= {name: tensor(name, results[name]) for name in folded}
+    writer.made -= folded
+    writer.nodes[:] = [node for node in writer.nodes if node.output[0] not in folded]
+
+
+def _evaluate(writer: Writer, outputs: Container[str]) -> dict[str, Array]:
+    """The results of all nodes that depend on initializers alone, by name."""
+    results: dict[str, Array] = {}
+    known = set(writer.initializers)
     for node in writer.nodes:
-        if not _is_known(node, writer.initializers) or node.output[0] in outputs:
-            kept.append(node)
-            continue
-        parts = [onnx.numpy_helper.to_array(writer.initializers[name]) for name in node.input]
-        if any(readers[name] > 1 and part.size > _FEW for name, part in zip(node.input, parts, strict=True)):
-            kept.append(node)
-            continue
-        found = _result(node, parts)
-        if found.size > sum(part.size for part in parts) + _FEW:
-            kept.append(node)
-            continue
-        (result,) = node.output
-        writer.initializers[result] = tensor(result, found)
-        writer.made.discard(result)
-    writer.nodes[:] = kept
+        if _is_known(node, known) and node.output[0] not in outputs:
+            known.add(node.output[0])
+            parts = [results[name] if name in results else _array(writer, name) for name in node.input]
+            with np.errstate(all="ignore"):
+                found = _KINDS[node.op_type](*parts, **_named(node))
+            results[node.output[0]] = np.asarray(found, order="C")
+    return results
 
 
-def _result(node: onnx.NodeProto, parts: Sequence[Array]) -> Array:
-    with np.errstate(all="ignore"):
-        return np.asarray(_KINDS[node.op_type](*parts, **_named(node)), order="C")
+def _worth_folding(writer: Writer, results: Mapping[str, Array]) -> set[str]:
+    """The names of the results to write: leaving one out has others left out, which read it or what it reads."""
+    sizes = {name: array.size for name, array in results.items()}
+    sizes |= {name: math.prod(weight.dims) for name, weight in writer.initializers.items()}
+    folded = set(results)
+    while True:
+        as_it_stands = {name for node in writer.nodes if node.output[0] not in folded for name in node.input}
+        left_out = {
+            node.output[0]
+            for node in writer.nodes
+            if node.output[0] in folded
+            and (
+                any(name in results and name not in folded for name in node.input)
+                or any(name in as_it_stands and name not in results and sizes[name] > _FEW for name in node.input)
+                or sizes[node.output[0]] > sum(sizes[name] for name in node.input) + _FEW
+            )
+        }
+        if not left_out:
+            return folded
+        folded -= left_out
+
+
+def _array(writer: Writer, name: str) -> Array:
+    return np.asarray(onnx.numpy_helper.to_array(writer.initializers[name]))
 
 
 def _join_equal(writer: Writer, outputs: Container[str]) -> None:

@@ -169,6 +169,26 @@ def extend_gradient(o: Any, s: Sizes, gradient: Tensor) -> Tensor:
     return torch.autograd.grad(extend(o, s, x), x, gradient, create_graph=True)[0]
 
 
+def recurrent(o: Any, s: Sizes, *operands: Tensor) -> tuple[Tensor, ...]:
+    """By PyTorch's cells, step by step."""
+    given = o.named(operands)
+    steps, batch, _ = given.x.shape
+    kind = o.opcode.removesuffix("_training")
+    cell = getattr(torch, f"{kind}_{o.activation}_cell" if kind == "rnn" else f"{kind}_cell")
+    units = given.weight_hh.shape[1]
+    states = given.states or (torch.zeros(batch, units, dtype=torch.float64),) * o.state_count
+    lengths = torch.full((batch,), steps) if given.lengths is None else given.lengths
+    weights = (given.weight_ih, given.weight_hh, *(given.biases or (None, None)))
+    y = [torch.zeros(batch, units)] * steps
+    for time in reversed(range(steps)) if o.reverse else range(steps):
+        after = cell(given.x[time], states if o.state_count > 1 else states[0], *weights)
+        alive = (time < lengths)[:, None]
+        pairs = zip(after if o.state_count > 1 else (after,), states, strict=True)
+        states = tuple(torch.where(alive, new, old) for new, old in pairs)
+        y[time] = torch.where(alive, states[0], 0)
+    return torch.stack(y), *states
+
+
 def reduced(function: Callable[..., Tensor]) -> Oracle:
     # PyTorch reduces over all axes where it is given none.
     return lambda o, s, x: function(x, dim=o.axes, keepdim=o.keepdims) if o.axes else x.clone()
@@ -251,6 +271,11 @@ ORACLES: dict[str, Oracle] = {
     "scatter_add": scatter_add,
     "take_along": lambda o, s, x, indices: torch.gather(x, o.axis, indices.long()),
     "scatter_along": scatter_along,
+    "rnn": recurrent,
+    "lstm": recurrent,
+    "lstm_training": recurrent,
+    "gru": recurrent,
+    "gru_training": recurrent,
     "stop_gradient": lambda o, s, x: x.detach(),
 }
 

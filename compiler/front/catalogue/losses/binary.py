@@ -38,7 +38,9 @@ def bce(
 
     ``target`` t has the shape of ``x``, or is one number for all. ``positive_weight`` w above 1 makes positives count
     for more, against a data set with few of them. ``mask`` has the shape of ``x``, or the first dimensions of it: 0 or
-    false leaves an element out, other numbers weigh it. ``smoothing`` s moves targets to t·(1 - s) + s/2.
+    false leaves an element out, other numbers weigh it. ``smoothing`` s moves targets to t·(1 - s) + s/2. With
+    ``given=auto`` what sigmoid made is taken for probabilities and everything else for logits; either way the stable
+    form is computed.
     """
     b = c.b
     comparable("bce", x, target)

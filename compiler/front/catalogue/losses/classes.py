@@ -46,6 +46,9 @@ def cross_entropy(
     ``ignore`` (such as -100, or that of padding) do not count; PyTorch ignores -100 unasked, here no label is.
     ``mask`` has the shape of the samples, or the first dimensions of it: 0 or false leaves a sample out, other numbers
     weigh it. Where nothing counts the loss is 0.
+
+    With ``given=auto`` what softmax made is taken for probabilities and everything else for logits; either way the
+    stable form is computed.
     """
     b = c.b
     need_float(x, "cross_entropy")
