@@ -6,7 +6,7 @@ import math
 from operator import ge, gt, le, lt
 from typing import TYPE_CHECKING, Any
 
-from compiler.diagnostics import error
+from compiler.diagnostics import Span, error
 from compiler.front import tree
 from compiler.front.limits import is_too_large, is_too_long
 from compiler.front.scope import Scope
@@ -344,8 +344,9 @@ def _slice_of(
         start = _position(evaluator, item, dim, scope)
         if start is None:
             return None
-        if less_equal(start + 1, dim) is not True or less_equal(0, start) is not True:
-            evaluator.report(error("E0404", f"there is no position {start} in a dimension of {dim}", item.span))
+        if not _lies_inside(
+            evaluator, item.span, f"position {start}", dim, (less_equal(start + 1, dim), less_equal(0, start))
+        ):
             return None
         return start, start + 1, 1
     start = 0 if item.start is None else _position(evaluator, item.start, dim, scope)
@@ -356,12 +357,27 @@ def _slice_of(
     if not isinstance(step, int):
         evaluator.report(error("E0404", "the step of a slice is a number", item.span))
         return None
-    if less_equal(stop, dim) is not True or less_equal(start + 1, stop) is not True or less_equal(0, start) is not True:
-        evaluator.report(
-            error("E0404", f"the slice from {start} to {stop} does not lie in a dimension of {dim}", item.span)
-        )
+    inside = (less_equal(stop, dim), less_equal(start + 1, stop), less_equal(0, start))
+    if not _lies_inside(evaluator, item.span, f"the slice from {start} to {stop}", dim, inside):
         return None
     return start, stop, step
+
+
+def _lies_inside(evaluator: Evaluator, at: Span, what: str, dim: Dim, verdicts: tuple[bool | None, ...]) -> bool:
+    """Whether all the verdicts are yes; what is not is reported."""
+    if False in verdicts:
+        evaluator.report(error("E0404", f"{what} does not lie in a dimension of {dim}", at))
+    elif None in verdicts:
+        evaluator.report(
+            error(
+                "E0302",
+                f"whether {what} lies in a dimension of {dim} is not known",
+                at,
+                "it depends on sizes that are known only when the model runs: a symbol may be 1",
+                help="slices are never empty; where the size is fixed, write it as a number in the signature",
+            )
+        )
+    return all(verdicts)
 
 
 def _position(evaluator: Evaluator, item: tree.Expression, dim: Dim, scope: Scope) -> Dim | None:

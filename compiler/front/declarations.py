@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 from compiler.diagnostics import Label, Sink, Source, Span, did_you_mean, error
 from compiler.front import tree
 from compiler.front.catalogue.entry import ModelWeights
 from compiler.front.expressions import Evaluator
+from compiler.front.limits import nested_too_deeply
 from compiler.front.models import ElaboratedModel, elaborate_model
 from compiler.front.parse import parse
 from compiler.front.scope import Naming, Scope
 from compiler.front.values import POISON, Callable, DslValue, Namespace, describe, has_poison, is_number
+
+
+_Named = TypeVar("_Named", tree.Parameter, tree.Output)
 
 
 class Declarations:
@@ -127,7 +133,45 @@ class Declarations:
 
     def _declare(self, declaration: tree.Declaration) -> None:
         if not self._taken(declaration.name.name, declaration.name.span):
-            self._nodes[declaration.name.name] = declaration
+            self._nodes[declaration.name.name] = self._with_names_apart(declaration)
+
+    def _with_names_apart(self, declaration: tree.Declaration) -> tree.Declaration:
+        """The declaration, with other names for parameters and outputs whose names are taken, which is reported."""
+        match declaration:
+            case tree.Const():
+                return declaration
+            case tree.Block():
+                reserved: tuple[str, ...] = ()
+            case tree.Model():
+                reserved = ("seed",)
+            case tree.Train():
+                reserved = ("seed", "step")
+        parameters = self._apart(declaration.parameters, reserved)
+        if isinstance(declaration, tree.Train):
+            return replace(declaration, parameters=parameters)
+        return replace(declaration, parameters=parameters, outputs=self._apart(declaration.outputs, ()))
+
+    def _apart(self, nodes: tuple[_Named, ...], reserved: tuple[str, ...]) -> tuple[_Named, ...]:
+        places: dict[str, Span] = {}
+        apart: list[_Named] = []
+        for node in nodes:
+            name = node.name
+            if name is not None:
+                taken = name.name in places or name.name in reserved
+                if taken:
+                    self._report_taken(name, places.get(name.name))
+                    node = replace(node, name=replace(name, name=f"{name.name} ({len(apart)})"))
+                places.setdefault(name.name, name.span)
+            apart.append(node)
+        return tuple(apart)
+
+    def _report_taken(self, name: tree.Name, before: Span | None) -> None:
+        if before is not None:
+            labels = [Label(before, "first declared here")]
+            self.sink.report(error("E0202", f"{name.name} is declared twice", name.span, "declared again", labels=labels))
+            return
+        text = "random numbers are drawn from a seed and the number of the step, which go by these names"
+        self.sink.report(error("E0202", f"{name.name} is no name for an input", name.span, "give it another", notes=text))
 
     def _taken(self, name: str, at: Span) -> bool:
         """Whether ``name`` is known already, which is reported."""
@@ -169,11 +213,15 @@ class Declarations:
             self.sink.report(error("E0501", f"the constant {name} needs itself: {cycle}", node.value.span))
             return POISON
         self._pending.append(name)
-        scope = self.module_scope(name)
-        value = Evaluator(self).evaluate(node.value, scope)
-        if name in self._overrides:
-            value = self._override(node, value, self._overrides[name])
-        self._pending.pop()
+        try:
+            value = Evaluator(self).evaluate(node.value, self.module_scope(name))
+            if name in self._overrides:
+                value = self._override(node, value, self._overrides[name])
+        except RecursionError:
+            self.sink.report(nested_too_deeply(node.name.span, name))
+            return POISON
+        finally:
+            self._pending.pop()
         if isinstance(value, Callable):
             self.sink.report(
                 error("E0403", f"a constant is a value, not {describe(value)}", node.value.span, describe(value))

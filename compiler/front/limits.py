@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
+from compiler.diagnostics import Diagnostic, Span, error
 from compiler.ir.dims import Dim, Poly, bounds
 from compiler.ir.types import TensorType, TypeMismatch
 
@@ -65,3 +66,11 @@ def check_type(type: TensorType) -> None:
         raise TypeMismatch("E0404", "the size of this tensor is too complicated", "it takes pages to write down")
     if any(bounds(dim)[1] < 1 for dim in type.shape):
         raise TypeMismatch("E0404", f"{type} has no elements", "a size is at least 1")
+
+
+def nested_too_deeply(at: Span, name: str) -> Diagnostic:
+    """E0106 about what takes more levels of calls to work out than Python has. It may be reported again further out,
+    where there was no room left to report it."""
+    title = f"{name} is nested too deeply to be worked out"
+    help = "have fewer blocks, models and constants that need one another in a row"
+    return error("E0106", title, at, help=help)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from compiler.diagnostics import Label, Span, did_you_mean, error
 from compiler.front import tree
 from compiler.front.arguments import Given
+from compiler.front.limits import nested_too_deeply
 from compiler.front.scope import Naming, Scope
 from compiler.front.signature import check_promise, declare_type, match_argument, written_type
 from compiler.front.values import NONE, POISON, DslValue, Poison, Tensor, describe, has_poison
@@ -109,7 +110,10 @@ def _run(evaluator: Evaluator, module: Module, at: Span, scope: Scope) -> DslVal
     first = next((p for p in module.parameters if p.pattern is not None), None)
     binding = scope.find(first.name.name) if first else None
     scope.current = binding.value if binding else None
-    result = evaluator.body(module.body, scope)
+    try:
+        result = evaluator.body(module.body, scope)
+    except RecursionError:
+        return evaluator.report(nested_too_deeply(at, module.name.name))
     if has_poison(result) or not _keeps_promises(evaluator, module.name.name, module, result, scope):
         return POISON
     return Tensor(result.value, at) if isinstance(result, Tensor) else result

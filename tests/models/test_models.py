@@ -24,6 +24,12 @@ SIZES = {
     "inception": {"Module": 163_328 + 64 + 96 + 128 + 16 + 32 + 32},
     # torch.nn.Transformer(), 44,140,544, and the table of 37,000 embeddings
     "transformer": {"Translator": 44_140_544 + 37_000 * 512},
+    # nanoGPT with n_layer=4, n_head=4, n_embd=128, block_size=64, vocab_size=65, its 8,192 positions counted in
+    "gpt": {"GPT": 801_664 + 64 * 128},
+    "gan": {
+        "Generator": 65 * 7 * 7 * 64 + 64 * 32 * 16 + 2 * 32 + 32 * 16 + 1,
+        "Critic": 32 * 16 + 32 + 32 * 64 * 16 + 2 * 64 + 7 * 7 * 64 + 1,
+    },
     # 10,000 embeddings; norm; attention 4·(128² + 128); dense 128² + 128
     "two_tower": {"Match": 1_280_000 + 256 + 66_048 + 16_512, "Encoder": 1_280_000 + 256 + 66_048 + 16_512},
     # pytorch/examples, vae/main.py: 652,824 in both parts
