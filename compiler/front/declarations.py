@@ -16,7 +16,6 @@ from compiler.front.parse import parse
 from compiler.front.scope import Naming, Scope
 from compiler.front.values import POISON, Callable, DslValue, Namespace, describe, has_poison, is_number
 
-
 _Named = TypeVar("_Named", tree.Parameter, tree.Output)
 
 
@@ -167,11 +166,12 @@ class Declarations:
 
     def _report_taken(self, name: tree.Name, before: Span | None) -> None:
         if before is not None:
-            labels = [Label(before, "first declared here")]
-            self.sink.report(error("E0202", f"{name.name} is declared twice", name.span, "declared again", labels=labels))
+            title, first = f"{name.name} is declared twice", Label(before, "first declared here")
+            self.sink.report(error("E0202", title, name.span, "declared again here", labels=[first]))
             return
-        text = "random numbers are drawn from a seed and the number of the step, which go by these names"
-        self.sink.report(error("E0202", f"{name.name} is no name for an input", name.span, "give it another", notes=text))
+        note = "random numbers are drawn from a seed and the number of the step, which go by these names"
+        title = f"{name.name} is no name for an input"
+        self.sink.report(error("E0202", title, name.span, "give it another name", notes=note))
 
     def _taken(self, name: str, at: Span) -> bool:
         """Whether ``name`` is known already, which is reported."""

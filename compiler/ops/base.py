@@ -183,13 +183,16 @@ class Op(Operation):
     pure: ClassVar[bool] = True
     # Whether the operands may change places.
     commutative: ClassVar[bool] = False
-    # How many results at the end are there for the operation's own gradient alone: none comes back through them.
-    auxiliary: ClassVar[int] = 0
 
     @property
     def inplace(self) -> tuple[int, ...]:
         """The operands whose memory the first result may take over, where the types are the same."""
         return ()
+
+    @property
+    def auxiliary(self) -> int:
+        """How many results at the end are there for the operation's own gradient alone: none comes back through them."""
+        return 0
 
     @abstractmethod
     def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:

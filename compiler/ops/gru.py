@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compiler.ir.graph import Value
 from compiler.ir.types import TensorType
-from compiler.ops.base import Array, Gradients, NumpyLowering, Sample, Sizes, Values, operation, without
+from compiler.ops.base import Array, NumpyLowering, Sample, Values, operation, without
 from compiler.ops.gru_gradient import GruGradient
-from compiler.ops.recurrent import Recurrent, flat_steps, is_zero, mask_of, pair, sigmoid, with_helpers
+from compiler.ops.recurrent import Recurrent, Run, flat_steps, sigmoid
+from compiler.ops.recurrent_numpy import mask_of, pair, part_of, states_of, with_helpers
 
 if TYPE_CHECKING:
     from compiler.ops.emit import Emit
@@ -38,16 +40,28 @@ class Gru(Recurrent):
         _, update, _, new = activated(inputs, hidden)
         return ((1 - update) * new + update * states[0],)
 
-    def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
-        # What the gradient goes by was not kept: the layer is run again.
-        again = b.add_node(GruTraining(self.reverse, self.bias, self.state, self.lengths), inputs)
-        return gru_gradients(self, b, inputs, again, gradients)
+    def kept(self, b: Emit, inputs: Values, outputs: Values) -> Values:
+        # The layer is run again, as it did not keep what its gradient goes by.
+        return b.add_node(GruTraining(self.direction, self.bias, self.state, self.lengths), inputs)[2:]
+
+    def through_time(
+        self, b: Emit, flags: tuple[bool, bool, bool, bool], operands: Values, x: Value, weight_ih: Value
+    ) -> tuple[Value, tuple[Value, ...], tuple[Value, ...]]:
+        d_gates, d_memory, d_weight_hh, d_state = b.add_node(GruGradient(*flags), operands)
+        d_x = b.matmul(b.transpose(d_gates, (1, 0)), weight_ih)
+        d_weights = (b.matmul(d_gates, flat_steps(b, x)), d_weight_hh)
+        if self.bias:
+            both, d_bias_ih = 2 * weight_ih.type.shape[0] // 3, b.sum(d_gates, (1,))
+            d_bias_hh = b.concat((b.slice(d_bias_ih, (0,), (both,)), b.sum(d_memory, (1,))), 0)
+            return d_x, (*d_weights, d_bias_ih, d_bias_hh), (d_state,)
+        return d_x, d_weights, (d_state,)
 
     def numpy(self, c: NumpyLowering) -> None:
-        y = c.output_types[0]
-        steps, batch, units = y.shape
-        gates, kept = y.with_shape((steps, 3 * units, batch)), y.with_shape((2 * units, batch))
-        lower_gru(self, c, c.scratch(gates), c.scratch(kept))
+        x, units = c.input_types[0], c.input_types[2].shape[1]
+        steps, batch, _ = x.shape
+        for place in range(len(self.reversals)):
+            gates, kept = ((steps, 3 * units, batch), (2 * units, batch))
+            lower_gru(self, c, place, c.scratch(x.with_shape(gates)), c.scratch(x.with_shape(kept)))
 
     def onnx_attributes(self) -> dict[str, Any]:
         return {"linear_before_reset": 1}
@@ -60,36 +74,36 @@ class Gru(Recurrent):
 @operation
 @dataclass(frozen=True)
 class GruTraining(Gru):
-    """A GRU that keeps what its gradient needs as two more results: the gates [T, 3·H, N] after their activations, and
-    R h + d of n and h - n [T, 2·H, N]. Where a sequence takes no part in a step, z is 1 for it and the others are 0, as
-    nothing changes then."""
+    """A GRU that keeps what its gradient needs as two more results for each direction: the gates [T, 3·H, N] after
+    their activations, and R h + d of n and h - n [T, 2·H, N]. Where a sequence takes no part in a step, z is 1 for it
+    and the others are 0, as nothing changes then."""
 
     opcode = "gru_training"
-    auxiliary = 2
+    kept_count = 2
 
     onnx = without("ONNX's GRU does not keep what the gradient needs: train with NumPy, and export the model")
 
     def infer(self, inputs: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
-        y, state = super().infer(inputs)
-        steps, batch, units = y.shape
-        return y, state, y.with_shape((steps, 3 * units, batch)), y.with_shape((steps, 2 * units, batch))
+        (steps, batch, _), units = inputs[0].shape, inputs[2].shape[1]
+        kept = (inputs[0].with_shape((steps, count * units, batch)) for count in (3, 2))
+        return *super().infer(inputs), *tuple(kept) * len(self.reversals)
 
-    def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
-        return gru_gradients(self, b, inputs, outputs, gradients)
+    def kept(self, b: Emit, inputs: Values, outputs: Values) -> Values:
+        return outputs[2:]
 
-    def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
-        y, states, steps = self.run(operands)
+    def keep(self, run: Run) -> tuple[Any, ...]:
         gates, kept = [], []
-        for step in steps:
+        for step in run.steps:
             reset, update, memory, new = activated(step.inputs, step.hidden)
             reset, update, new = (np.where(step.alive, x, 0) for x in (reset, update, new))
             update = np.where(step.alive, update, 1)
             gates.append(np.hstack([reset, update, new]).T)
             kept.append(np.hstack([memory, step.states[0] - new]).T)
-        return tuple(np.asarray(result).astype(operands[0].dtype) for result in (y, *states, gates, kept))
+        return gates, kept
 
     def numpy(self, c: NumpyLowering) -> None:
-        lower_gru(self, c, *c.outputs[2:])
+        for place in range(len(self.reversals)):
+            lower_gru(self, c, place, *c.outputs[2 + 2 * place : 4 + 2 * place])
 
 
 def activated(inputs: Array, hidden: Array) -> tuple[Array, Array, Array, Array]:
@@ -99,37 +113,19 @@ def activated(inputs: Array, hidden: Array) -> tuple[Array, Array, Array, Array]
     return reset, sigmoid(a_update + b_update), memory, np.tanh(a_new + reset * memory)
 
 
-def gru_gradients(op: Gru, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
-    """The gradients of all operands: step by step for the gates, then products over all steps at once."""
-    given, (d_y, d_h) = op.named(inputs), gradients[:2]
-    lengths = () if given.lengths is None else (given.lengths,)
-    reached = not is_zero(b, d_y)
-    through_time = GruGradient(op.reverse, op.state, op.lengths, reached)
-    d_y_if = (d_y,) if reached else ()
-    operands = (given.weight_hh, outputs[0], *outputs[2:], *given.states, *lengths, *d_y_if, d_h)
-    d_gates, d_memory, d_weight_hh, d_state = b.add_node(through_time, operands)
-    d_x = b.matmul(b.transpose(d_gates, (1, 0)), given.weight_ih)
-    d_weight_ih = b.matmul(d_gates, flat_steps(b, given.x))
-    d_bias: tuple[Any, ...] = ()
-    if op.bias:
-        units = given.weight_hh.type.shape[1]
-        d_bias_ih = b.sum(d_gates, (1,))
-        d_bias = (d_bias_ih, b.concat((b.slice(d_bias_ih, (0,), (2 * units,)), b.sum(d_memory, (1,))), 0))
-    d_x = b.reshape(d_x, given.x.type.shape)
-    return d_x, d_weight_ih, d_weight_hh, *d_bias, *[d_state] * op.state, *[None] * op.lengths
-
-
-def lower_gru(op: Gru, c: NumpyLowering, gates: str, kept: str) -> None:
-    """Write the call of the GRU; ``gates`` is an array for all steps, ``kept`` one for all or for one step."""
-    given, type = op.named(c.inputs), c.input_types[0]
-    (steps, batch, features), units = type.shape, c.output_types[0].shape[2]
+def lower_gru(op: Recurrent, c: NumpyLowering, place: int, gates: str, kept: str) -> None:
+    """Write the call for one direction; ``gates`` is an array for all steps, ``kept`` one for all or for one step."""
+    given, type, count = op.named(c.inputs), c.input_types[0], len(op.reversals)
+    (steps, batch, features), units = type.shape, c.input_types[2].shape[1]
+    weight_ih, weight_hh, biases = given.weights[place]
     width, state = features + op.bias, (units, batch)
     shapes = ((steps, width, batch), (3 * units, width), (3 * units, units), (3 * units, batch), state, state)
     work = [c.scratch(type.with_shape(shape)) for shape in shapes]
     c.helper("gru_weights", GRU_WEIGHTS)
     c.line(
-        f"{with_helpers(c, 'gru', GRU)}({given.x}, {given.weight_ih}, {given.weight_hh}, {pair(given.biases)}, "
-        f"{pair(given.states)}, {mask_of(c, given.lengths, steps, batch)}, {op.reverse}, {pair(c.outputs[:2])}, "
+        f"{with_helpers(c, 'gru', GRU)}({given.x}, {weight_ih}, {weight_hh}, {pair(biases)}, "
+        f"{pair(states_of(given.states, place, count))}, {mask_of(c, given.lengths, steps, batch)}, "
+        f"{op.reversals[place]}, {pair(part_of(c.outputs[:2], units, place, count, c))}, "
         f"{gates}, {kept}, {pair(work)}, {c.scalar(0.5, type.dtype)})"
     )
 

@@ -10,7 +10,8 @@ import numpy as np
 from compiler.ir.types import TensorType
 from compiler.ops.arrays import row_major
 from compiler.ops.base import Array, NumpyLowering, Sample, Sizes, operation
-from compiler.ops.recurrent import RecurrentGradient, gradient_sample, mask_of, pair, with_helpers
+from compiler.ops.recurrent_gradient import RecurrentGradient, gradient_sample
+from compiler.ops.recurrent_numpy import mask_of, pair, with_helpers
 
 
 @operation

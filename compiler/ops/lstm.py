@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compiler.ir.graph import Value
 from compiler.ir.types import TensorType
-from compiler.ops.base import Array, Gradients, NumpyLowering, Sample, Sizes, Values, operation, without
+from compiler.ops.base import Array, NumpyLowering, Sample, Values, operation, without
 from compiler.ops.lstm_gradient import LstmGradient
-from compiler.ops.recurrent import Recurrent, flat_steps, is_zero, mask_of, pair, sigmoid, with_helpers
+from compiler.ops.recurrent import Recurrent, Run, flat_steps, sigmoid
+from compiler.ops.recurrent_numpy import mask_of, pair, part_of, states_of, with_helpers
 
 if TYPE_CHECKING:
     from compiler.ops.emit import Emit
@@ -40,15 +42,24 @@ class Lstm(Recurrent):
         cell = keep * states[1] + into * new
         return out * np.tanh(cell), cell
 
-    def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
-        # What the gradient goes by was not kept: the layer is run again.
-        again = b.add_node(LstmTraining(self.reverse, self.bias, self.state, self.lengths), inputs)
-        return lstm_gradients(self, b, inputs, again, gradients)
+    def kept(self, b: Emit, inputs: Values, outputs: Values) -> Values:
+        # The layer is run again, as it did not keep what its gradient goes by.
+        return b.add_node(LstmTraining(self.direction, self.bias, self.state, self.lengths), inputs)[3:]
+
+    def through_time(
+        self, b: Emit, flags: tuple[bool, bool, bool, bool], operands: Values, x: Value, weight_ih: Value
+    ) -> tuple[Value, tuple[Value, ...], tuple[Value, ...]]:
+        d_gates, d_weight_hh, *d_states = b.add_node(LstmGradient(*flags), operands)
+        d_x = b.matmul(b.transpose(d_gates, (1, 0)), weight_ih)
+        d_bias = [b.sum(d_gates, (1,))] * (2 * self.bias)
+        return d_x, (b.matmul(d_gates, flat_steps(b, x)), d_weight_hh, *d_bias), tuple(d_states)
 
     def numpy(self, c: NumpyLowering) -> None:
-        y = c.output_types[0]
-        steps, batch, units = y.shape
-        lower_lstm(self, c, c.scratch(y.with_shape((steps, 4 * units, batch))), c.scratch(y.with_shape((units, batch))))
+        x, units = c.input_types[0], c.input_types[2].shape[1]
+        steps, batch, _ = x.shape
+        for place in range(len(self.reversals)):
+            gates, cells = c.scratch(x.with_shape((steps, 4 * units, batch))), c.scratch(x.with_shape((units, batch)))
+            lower_lstm(self, c, place, gates, cells)
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
@@ -58,35 +69,35 @@ class Lstm(Recurrent):
 @operation
 @dataclass(frozen=True)
 class LstmTraining(Lstm):
-    """An LSTM that keeps what its gradient needs as two more results: the gates [T, 4·H, N] after their activations,
-    in the order o, i, f, g, and the cells [T, H, N]. Where a sequence takes no part in a step, f is 1 for it and the
-    others are 0, as nothing changes then."""
+    """An LSTM that keeps what its gradient needs as two more results for each direction: the gates [T, 4·H, N] after
+    their activations, in the order o, i, f, g, and the cells [T, H, N]. Where a sequence takes no part in a step, f is
+    1 for it and the others are 0, as nothing changes then."""
 
     opcode = "lstm_training"
-    auxiliary = 2
+    kept_count = 2
 
     onnx = without("ONNX's LSTM does not keep what the gradient needs: train with NumPy, and export the model")
 
     def infer(self, inputs: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
-        y, *states = super().infer(inputs)
-        steps, batch, units = y.shape
-        return (y, *states, y.with_shape((steps, 4 * units, batch)), y.with_shape((steps, units, batch)))
+        (steps, batch, _), units = inputs[0].shape, inputs[2].shape[1]
+        kept = (inputs[0].with_shape((steps, count * units, batch)) for count in (4, 1))
+        return *super().infer(inputs), *tuple(kept) * len(self.reversals)
 
-    def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
-        return lstm_gradients(self, b, inputs, outputs, gradients)
+    def kept(self, b: Emit, inputs: Values, outputs: Values) -> Values:
+        return outputs[3:]
 
-    def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
-        y, states, steps = self.run(operands)
+    def keep(self, run: Run) -> tuple[Any, ...]:
         gates, cells = [], []
-        for step in steps:
+        for step in run.steps:
             into, keep, new, out = (np.where(step.alive, x, 0) for x in activated(step.inputs + step.hidden))
             keep = np.where(step.alive, keep, 1)
             gates.append(np.hstack([out, into, keep, new]).T)
             cells.append((keep * step.states[1] + into * new).T)
-        return tuple(np.asarray(result).astype(operands[0].dtype) for result in (y, *states, gates, cells))
+        return gates, cells
 
     def numpy(self, c: NumpyLowering) -> None:
-        lower_lstm(self, c, *c.outputs[3:])
+        for place in range(len(self.reversals)):
+            lower_lstm(self, c, place, *c.outputs[3 + 2 * place : 5 + 2 * place])
 
 
 def activated(before: Array) -> tuple[Array, Array, Array, Array]:
@@ -95,35 +106,19 @@ def activated(before: Array) -> tuple[Array, Array, Array, Array]:
     return sigmoid(into), sigmoid(keep), np.tanh(new), sigmoid(out)
 
 
-def lstm_gradients(op: Lstm, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
-    """The gradients of all operands: step by step for the gates, then products over all steps at once."""
-    given, (d_y, d_h, d_c) = op.named(inputs), gradients[:3]
-    y, gates, cells = outputs[0], *outputs[3:]
-    lengths = () if given.lengths is None else (given.lengths,)
-    reached = not is_zero(b, d_y)
-    through_time = LstmGradient(op.reverse, op.state, op.lengths, reached)
-    d_y_if = (d_y,) if reached else ()
-    operands = (given.weight_hh, y, gates, cells, *given.states, *lengths, *d_y_if, d_h, d_c)
-    d_gates, d_weight_hh, *d_states = b.add_node(through_time, operands)
-    d_x = b.matmul(b.transpose(d_gates, (1, 0)), given.weight_ih)
-    d_weight_ih = b.matmul(d_gates, flat_steps(b, given.x))
-    d_bias = [b.sum(d_gates, (1,))] * (2 * op.bias)
-    no_lengths = [None] * op.lengths
-    return b.reshape(d_x, given.x.type.shape), d_weight_ih, d_weight_hh, *d_bias, *d_states[: 2 * op.state], *no_lengths
-
-
-def lower_lstm(op: Recurrent, c: NumpyLowering, gates: str, cells: str) -> None:
-    """Write the call of the LSTM; ``gates`` is an array for all steps, ``cells`` one for all or for one step."""
-    given = op.named(c.inputs)
-    type = c.input_types[0]
-    (steps, batch, features), units = type.shape, c.output_types[0].shape[2]
+def lower_lstm(op: Recurrent, c: NumpyLowering, place: int, gates: str, cells: str) -> None:
+    """Write the call for one direction; ``gates`` is an array for all steps, ``cells`` one for all or for one step."""
+    given, type, count = op.named(c.inputs), c.input_types[0], len(op.reversals)
+    (steps, batch, features), units = type.shape, c.input_types[2].shape[1]
+    weight_ih, weight_hh, biases = given.weights[place]
     width, gate, state = features + op.bias, (4 * units, batch), (units, batch)
     shapes = ((steps, width, batch), (4 * units, width), (4 * units, units), gate, state, state)
     work = [c.scratch(type.with_shape(shape)) for shape in shapes]
     c.helper("lstm_weights", LSTM_WEIGHTS)
     c.line(
-        f"{with_helpers(c, 'lstm', LSTM)}({given.x}, {given.weight_ih}, {given.weight_hh}, {pair(given.biases)}, "
-        f"{pair(given.states)}, {mask_of(c, given.lengths, steps, batch)}, {op.reverse}, {pair(c.outputs[:3])}, "
+        f"{with_helpers(c, 'lstm', LSTM)}({given.x}, {weight_ih}, {weight_hh}, {pair(biases)}, "
+        f"{pair(states_of(given.states, place, count))}, {mask_of(c, given.lengths, steps, batch)}, "
+        f"{op.reversals[place]}, {pair(part_of(c.outputs[:3], units, place, count, c))}, "
         f"{gates}, {cells}, {pair(work)}, {c.scalar(0.5, type.dtype)})"
     )
 

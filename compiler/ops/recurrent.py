@@ -175,7 +175,7 @@ class Recurrent(Op):
 
     def kept(self, b: Emit, inputs: Values, outputs: Values) -> Values:
         """What the gradient goes by besides y, for one direction after the other."""
-        return outputs[1 + self.state_count :]
+        return ()
 
     def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
         given, kept = self.named(inputs), self.kept(b, inputs, outputs)

@@ -49,13 +49,6 @@ def with_helpers(c: NumpyLowering, name: str, source: str) -> str:
 
 
 HELPERS = {
-    "recurrent_rows": '''\
-def recurrent_rows(x, rows):
-    """The inputs of all steps as rows, with a column of ones for the bias where `rows` has room for it."""
-    steps, batch, features = x.shape
-    np.copyto(rows.reshape(steps, batch, -1)[:, :, :features], x)
-    rows[:, features:] = 1
-''',
     "recurrent_columns": '''\
 def recurrent_columns(x, columns):
     """The inputs of each step as columns, with a row of ones for the bias where `columns` has room for it."""

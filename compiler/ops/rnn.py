@@ -8,19 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
+from compiler.ir.graph import Value
 from compiler.ir.types import TensorType
 from compiler.ops.arrays import row_major
-from compiler.ops.base import Array, Gradients, NumpyLowering, Sample, Sizes, Values, operation
-from compiler.ops.recurrent import (
-    Recurrent,
-    RecurrentGradient,
-    flat_steps,
-    gradient_sample,
-    is_zero,
-    mask_of,
-    pair,
-    with_helpers,
-)
+from compiler.ops.base import Array, NumpyLowering, Sample, Sizes, Values, operation
+from compiler.ops.recurrent import Recurrent, flat_steps
+from compiler.ops.recurrent_gradient import RecurrentGradient, gradient_sample
+from compiler.ops.recurrent_numpy import mask_of, pair, part_of, states_of, with_helpers
 
 if TYPE_CHECKING:
     from compiler.ops.emit import Emit
@@ -43,38 +37,40 @@ class Rnn(Recurrent):
         total = inputs + hidden
         return (np.tanh(total) if self.activation == "tanh" else np.maximum(total, 0),)
 
-    def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
-        given, (d_y, d_h) = self.named(inputs), gradients
-        lengths = () if given.lengths is None else (given.lengths,)
-        reached = not is_zero(b, d_y)
-        through_time = RnnGradient(self.reverse, self.state, self.lengths, reached, self.activation)
-        d_y_if = (d_y,) if reached else ()
-        operands = (given.weight_hh, outputs[0], *given.states, *lengths, *d_y_if, d_h)
-        d_sums, d_weight_hh, d_state = b.add_node(through_time, operands)
-        d_x = b.reshape(b.matmul(d_sums, given.weight_ih), given.x.type.shape)
-        d_weight_ih = b.matmul(b.transpose(d_sums, (1, 0)), flat_steps(b, given.x))
+    def through_time(
+        self, b: Emit, flags: tuple[bool, bool, bool, bool], operands: Values, x: Value, weight_ih: Value
+    ) -> tuple[Value, tuple[Value, ...], tuple[Value, ...]]:
+        d_sums, d_weight_hh, d_state = b.add_node(RnnGradient(*flags, self.activation), operands)
+        d_weight_ih = b.matmul(b.transpose(d_sums, (1, 0)), flat_steps(b, x))
         d_bias = [b.sum(d_sums, (0,))] * (2 * self.bias)
-        return d_x, d_weight_ih, d_weight_hh, *d_bias, *[d_state] * self.state, *[None] * self.lengths
+        return b.matmul(d_sums, weight_ih), (d_weight_ih, d_weight_hh, *d_bias), (d_state,)
 
     def numpy(self, c: NumpyLowering) -> None:
-        given, type = self.named(c.inputs), c.input_types[0]
-        (steps, batch, features), units = type.shape, c.output_types[0].shape[2]
-        width = features + 1 if self.bias else features
-        shapes = ((steps * batch, width), (units, width), (units, units), (batch, units), (batch, units))
+        for place in range(len(self.reversals)):
+            self._lower(c, place)
+
+    def _lower(self, c: NumpyLowering, place: int) -> None:
+        """Write the call for one direction."""
+        given, type, count = self.named(c.inputs), c.input_types[0], len(self.reversals)
+        (steps, batch, features), units = type.shape, c.input_types[2].shape[1]
+        weight_ih, weight_hh, biases = given.weights[place]
+        width, state = features + self.bias, (batch, units)
+        shapes = ((steps, batch, width), (units, width), (units, units), state, state)
         work = [c.scratch(type.with_shape(shape)) for shape in shapes]
-        floor = c.bound(f"np.full({c.shape((batch, units))}, {c.scalar(0, type.dtype)})", c.output_types[1])
+        zeros = c.bound(f"np.full({c.shape(state)}, {c.scalar(0, type.dtype)})", type.with_shape(state))
         c.line(
-            f"{with_helpers(c, 'rnn', RNN)}({given.x}, {given.weight_ih}, {given.weight_hh}, {pair(given.biases)}, "
-            f"{pair(given.states)}, {mask_of(c, given.lengths, steps, batch, (1,))}, {self.reverse}, "
-            f"{pair(c.outputs)}, {pair(work)}, {floor if self.activation == 'relu' else None})"
+            f"{with_helpers(c, 'rnn', RNN)}({given.x}, {weight_ih}, {weight_hh}, {pair(biases)}, "
+            f"{pair(states_of(given.states, place, count))}, {mask_of(c, given.lengths, steps, batch, (1,))}, "
+            f"{self.reversals[place]}, {pair(part_of(c.outputs, units, place, count, c))}, {pair(work)}, "
+            f"{zeros if self.activation == 'relu' else None})"
         )
 
     def onnx_attributes(self) -> dict[str, Any]:
-        return {"activations": [self.activation.capitalize()]}
+        return {"activations": [self.activation.capitalize()] * len(self.reversals)}
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
-        return (*cls._samples(), *list(cls._samples(activation="relu"))[1:4])
+        return (*cls._samples(), *list(cls._samples(activation="relu"))[1:6])
 
 
 @operation
@@ -141,14 +137,14 @@ def rnn(x, weight_ih, weight_hh, biases, states, mask, reverse, results, work, f
     """A recurrent layer over all steps of x [T, N, F]: with ReLU where there is a `floor` of zeros, else tanh."""
     y, h = results
     rows, from_input, from_state, product, hidden = work
-    steps, batch, units = y.shape
     features = x.shape[2]
-    recurrent_rows(x, rows)
+    np.copyto(rows[:, :, :features], x)
+    rows[:, :, features:] = 1
     np.copyto(from_input[:, :features], weight_ih)
     if biases:
         np.add(*biases, out=from_input[:, features])
     np.copyto(from_state, weight_hh.T)
-    np.dot(rows, from_input.T, out=y.reshape(-1, units))
+    np.matmul(rows, from_input.T, out=y)
     np.copyto(hidden, states[0] if states else 0)
     before = hidden
     for y_t, alive, dead in recurrent_steps(mask, reverse, y):

@@ -158,38 +158,38 @@ class _Stack:
     ) -> Given:
         """The stack over x, as the layers give it."""
         self._check_input(x)
-        firsts = self._first_states(x, state)
+        self._check_state(x, state)
         self._check_lengths(x, lengths)
         b = self.c.b
-        y, lasts = b.transpose(x, (1, 0, 2)), list[Tensors]()
+        y, ends = b.transpose(x, (1, 0, 2)), list[Tensors]()
         for layer in range(self.layers):
             if layer and self.dropout:
                 y = drop(self.c, y, self.dropout)
-            made = [self._direction(y, layer, reverse, firsts, lengths) for reverse in self._directions]
-            y = made[0][0] if len(made) == 1 else b.concat([sequences for sequences, _ in made], 2)
-            lasts += [states for _, states in made]
-        top = [states[0] for states in lasts[-len(self._directions) :]]
-        result = b.transpose(y, (1, 0, 2)) if sequence else top[0] if len(top) == 1 else b.concat(top, 1)
+            y, last = self._layer(y, layer, tuple(self._of_layer(part, layer) for part in state), lengths)
+            ends.append(last)
+        hidden = ends[-1][0]
+        result = b.transpose(y, (1, 0, 2)) if sequence else b.reshape(hidden, (x.type.shape[0], y.type.shape[2]))
         if not give_state:
             return result
-        ends = tuple(self._together(states) for states in zip(*lasts, strict=True))
-        return result, ends if self.kind.state_count > 1 else ends[0]
+        after = tuple(self._together(parts) for parts in zip(*ends, strict=True))
+        return result, after if self.kind.state_count > 1 else after[0]
 
     @property
-    def _directions(self) -> tuple[bool, ...]:
-        return (False, True) if self.bidirectional else (False,)
+    def _directions(self) -> int:
+        return 1 + self.bidirectional
 
-    def _direction(
-        self, x: Value, layer: int, reverse: bool, firsts: Sequence[Tensors], lengths: Value | None
-    ) -> tuple[Value, Tensors]:
-        """One layer in one direction: its sequence [T, N, units] and its last states."""
-        place = layer * len(self._directions) + reverse
-        states = firsts[place] if firsts else ()
-        kind = self.training if self.c.training else self.kind
-        operation = replace(kind, reverse=reverse, bias=self.bias, state=bool(states), lengths=lengths is not None)
-        operands = (x, *self._weights(x, layer, reverse), *states, *([] if lengths is None else [lengths]))
-        y, *others = self.c.b.add_node(operation, operands)
-        return y, tuple(others[: kind.state_count])
+    def _layer(self, x: Value, layer: int, states: Tensors, lengths: Value | None) -> tuple[Value, Tensors]:
+        """One layer: its sequence [T, N, directions * units] and its last states."""
+        operation = replace(
+            self.training if self.c.training else self.kind,
+            direction="both" if self.bidirectional else "forward",
+            bias=self.bias,
+            state=bool(states),
+            lengths=lengths is not None,
+        )
+        weights = [w for reverse in (False, True)[: self._directions] for w in self._weights(x, layer, reverse)]
+        y, *others = self.c.b.add_node(operation, (x, *weights, *states, *([] if lengths is None else [lengths])))
+        return y, tuple(others[: self.kind.state_count])
 
     def _weights(self, x: Value, layer: int, reverse: bool) -> Iterator[Value]:
         features, gates = fixed_size(x, -1, self.name), len(self.kind.gate_order) * self.units
@@ -201,38 +201,32 @@ class _Stack:
             full = f"{name}_l{layer}{'_reverse' if reverse else ''}"
             yield self.c.weight(full, TensorType(x.type.dtype, shape), init, decays=len(shape) > 1)
 
-    def _first_states(self, x: Value, state: Sequence[Value]) -> list[Tensors]:
-        """What each direction of each layer begins with; [] where nothing is given."""
-        if not state:
-            return []
-        count = self.kind.state_count
-        if len(state) != count:
+    def _of_layer(self, state: Value, layer: int) -> Value:
+        """What one layer begins with: [N, units], or [N, 2, units] for both directions."""
+        if self.layers == 1:
+            return state
+        b, count, (batch, _, units) = self.c.b, self._directions, state.type.shape
+        part = b.slice(state, (0, layer * count, 0), (batch, (layer + 1) * count, units))
+        return part if self.bidirectional else b.reshape(part, (batch, units))
+
+    def _together(self, states: Sequence[Value]) -> Value:
+        """The last states of all layers as one."""
+        if len(states) == 1:
+            return states[0]
+        b, batch = self.c.b, states[0].type.shape[0]
+        return b.concat([b.reshape(state, (batch, self._directions, self.units)) for state in states], 1)
+
+    def _check_state(self, x: Value, state: Sequence[Value]) -> None:
+        if state and len(state) != self.kind.state_count:
             title = f"the state of {self.name} is a pair of tensors, hidden and cell state"
             found = "one tensor" if len(state) == 1 else f"{len(state)} tensors"
             raise ArgumentError("state", title, found, ("write state=(h, c)",))
-        batch, places = x.type.shape[0], self.layers * len(self._directions)
+        batch, places = x.type.shape[0], self.layers * self._directions
         wanted = x.type.with_shape((batch, self.units) if places == 1 else (batch, places, self.units))
         for part in state:
             if not _same(part.type, wanted):
                 title = f"the state of this {self.name} is {wanted}, not {part.type}"
                 raise ArgumentError("state", title, f"this is {part.type}")
-        if places == 1:
-            return [tuple(state)]
-        b = self.c.b
-        return [
-            tuple(
-                b.reshape(b.slice(part, (0, place, 0), (batch, place + 1, self.units)), (batch, self.units))
-                for part in state
-            )
-            for place in range(places)
-        ]
-
-    def _together(self, states: Sequence[Value]) -> Value:
-        if len(states) == 1:
-            return states[0]
-        b = self.c.b
-        batch, units = states[0].type.shape
-        return b.concat([b.reshape(state, (batch, 1, units)) for state in states], 1)
 
     def _check_input(self, x: Value) -> None:
         type = x.type

@@ -27,7 +27,7 @@ from compiler.front.parse import Layout
 from grammar import tables
 
 ROOT = Path(__file__).parents[3]
-SECONDS = 10  # more than any draw may take
+SECONDS = 30  # more than any draw may take
 
 _KINDS = ("layer", "function", "loss", "metric", "optimizer", "initialiser")
 _FAVOURITES = "x y x x N T D it it i f32 i64 same A b n s units relu dense transpose mse adam item shape weight"

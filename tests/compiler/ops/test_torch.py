@@ -171,22 +171,30 @@ def extend_gradient(o: Any, s: Sizes, gradient: Tensor) -> Tensor:
 
 def recurrent(o: Any, s: Sizes, *operands: Tensor) -> tuple[Tensor, ...]:
     """By PyTorch's cells, step by step."""
-    given = o.named(operands)
-    steps, batch, _ = given.x.shape
+    given, made = o.named(operands), []
+    for place, (weights, reverse) in enumerate(zip(given.weights, o.reversals, strict=True)):
+        first = [state if len(given.weights) == 1 else state[:, place] for state in given.states]
+        made.append(one_direction(o, given, weights, reverse, first))
+    ends = zip(*(states for _, states in made), strict=True)
+    states = [end[0] if len(made) == 1 else torch.stack(end, 1) for end in ends]
+    return torch.cat([y for y, _ in made], 2), *states
+
+
+def one_direction(o: Any, given: Any, weights: Any, reverse: bool, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    (steps, batch, _), units = given.x.shape, weights.weight_hh.shape[1]
     kind = o.opcode.removesuffix("_training")
     cell = getattr(torch, f"{kind}_{o.activation}_cell" if kind == "rnn" else f"{kind}_cell")
-    units = given.weight_hh.shape[1]
-    states = given.states or (torch.zeros(batch, units, dtype=torch.float64),) * o.state_count
+    states = states or [torch.zeros(batch, units, dtype=torch.float64)] * o.state_count
     lengths = torch.full((batch,), steps) if given.lengths is None else given.lengths
-    weights = (given.weight_ih, given.weight_hh, *(given.biases or (None, None)))
+    numbers = (*weights[:2], *(weights.biases or (None, None)))
     y = [torch.zeros(batch, units)] * steps
-    for time in reversed(range(steps)) if o.reverse else range(steps):
-        after = cell(given.x[time], states if o.state_count > 1 else states[0], *weights)
+    for time in reversed(range(steps)) if reverse else range(steps):
+        after = cell(given.x[time], states if o.state_count > 1 else states[0], *numbers)
         alive = (time < lengths)[:, None]
         pairs = zip(after if o.state_count > 1 else (after,), states, strict=True)
-        states = tuple(torch.where(alive, new, old) for new, old in pairs)
+        states = [torch.where(alive, new, old) for new, old in pairs]
         y[time] = torch.where(alive, states[0], 0)
-    return torch.stack(y), *states
+    return torch.stack(y), states
 
 
 def reduced(function: Callable[..., Tensor]) -> Oracle:

@@ -310,6 +310,8 @@ def test_exported_files_run_at_sizes_never_seen(body: str, more: str) -> None:
     ("lstm(6, sequence=true)", ["Transpose", "LSTM", "Squeeze", "Transpose"]),
     ("gru(6, 2)", ["Transpose", "GRU", "Squeeze", "GRU", "Squeeze"]),
     ("rnn(6, bias=false)", ["Transpose", "RNN", "Squeeze"]),
+    ("lstm(6, bidirectional=true)", ["Transpose", "LSTM", "Transpose", "Reshape"]),
+    ("gru(6, 2, bidirectional=true)", ["Transpose", "GRU", "Transpose", "Reshape", "GRU", "Transpose", "Reshape"]),
     ("layer e = gru(6)\n(x -> e) + (x -> tanh -> e)", ["Transpose", "GRU", "Squeeze"] * 2 + ["Tanh", "Add"]),
 ])  # fmt: skip
 def test_files_have_no_more_nodes_than_needed(body: str, kinds: list[str]) -> None:
