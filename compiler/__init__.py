@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from compiler.diagnostics import Diagnostic, DiagnosticError, Sink, Source, did_you_mean, error
@@ -198,7 +197,7 @@ def _with_state(train: ElaboratedTrain, steps: Sequence[Graph]) -> Graph:
     rules = [loss.rule for loss in train.losses]
     for name, (type, fill) in initial_state(steps, rules).items():
         sizes = [dim for dim in type.shape if isinstance(dim, int)]  # no weight has a symbolic size
-        b.output(name, b.constant(np.full(sizes, fill, type.dtype.numpy)))
+        b.output(name, b.expand(b.scalar(fill, type.dtype), sizes))
     return b.finish()
 
 

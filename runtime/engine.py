@@ -67,6 +67,16 @@ class Engine:
         with single_threaded_blas():
             return bound(*arrays)
 
+    def bind(self, name: str, inputs: Mapping[str, Array]) -> None:
+        """Make the function ``name`` ready for inputs of these shapes without running it.
+
+        Raises as :meth:`call` does; a ValueError also tells which layer can't take these sizes.
+        """
+        arrays = [inputs[argument] for argument in self._arguments[name]]
+        key = (name, *[(array.shape, array.dtype) for array in arrays])
+        if self._bindings.get(key) is None:
+            self._bind(name, arrays, key)
+
     def _bind(self, name: str, arrays: Sequence[Array], key: tuple[object, ...]) -> _Function:
         signature = self._signatures[name]
         sizes = _sizes(name, signature, arrays)

@@ -25,6 +25,10 @@ class Executor(Protocol):
     def call(self, name: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """Runs the graph ``name``; the results are valid until the next call."""
 
+    def bind(self, name: str, inputs: Mapping[str, Array]) -> None:
+        """Makes the graph ``name`` ready for inputs of these shapes. Raises ValueError where a layer can't take
+        them."""
+
 
 class Totals:
     """Sums over the samples seen so far, in f64 or i64, whatever the program's own types are."""

@@ -80,8 +80,9 @@ class Trainer:
         """Makes the initial weights, or takes ``weights``, or with ``resume`` the state in the folder of
         ``run``.
 
-        Raises DiagnosticError: E0613 where it is not said how long to train, E0804 to E0807 for a checkpoint
-        that is missing, damaged, of another model or of another run.
+        Raises DiagnosticError: E0613 where it is not said how long to train, E0614 where a layer can't take a
+        batch of the sizes that there will be, E0804 to E0807 for a checkpoint that is missing, damaged, of
+        another model or of another run.
         """
         if program.settings.epochs is None and program.settings.steps is None:
             advice = "add a line like `epochs 10` to the train block, or say it on the command line: --epochs 10"
@@ -102,6 +103,7 @@ class Trainer:
         if resume and run:
             self._resume(run)
         self.engine = make_engine(self.kept)
+        self._check_batches()
         self._losses, self._total_names = loss_names(len(program.steps)), total_names(program)
         self._interruption = Interruption()
         self._snapshot = Snapshot(self.kept, self.position)
@@ -126,6 +128,17 @@ class Trainer:
             assert settings.steps is not None, "the constructor checks that one of them is given"
             return settings.steps
         return position.step - position.batch + (settings.epochs - position.epoch + 1) * len(self._batches)
+
+    def _check_batches(self) -> None:
+        """Has the steps made ready for the batches of an epoch, its last one included, which may be small."""
+        last = self._batches.count(len(self._batches) - 1)
+        for count in dict.fromkeys((self._batches.size, last)):
+            inputs = {name: array[:count] for name, array in self.splits.train.arrays.items()}
+            for index in range(len(self.program.steps)):
+                try:
+                    self.engine.bind(f"step{index}", inputs)
+                except ValueError as refusal:
+                    raise DiagnosticError([_refused_batch(count, self._batches, str(refusal))]) from None
 
     def fit(self) -> History:
         """Trains for the epochs or steps that are left and gives the history, earlier epochs included.
@@ -324,3 +337,15 @@ def initial_state(program: TrainProgram, make_engine: MakeEngine) -> dict[str, A
             if value.name == "step":
                 state.setdefault("step", np.zeros((), np.int64))
     return state
+
+
+def _refused_batch(count: int, batches: Batches, sentence: str) -> Diagnostic:
+    total, size = len(batches.data), batches.size
+    samples = f"{count} sample{'s' * (count != 1)}"
+    title = f"the network can't be trained on a batch of {samples}"
+    if count == size:
+        advice = "take a larger `batch`" if size < total else "train on more samples"
+        return error("E0614", title, None, notes=sentence, help=advice)
+    left = f"{total} samples in batches of {size} leave {samples} for the last one"
+    better = next((n for n in range(size - 1, count, -1) if (total % n or n) > count), total)
+    return error("E0614", title, None, notes=[sentence, left], help=f"take another size, for example `batch {better}`")

@@ -14,26 +14,28 @@ from compiler.front.limits import nested_too_deeply
 from compiler.front.models import ElaboratedModel, elaborate_model
 from compiler.front.parse import parse
 from compiler.front.scope import Naming, Scope
-from compiler.front.values import POISON, Callable, DslValue, Namespace, describe, has_poison, is_number
+from compiler.front.values import POISON, Callable, DslValue, Namespace, Poison, describe, has_poison, is_number
 
 _Named = TypeVar("_Named", tree.Parameter, tree.Output)
 
 
 class Declarations:
     """The names of a file. ``overrides`` are the constants that the command line sets, as texts; ``imports`` what its
-    import statements bring in."""
+    import statements bring in, None where that could not be read."""
 
     def __init__(
         self,
         file: tree.File,
         sink: Sink,
         overrides: Mapping[str, str] | None = None,
-        imports: Sequence[tuple[tree.Import, Declarations]] = (),
+        imports: Sequence[tuple[tree.Import, Declarations | None]] = (),
     ) -> None:
         self.sink = sink
         self._nodes: dict[str, tree.Declaration] = {}
         self._imported: dict[str, tuple[Span, Declarations]] = {}
-        self._namespaces: dict[str, tuple[Span, Namespace]] = {}
+        self._namespaces: dict[str, tuple[Span, Namespace | Poison]] = {}
+        # Names may come from a file that could not be read: then nothing is said about one that is not known.
+        self.are_all_known = True
         for statement, declarations in imports:
             self._bring_in(statement, declarations)
         self._constants: dict[str, DslValue] = {}
@@ -119,12 +121,17 @@ class Declarations:
         decaying = tuple(value for weight, value in values if weight.decays)
         return ModelWeights(model.name, decaying, tuple(value for _, value in values))
 
-    def _bring_in(self, statement: tree.Import, declarations: Declarations) -> None:
+    def _bring_in(self, statement: tree.Import, declarations: Declarations | None) -> None:
         """Make the names of another file known, or the one name that stands for them all."""
         if statement.alias is not None:
             name = statement.alias
             if not self._taken(name.name, name.span):
-                self._namespaces[name.name] = name.span, Namespace(name.name, declarations)
+                self._namespaces[name.name] = (
+                    name.span, POISON if declarations is None else Namespace(name.name, declarations)
+                )  # fmt: skip
+            return
+        if declarations is None:
+            self.are_all_known = False
             return
         for found in declarations.own_names():
             if not self._taken(found, statement.span):

@@ -9,6 +9,7 @@ from compiler.diagnostics import Sink
 from compiler.front import tree
 from compiler.front.imports import declare
 from compiler.front.models import ElaboratedModel
+from compiler.front.names import check_names
 from compiler.front.training import ElaboratedTrain, elaborate_train
 from compiler.front.values import DslValue
 
@@ -27,6 +28,7 @@ def elaborate(file: tree.File, overrides: Mapping[str, str], sink: Sink) -> Elab
     declarations = declare(file, overrides, sink)
     models = {model.name.name: declarations.elaborated(model) for model in declarations.models()}
     trains = {train.name.name: elaborate_train(declarations, train) for train in declarations.trains()}
+    check_names(declarations, file)
     return Elaborated(
         {name: model for name, model in models.items() if model is not None},
         {name: train for name, train in trains.items() if train is not None},

@@ -116,7 +116,9 @@ class Evaluator:
         return self.unknown(name, scope)
 
     def unknown(self, name: tree.Name, scope: Scope, kind: str = "") -> Poison:
-        """Report a name that nothing goes by."""
+        """Report a name that nothing goes by, unless it may be that of something which could not be imported."""
+        if not self.declarations.are_all_known:
+            return POISON
         near = did_you_mean(name.name, [*scope.names(), *self.declarations.names(), *entries("layer"), *DTYPES])
         help = (f"did you mean {near}?",) if near else ()
         return self.report(error("E0201", f"unknown name {name.name}", name.span, "not found", help=help))

@@ -36,8 +36,7 @@ class _Importer:
         self._open: list[tuple[Path, Span]] = []
 
     def declare(self, file: tree.File, path: Path, overrides: Mapping[str, str] | None = None) -> Declarations:
-        found = [(statement, self._import(statement, path)) for statement in file.imports]
-        imports = [(statement, declarations) for statement, declarations in found if declarations is not None]
+        imports = [(statement, self._import(statement, path)) for statement in file.imports]
         return Declarations(file, self.sink, overrides, imports)
 
     def _import(self, statement: tree.Import, importer: Path) -> Declarations | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from compiler.diagnostics import Span
 from compiler.front import tree
 from compiler.front.catalogue import entries
 from compiler.front.declarations import Declarations
@@ -20,11 +21,10 @@ _OTHER = {
 
 
 def check_names(declarations: Declarations, file: tree.File) -> None:
-    """Report every name in the models and blocks of ``file`` that nothing in sight goes by.
-
-    What is elaborated is checked again there, name by name and in order; this finds what elaboration never reaches.
-    """
+    """Report every name in the models and blocks of ``file`` that nothing in sight goes by, where elaboration, which is
+    stricter, never came. It has to be done before: about a place that it has spoken of, nothing more is said."""
     evaluator = Evaluator(declarations)
+    faulty = [error.primary.span for error in declarations.sink.errors if error.primary is not None]
     words = {word for entry in entries("layer").values() for p in entry.parameters for word in p.choices}
     known = {"it", *WORDS, *DTYPES, *words, *entries("layer"), *entries("initialiser")}
     for module in file.declarations:
@@ -34,8 +34,14 @@ def check_names(declarations: Declarations, file: tree.File) -> None:
         for name in _bound(module):
             scope.declare(name.name, 0, name.span)
         for name in _used(module):
-            if name.name not in known and not evaluator.is_known(name.name, scope):
+            if name.name in known or evaluator.is_known(name.name, scope):
+                continue
+            if not any(_within(name.span, place) for place in faulty):
                 evaluator.unknown(name, scope)
+
+
+def _within(inner: Span, outer: Span) -> bool:
+    return inner.source is outer.source and outer.start <= inner.start and inner.end <= outer.end
 
 
 def _children(node: tree.Node) -> Iterator[tuple[str, tree.Node]]:

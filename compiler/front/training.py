@@ -368,12 +368,19 @@ def _models_used(declarations: Declarations, weights: dict[str, TracedWeight]) -
 
 
 def first_weights(weights: tuple[TracedWeight, ...]) -> Graph:
-    """The graph that makes the first weights of the seed. A weight's random stream depends on its name alone."""
+    """The graph that makes the first weights of the seed. A weight's random stream depends on its name alone.
+
+    Raises DiagnosticError for a weight that cannot begin as it should, such as with numbers that its type does not have.
+    """
     b = Emit("initial")
     seed = b.input("seed", TensorType(DType.I64), Role.STATE)
     b.output("seed", seed)
     for traced in weights:
         weight = traced.weight
         stream = zlib.crc32(weight.name.encode())
-        b.output(weight.name, traced.init.build(b, weight.type, seed, stream))
+        try:
+            b.output(weight.name, traced.init.build(b, weight.type, seed, stream))
+        except TypeMismatch as problem:
+            title = f"{weight.name} cannot begin as {traced.init.text}: {problem.title}"
+            raise DiagnosticError([error(problem.code, title, weight.span, problem.detail)]) from None
     return b.finish()

@@ -14,7 +14,7 @@ from compiler.ops.arrays import filled, row_major
 from compiler.ops.base import NumpyLowering
 from compiler.ops.conv_numpy import Kernels, fixed_shape, shaped
 from compiler.ops.samples import Image, Samples, settled, typical, windows
-from compiler.ops.window import Window, cell_ranges
+from compiler.ops.window import Window, cell_ranges, ranges
 
 
 def lower_conv_weight(c: NumpyLowering, window: Window, groups: int) -> None:
@@ -23,18 +23,20 @@ def lower_conv_weight(c: NumpyLowering, window: Window, groups: int) -> None:
     kernels = Kernels(c.outputs[0], fixed_shape(c.output_types[0]), True, groups)
     if kernels.is_depthwise:
         _by_cells(c, window, kernels)
-    elif kernels.terms < typical(places):
-        # To add up the kernels of every sample is less than to bring the samples of each channel together.
+    elif kernels.groups > 1 or kernels.terms < typical(places):
+        # To add up the kernels of every sample is less than to bring the places of all of them together.
         _by_samples(c, window, kernels)
     else:
-        _by_channels(c, window, kernels)
+        _by_places(c, window, kernels)
 
 
 def _by_samples(c: NumpyLowering, window: Window, kernels: Kernels) -> None:
     """A product for each sample, and the sum of them."""
     x, gradient = c.input_types
     samples, channels, places = x.shape[0], x.shape[1], gradient.shape[2:]
-    area, sums = product(places), _Sums(kernels)
+    area = product(places)
+    # With the longer side first, a product is a fifth faster.
+    sums = _Sums((*kernels.lead, kernels.terms, kernels.outputs_each))
     loop = Samples(c, samples, x.dtype.bytes * (channels * window.cells * area + prod(sums.shape)))
     columns, first = (row_major(c, 0), samples) if window.is_point else ("", loop.count)
     columns = columns or c.scratch(x.with_shape((loop.count, channels, *window.kernel, *places)))
@@ -52,31 +54,43 @@ def _by_samples(c: NumpyLowering, window: Window, kernels: Kernels) -> None:
     side = loop.work(matrix) if seen else loop.of(matrix)
     loop.line(f"np.matmul({side}, {loop.of(given)}, out={loop.work(parts)})")
     loop.line(f"np.add.reduce({loop.work(parts)}, axis=0, out={sums.turn})")
-    sums.end(c, loop)
+    result = shaped(c, c.outputs[0], *kernels.lead, kernels.outputs_each, kernels.terms)
+    sums.end(c, loop, result, "swapaxes(-1, -2)")
 
 
-def _by_channels(c: NumpyLowering, window: Window, kernels: Kernels) -> None:
-    """The places of several samples brought together, and one product over all of them."""
+def _by_places(c: NumpyLowering, window: Window, kernels: Kernels) -> None:
+    """One product over the places of several samples. What the window meets lies with the channels last, [samples,
+    *places, *kernel, channels], which takes a third of the time to copy and is the better side of the product."""
     x, gradient = c.input_types
-    channels, places, rank = x.shape[1], gradient.shape[2:], window.rank
-    area, sums = product(places), _Sums(kernels)
-    loop = Samples(c, x.shape[0], x.dtype.bytes * area * (channels * window.cells + kernels.outputs))
-    side = c.scratch(x.with_shape((loop.count * channels * window.cells * area,)))
-    turned = c.scratch(x.with_shape((loop.count * kernels.outputs * area,)))
-    image = Image(c, loop, c.inputs[0], x, window)
-    seen = _seen(c, image, window, places)
-    order = (*range(1, 2 + rank), 0, *range(2 + rank, 2 + 2 * rank))
+    channels, places, rank = kernels.inputs, gradient.shape[2:], window.rank
+    around, area = window.around(x.shape[2:]), product(places)
+    each = channels * product(around) + area * (kernels.terms + kernels.outputs)
+    loop = Samples(c, x.shape[0], x.dtype.bytes * each)
+    turned = c.scratch(x.with_shape((loop.count, *around, channels)))
+    image = c.view(turned, f"transpose({(0, rank + 1, *range(1, rank + 1))})")
+    side, seen = turned, ""
+    if not window.is_point:
+        side = c.scratch(x.with_shape((loop.count, *places, *window.kernel, channels)))
+        seen = windows(c, image, window.kernel, places, window.strides, window.dilations)
+        seen = c.view(seen, f"transpose({(0, *range(2 + rank, 2 + 2 * rank), *range(2, 2 + rank), 1)})")
+    matrix = shaped(c, side, loop.count * area, kernels.terms)
+    flat = c.scratch(x.with_shape((loop.count * kernels.outputs * area,)))
+    sums = _Sums((kernels.outputs, kernels.terms))
+    if window.padded:
+        c.line(f"{turned}.fill(0)")
     sums.begin(c, loop, x)
     loop.enter()
-    image.load()
-    columns = loop.joined(side, (kernels.groups * kernels.inputs, *window.kernel), places)
-    loop.line(f"np.copyto({columns}, {image.part(seen)}.transpose({order}))")
-    given = loop.joined(turned, (kernels.outputs,), places)
+    inside = ranges(c, window.before, x.shape[2:], (1,) * rank) if window.padded else ""
+    loop.line(f"np.copyto({loop.work(image, inside)}, {loop.of(c.inputs[0])})")
+    if seen:
+        loop.line(f"np.copyto({loop.work(side)}, {loop.work(seen)})")
+    given = loop.joined(flat, (kernels.outputs,), places)
     loop.line(f"np.copyto({given}, {loop.of(c.inputs[1])}.swapaxes(0, 1))")
-    matrix = f"{columns}.reshape({c.shape((*sums.shape[:-1], -1))})"
-    factor = f"{given}.reshape({c.shape((*kernels.lead, kernels.outputs_each, -1))}).swapaxes(-1, -2)"
-    loop.line(f"np.matmul({matrix}, {factor}, out={sums.turn})")
-    sums.end(c, loop)
+    terms = f"{matrix}[:{loop.number}*{c.dim(area)}]" if loop.looped else matrix
+    loop.line(f"np.matmul({given}.reshape({kernels.outputs}, -1), {terms}, out={sums.turn})")
+    order = (0, rank + 1, *range(1, rank + 1))
+    how = f"reshape({c.shape((kernels.outputs, *window.kernel, channels))}).transpose({order})"
+    sums.end(c, loop, c.outputs[0], how)
 
 
 def _seen(c: NumpyLowering, image: Image, window: Window, places: tuple[Dim, ...]) -> str:
@@ -85,12 +99,10 @@ def _seen(c: NumpyLowering, image: Image, window: Window, places: tuple[Dim, ...
 
 
 class _Sums:
-    """The sum of what the turns of a loop give: the transposed kernels [groups, terms, outputs of each]; with the
-    longer side first, products are a fifth faster."""
+    """The sum of what the turns of a loop give."""
 
-    def __init__(self, kernels: Kernels) -> None:
-        self._kernels = kernels
-        self.shape = (*kernels.lead, kernels.terms, kernels.outputs_each)
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
         self.turn = self._total = ""
 
     def begin(self, c: NumpyLowering, loop: Samples, x: TensorType) -> None:
@@ -100,13 +112,11 @@ class _Sums:
             self._total = c.scratch(x.with_shape(self.shape))
             c.line(f"{self._total}.fill(0)")
 
-    def end(self, c: NumpyLowering, loop: Samples) -> None:
-        """End the turn, and after the last write the result."""
-        kernels = self._kernels
+    def end(self, c: NumpyLowering, loop: Samples, result: str, how: str) -> None:
+        """End the turn, and after the last fill ``result`` with the sum after ``.how``."""
         if loop.looped:
             loop.line(f"np.add({self._total}, {self.turn}, out={self._total})")
-        result = shaped(c, c.outputs[0], *kernels.lead, kernels.outputs_each, kernels.terms)
-        c.line(f"np.copyto({result}, {self._total}.swapaxes(-1, -2))")
+        c.line(f"np.copyto({result}, {self._total}.{how})")
 
 
 def _by_cells(c: NumpyLowering, window: Window, kernels: Kernels) -> None:

@@ -86,7 +86,9 @@ class Recurrent(Op):
         """The operands by name."""
         each = 2 + 2 * self.bias
         starts = [1 + each * place for place in range(len(self.reversals) + 1)]
-        weights = tuple(Weights(*operands[at : at + 2], tuple(operands[at + 2 : at + each])) for at in starts[:-1])
+        weights = tuple(
+            Weights(operands[at], operands[at + 1], tuple(operands[at + 2 : at + each])) for at in starts[:-1]
+        )
         rest = operands[starts[-1] :]
         states = tuple(rest[: self.state_count * self.state])
         return Operands(operands[0], weights, states, rest[-1] if self.lengths else None)
@@ -289,16 +291,16 @@ class Recurrent(Op):
     @classmethod
     def _samples(cls, **attributes: Any) -> Iterator[Sample]:
         """Samples of all directions, with and without each of what can be left out."""
-        for direction, bias, state, lengths in (
-            ("forward", True, False, False),
-            ("reverse", False, False, False),
-            ("both", True, False, False),
-            ("forward", True, True, True),
-            ("reverse", True, True, True),
-            ("both", True, True, True),
-            ("both", False, False, True),
+        for operation in (
+            cls("forward", **attributes),
+            cls("reverse", bias=False, **attributes),
+            cls("both", **attributes),
+            cls("forward", state=True, lengths=True, **attributes),
+            cls("reverse", state=True, lengths=True, **attributes),
+            cls("both", state=True, lengths=True, **attributes),
+            cls("both", bias=False, lengths=True, **attributes),
         ):
-            yield _sample(cls(direction, bias, state, lengths, **attributes), (T, N, 3), 5)
+            yield _sample(operation, (T, N, 3), 5)
         yield _sample(cls(**attributes), (1, 1, 2), 1)
 
 

@@ -171,6 +171,9 @@ class ReferenceEngine:
     kept: dict[str, np.ndarray[Any, Any]]
     calls: int = 0
 
+    def bind(self, name: str, inputs: Mapping[str, Any]) -> None:
+        """Nothing is made ahead."""
+
     def call(self, name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         program = self.program
         graphs = {"initial": program.initial, "evaluate": program.evaluate}

@@ -104,7 +104,7 @@ def uniform_initialiser(limit: float = 0.05) -> Initialiser:
 
 
 def _fill(b: Emit, type: TensorType, value: float) -> Value:
-    return b.constant(np.full([dim for dim in type.shape if isinstance(dim, int)], value, type.dtype.numpy))
+    return b.expand(b.scalar(value, type.dtype), type.shape)
 
 
 @entry("initialiser", name="constant")

@@ -1,20 +1,8 @@
 """Recurrent layers: what goes through a sequence step by step and remembers.
 
-All of them take sequences ``[N, T, features]`` and give ``[N, units]``, the hidden state after the last step, as
-Keras does by default, or with ``sequence=true`` that after each step, ``[N, T, units]``.
-
-``bidirectional=true`` sets a second layer beside the first that goes from the end to the beginning; the units of both
-stand side by side, those of each step or those of each direction's own last step, as in Keras and in PyTorch's
-``h_n``. ``layers=2`` puts a second one on top of the whole sequence of the first, with ``dropout`` in between while
-training. ``lengths`` (i64 ``[N]``, each from 0 to T) tells how many steps of each sequence count: the others change no
-state and give 0.
-
-``state`` is what the layer begins with, 0 where it is not given. With ``give_state=true`` the layer gives a pair, the
-second part being the state it ends with: ``y, after = x -> gru(8, state=before, give_state=true)``. A state is
-``[N, units]``, or for ``lstm`` a pair of such, hidden and cell state; with several layers or directions it is
-``[N, layers * directions, units]``, each layer's directions side by side: PyTorch's with the batch in front.
-
-The weights have PyTorch's names, shapes, order of gates and first values: even within ±1/sqrt(units).
+Their weights have PyTorch's names, shapes, order of gates and first values, so that a state dict of PyTorch's fits by
+its names: ``weight_ih_l0`` of an ``nn.LSTM`` is ``Model.lstm.weight_ih_l0`` here. Keras keeps the transposed kernels,
+one bias for ``SimpleRNN`` and ``LSTM`` (the other is 0 then), and for ``GRU`` the gates in the order z, r, n.
 """
 
 from __future__ import annotations
@@ -57,10 +45,20 @@ def rnn(
 ) -> Given:
     """A plain recurrent layer: h' = activation(W x + b + R h + d).
 
-    Takes ``[N, T, features]`` and gives ``[N, units]``, the state after the last step, or with ``sequence=true``
-    ``[N, T, units]``, that after each. Weights of layer 0: ``weight_ih_l0`` [units, features], ``weight_hh_l0``
-    [units, units], ``bias_ih_l0`` and ``bias_hh_l0`` [units]; those of the other direction end with ``_reverse``.
-    Elman, Finding structure in time, 1990.
+    Takes ``[N, T, features]`` and gives ``[N, units]``, the state after the last step, as Keras does, or with
+    ``sequence=true`` ``[N, T, units]``, that after each. ``bidirectional=true`` sets a second one beside it that goes
+    from the end to the beginning; the units of both stand side by side, without ``sequence`` those of each direction's
+    own last step, as in Keras and in PyTorch's ``h_n``. ``layers=2`` puts another one on top of the whole sequence,
+    with ``dropout`` in between while training. ``lengths``, whole numbers ``[N]`` from 0 to T, tell how many steps of
+    each sequence count: the others change no state and give 0.
+
+    ``state`` is what it begins with, 0 where it is not given. With ``give_state=true`` it gives a pair, of which the
+    second part is the state that it ends with: ``y, after = x -> gru(8, state=before, give_state=true)``. A state is
+    ``[N, units]``, and with several layers or directions ``[N, layers * directions, units]``.
+
+    Weights of layer 0: ``weight_ih_l0`` [units, features], ``weight_hh_l0`` [units, units], ``bias_ih_l0`` and
+    ``bias_hh_l0`` [units]; those of the other direction end with ``_reverse``. They begin as in PyTorch, even within
+    ±1/sqrt(units). Elman, Finding structure in time, 1990.
     """
     kind = Rnn(activation=activation)
     stack = _Stack(c, "rnn", kind, kind, units, layers, bidirectional, dropout, bias)
@@ -85,10 +83,12 @@ def lstm(
     """Long short-term memory: a recurrent layer with a cell that gates write, keep and read.
 
     Takes ``[N, T, features]`` and gives ``[N, units]``, the state after the last step, or with ``sequence=true``
-    ``[N, T, units]``, that after each. i, f, o = sigmoid(…), g = tanh(…), each of a sum W x + b + R h + d of its own;
-    c' = f·c + i·g, h' = o·tanh(c'). The state is the pair (h, c). Weights of layer 0: ``weight_ih_l0``
-    [4·units, features], ``weight_hh_l0`` [4·units, units], ``bias_ih_l0`` and ``bias_hh_l0`` [4·units], the rows of
-    i, f, g, o one behind the other; those of the other direction end with ``_reverse``. Hochreiter and Schmidhuber,
+    ``[N, T, units]``, that after each. The arguments are those of ``rnn``; a state is a pair, hidden and cell state,
+    as in ``state=(h, c)``.
+
+    i, f, o = sigmoid(…) and g = tanh(…), each of a sum W x + b + R h + d of its own; c' = f·c + i·g; h' = o·tanh(c').
+    Weights of layer 0: ``weight_ih_l0`` [4·units, features], ``weight_hh_l0`` [4·units, units], ``bias_ih_l0`` and
+    ``bias_hh_l0`` [4·units], the rows of i, f, g, o one behind the other, as in PyTorch. Hochreiter and Schmidhuber,
     Long short-term memory, 1997; Gers et al., Learning to forget, 2000.
     """
     stack = _Stack(c, "lstm", Lstm(), LstmTraining(), units, layers, bidirectional, dropout, bias)
@@ -113,11 +113,12 @@ def gru(
     """A gated recurrent unit: a recurrent layer whose gates decide what of its state is kept.
 
     Takes ``[N, T, features]`` and gives ``[N, units]``, the state after the last step, or with ``sequence=true``
-    ``[N, T, units]``, that after each. r, z = sigmoid(W x + b + R h + d), n = tanh(W x + b + r·(R h + d)),
-    h' = (1 - z)·n + z·h: the reset gate acts behind the product, as in PyTorch and Keras. Weights of layer 0:
-    ``weight_ih_l0`` [3·units, features], ``weight_hh_l0`` [3·units, units], ``bias_ih_l0`` and ``bias_hh_l0``
-    [3·units], the rows of r, z, n one behind the other; those of the other direction end with ``_reverse``.
-    Cho et al., Learning phrase representations using RNN encoder-decoder, 2014.
+    ``[N, T, units]``, that after each. The arguments are those of ``rnn``.
+
+    r, z = sigmoid(W x + b + R h + d), n = tanh(W x + b + r·(R h + d)), h' = (1 - z)·n + z·h: the reset gate acts
+    behind the product, as in PyTorch and Keras. Weights of layer 0: ``weight_ih_l0`` [3·units, features],
+    ``weight_hh_l0`` [3·units, units], ``bias_ih_l0`` and ``bias_hh_l0`` [3·units], the rows of r, z, n one behind the
+    other, as in PyTorch. Cho et al., Learning phrase representations using RNN encoder-decoder, 2014.
     """
     stack = _Stack(c, "gru", Gru(), GruTraining(), units, layers, bidirectional, dropout, bias)
     return stack.run(x, () if state is None else (state,), lengths, sequence, give_state)
