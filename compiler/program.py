@@ -34,8 +34,8 @@ class Weight:
 class Stage:
     """One row of ``dlc check``: a stage of a model's body, what it gives and what it costs for one forward pass.
 
-    ``path`` is the path of labels; ``outputs`` are several where the stage gives a tuple; ``macs`` counts multiply-adds,
-    symbolic in the batch size.
+    ``path`` is the path of labels; ``outputs`` are several where the stage gives a tuple; ``macs`` counts
+    multiply-adds, symbolic in the batch size.
     """
 
     path: str

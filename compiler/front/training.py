@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from compiler.diagnostics import Diagnostic, Label, Span, did_you_mean, error
+from compiler.diagnostics import Diagnostic, DiagnosticError, Label, Span, did_you_mean, error
 from compiler.front import bodies, tree
 from compiler.front.arguments import Given, Refused, bind_arguments, build_from, report_argument
 from compiler.front.catalogue import Entry, entries
@@ -370,7 +370,7 @@ def _models_used(declarations: Declarations, weights: dict[str, TracedWeight]) -
 def first_weights(weights: tuple[TracedWeight, ...]) -> Graph:
     """The graph that makes the first weights of the seed. A weight's random stream depends on its name alone.
 
-    Raises DiagnosticError for a weight that cannot begin as it should, such as with numbers that its type does not have.
+    Raises DiagnosticError for a weight that cannot begin as it should, as with numbers that its type does not have.
     """
     b = Emit("initial")
     seed = b.input("seed", TensorType(DType.I64), Role.STATE)

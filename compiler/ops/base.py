@@ -191,7 +191,7 @@ class Op(Operation):
 
     @property
     def auxiliary(self) -> int:
-        """How many results at the end are there for the operation's own gradient alone: none comes back through them."""
+        """How many results at the end are for the operation's own gradient alone: none comes back through them."""
         return 0
 
     @abstractmethod

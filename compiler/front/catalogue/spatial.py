@@ -138,8 +138,9 @@ def conv(
     ``channels`` and ``groups`` is one number for all of them or one for each, as in ``kernel=(3, 5)``. ``pad`` puts
     zeros around: a number, a pair for both edges of each dimension as in ``pad=((0, 1), (2, 2))`` or, for a signal,
     ``pad=(2, 0)``, ``same`` for ``ceil(size / stride)`` places (the odd cell at the end), or ``valid``, which is 0.
-    With ``groups``, each group of output channels sees its own group of input channels. Weights: ``weight`` [channels, inputs / groups, …kernel] and,
-    unless ``bias=false``, ``bias`` [channels], as in PyTorch. They begin as in Keras: Glorot-uniform, zero bias.
+    With ``groups``, each group of output channels sees its own group of input channels.
+    Weights: ``weight`` [channels, inputs / groups, …kernel] and, unless ``bias=false``, ``bias`` [channels], as in
+    PyTorch. They begin as in Keras: Glorot-uniform, zero bias.
     """
     need_float(x, "conv")
     spatial_rank(x, "conv")

@@ -62,7 +62,7 @@ def limited(seconds: int) -> Iterator[None]:
 
 
 def outcome(text: str) -> str:
-    """How the compiler takes a text: ``graphs``, or the codes of its diagnostics, which have places and can be shown."""
+    """How the compiler takes a text: ``graphs``, or the codes of its diagnostics, which have places and are shown."""
     try:
         with limited(SECONDS):
             checked = compiler.check(Source("fuzz.dl", text))
@@ -71,14 +71,18 @@ def outcome(text: str) -> str:
             for name in checked.trains:
                 compiler.compile_train(checked, name)
     except DiagnosticError as wrong:
-        assert wrong.diagnostics
-        for diagnostic in wrong.diagnostics:
-            assert diagnostic.primary is not None
-            span = diagnostic.primary.span
-            assert 0 <= span.start <= span.end <= len(span.source.text)
-        assert render(wrong.diagnostics)
-        return " ".join(sorted({diagnostic.code for diagnostic in wrong.diagnostics}))
+        return _codes_of(wrong)
     return "graphs"
+
+
+def _codes_of(wrong: DiagnosticError) -> str:
+    assert wrong.diagnostics
+    for diagnostic in wrong.diagnostics:
+        assert diagnostic.primary is not None
+        span = diagnostic.primary.span
+        assert 0 <= span.start <= span.end <= len(span.source.text)
+    assert render(wrong.diagnostics)
+    return " ".join(sorted({diagnostic.code for diagnostic in wrong.diagnostics}))
 
 
 @cache
@@ -122,7 +126,8 @@ class Language:
         while waiting:
             symbol, depth = waiting.pop()
             if symbol.is_term:
-                texts.append(self.words[symbol.name] if symbol.name in self.words else chance.choice(_choices(symbol.name)))
+                word = self.words.get(symbol.name)
+                texts.append(chance.choice(_choices(symbol.name)) if word is None else word)
                 continue
             expansions = self.expansions[symbol.name]
             if depth >= self.DEEPEST:
@@ -135,7 +140,8 @@ class Language:
 
     def _height(self, expansion: list[Symbol]) -> int:
         # Bodies count for more than they are: an empty one would otherwise be the lowest thing that can stand anywhere.
-        return max(((self.height[part.name] + 20 * (part.name == "body")) for part in expansion if not part.is_term), default=0) + 1
+        heights = (self.height[part.name] + 20 * (part.name == "body") for part in expansion if not part.is_term)
+        return max(heights, default=0) + 1
 
     def _lower(self) -> bool:
         """Corrects the least heights of rules; False once they are right."""
@@ -149,7 +155,9 @@ class Language:
 def _language() -> Language:
     built = tables.build()
     words = {
-        terminal.name: terminal.pattern.value for terminal in built.terminals if isinstance(terminal.pattern, PatternStr)
+        terminal.name: terminal.pattern.value
+        for terminal in built.terminals
+        if isinstance(terminal.pattern, PatternStr)
     }
     return Language(built.rules, words)
 
@@ -164,7 +172,9 @@ _EXCHANGED = {
     **{rule: rule for rule in ("name", "type_expression", "dimension", "body", "keyword", "tensor_parameter")},
     **dict.fromkeys(("stage", "labelled_stage", "assign", "layer"), "stage"),
     **dict.fromkeys(("parameter", "default_parameter"), "parameter"),
-    **dict.fromkeys(["minimize", "measure", "validate", "batch", "epochs", "stop", "clip", "seed", "freeze"], "statement"),
+    **dict.fromkeys(
+        ["minimize", "measure", "validate", "batch", "epochs", "stop", "clip", "seed", "freeze"], "statement"
+    ),
     **dict.fromkeys(("model", "block", "train", "const"), "declaration"),
 }
 
