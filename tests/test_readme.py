@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,18 +23,15 @@ def blocks(language: str) -> list[str]:
     return [text for found, _, text in BLOCKS if found == language]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with the examples and the named blocks of the README, where the blocks run one after the other."""
-    path = tmp_path_factory.mktemp("readme")
-    shutil.copytree(ROOT / "examples", path / "examples")
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the examples and the named blocks of the README, to work in."""
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
     for language, name, text in BLOCKS:
         if language == "dl" and name:
-            (path / name).write_text(text, encoding="utf-8")
-    before = Path.cwd()
-    os.chdir(path)
-    yield path
-    os.chdir(before)
+            (tmp_path / name).write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 def matches(shown: str, written: str) -> bool:
@@ -49,15 +44,17 @@ def matches(shown: str, written: str) -> bool:
     return re.fullmatch(pattern, "".join(f"{line}\n" for line in masked)) is not None
 
 
-@pytest.mark.parametrize("block", blocks("console"), ids=lambda block: block.splitlines()[0])
-def test_commands_give_what_is_shown(block: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command, _, shown = block.partition("\n")
-    words = shlex.split(command)
-    assert words[:2] == ["$", "dlc"]
-    with pytest.raises(SystemExit):
-        main(words[2:])
-    captured = capsys.readouterr()
-    assert matches(shown, captured.out + captured.err), captured.out + captured.err
+def test_commands_give_what_is_shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One after the other, as a reader types them: later ones need what earlier ones wrote."""
+    assert len(blocks("console")) > 3
+    for block in blocks("console"):
+        command, _, shown = block.partition("\n")
+        words = shlex.split(command)
+        assert words[:2] == ["$", "dlc"]
+        with pytest.raises(SystemExit):
+            main(words[2:])
+        captured = capsys.readouterr()
+        assert matches(shown, captured.out + captured.err), f"{command}\n{captured.out + captured.err}"
 
 
 @pytest.mark.parametrize("block", blocks("python"))
