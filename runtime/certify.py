@@ -12,7 +12,7 @@ import numpy as np
 
 from compiler.diagnostics import DiagnosticError, error
 from compiler.ir.graph import Graph, Node
-from compiler.ir.tolerance import Tolerance, excess, tolerance
+from compiler.ir.tolerance import Tolerance, by_largest, excess, tolerance
 from compiler.ir.types import DType
 from compiler.ops.base import Array, Sizes
 from compiler.ops.interpret import bind_sizes
@@ -161,7 +161,7 @@ def _compare(trial: Trial, actual: Mapping[str, Array], expected: Mapping[str, A
     agreement = Agreement()
     for output in trial.graph.outputs:
         a, e = actual[output.name], expected[output.name]
-        share = excess(a, e, tolerance(output.value.type.dtype)) if a.dtype == e.dtype else math.inf
+        share = excess(a, e, tolerance(output.value.type.dtype), by_largest) if a.dtype == e.dtype else math.inf
         if share > 1:
             raise _differs(trial, output.name, a, e)
         both = np.isfinite(a.astype(np.float64)) & np.isfinite(e.astype(np.float64))
@@ -227,4 +227,4 @@ def _cases_text(cases: Sequence[Sizes]) -> str:
 
 
 def _tolerance_text(allowed: Tolerance) -> str:
-    return f"{allowed.absolute:g} + {allowed.relative:g}*|x|" if allowed.relative else "exact"
+    return f"{allowed.absolute:g} + {allowed.relative:g}*max|x|" if allowed.relative else "exact"

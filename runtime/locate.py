@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from compiler.ir.graph import Graph, Node, Value
-from compiler.ir.tolerance import excess, tolerance
+from compiler.ir.tolerance import by_largest, excess, tolerance
 from compiler.ir.types import DType
 from compiler.ops.base import Array, Op, Sizes
 from compiler.ops.interpret import interpret
@@ -108,6 +108,6 @@ def _first_when_fused(trial: Trial) -> Fault | None:
 
 def _share(node: Node, actual: Mapping[Value, Array], expected: Mapping[Value, Array]) -> float:
     return max(
-        (excess(actual[v], expected[v], tolerance(v.type.dtype)) for v in node.outputs if v in actual),
+        (excess(actual[v], expected[v], tolerance(v.type.dtype), by_largest) for v in node.outputs if v in actual),
         default=0.0,
     )

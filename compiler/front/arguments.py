@@ -154,16 +154,12 @@ def _assign(
 
 def _too_many(entry: Entry, at: Span, limit: int) -> Any:
     takes = "no arguments" if limit == 0 else f"at most {limit} argument{'s' * (limit != 1)} by position"
-    return error(
-        "E0405", f"{entry.name} takes {takes}", at, "one too many", help=f"it is {entry.signature}"
-    )
+    return error("E0405", f"{entry.name} takes {takes}", at, "one too many", help=f"it is {entry.signature}")
 
 
 def _report_missing(evaluator: Evaluator, entry: Entry, parameter: Parameter, at: Span) -> None:
     text = "no current value to take here" if parameter.is_tensor else f"{parameter.name} is missing"
-    evaluator.report(
-        error("E0402", f"{entry.name} needs {parameter.name}", at, text, help=f"it is {entry.signature}")
-    )
+    evaluator.report(error("E0402", f"{entry.name} needs {parameter.name}", at, text, help=f"it is {entry.signature}"))
 
 
 def _is_numeric(value: object) -> bool:
@@ -293,9 +289,7 @@ def _kind_help(parameter: Parameter, value: DslValue, entry: Entry) -> tuple[str
     return (f"it is {entry.signature}",)
 
 
-def _choice(
-    evaluator: Evaluator, entry: Entry, parameter: Parameter, argument: Given, scope: Scope
-) -> str:
+def _choice(evaluator: Evaluator, entry: Entry, parameter: Parameter, argument: Given, scope: Scope) -> str:
     """One of the words of a Literal, written as a name or as a text."""
     expression = argument.expression
     word: DslValue | None = argument.value

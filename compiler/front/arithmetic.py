@@ -246,9 +246,7 @@ def as_operand(evaluator: Evaluator, value: DslValue, other: DslValue) -> Value 
     return value
 
 
-def logic(
-    evaluator: Evaluator, expression: tree.Logic, left: DslValue, right: DslValue, scope: Scope
-) -> DslValue:
+def logic(evaluator: Evaluator, expression: tree.Logic, left: DslValue, right: DslValue, scope: Scope) -> DslValue:
     """``and`` and ``or`` of truth values, or of two tensors of them."""
     if isinstance(left, bool) and isinstance(right, bool):
         return right
@@ -280,9 +278,7 @@ def index(evaluator: Evaluator, expression: tree.Index, scope: Scope) -> DslValu
     )
 
 
-def _index_list(
-    evaluator: Evaluator, expression: tree.Index, items: tuple[DslValue, ...], scope: Scope
-) -> DslValue:
+def _index_list(evaluator: Evaluator, expression: tree.Index, items: tuple[DslValue, ...], scope: Scope) -> DslValue:
     """``sizes[1]``, and ``sizes[1:]``, which is a list again, as in Python."""
     (item, *more) = expression.items
     bounds = (item.start, item.stop, item.step) if isinstance(item, tree.Slice) else (item,)

@@ -105,9 +105,7 @@ def _counters(evaluator: Evaluator, expression: tree.Repeat, scope: Scope) -> Se
         return None
     if 0 <= number <= MOST_REPEATS:
         return counters
-    evaluator.report(
-        error("E0404", f"repeat takes 0 to {MOST_REPEATS} copies, not {number}", expression.count.span)
-    )
+    evaluator.report(error("E0404", f"repeat takes 0 to {MOST_REPEATS} copies, not {number}", expression.count.span))
     return None
 
 
@@ -122,9 +120,7 @@ def _declare_instance(evaluator: Evaluator, stage: tree.Layer, scope: Scope) -> 
         return
     scope.declare(name, POISON, stage.name.span)
     if not has_poison(callee):
-        evaluator.report(
-            error("E0403", f"layer declares a layer or a block, not {describe(callee)}", function.span)
-        )
+        evaluator.report(error("E0403", f"layer declares a layer or a block, not {describe(callee)}", function.span))
 
 
 def run_body(evaluator: Evaluator, body: tree.Body, scope: Scope) -> DslValue:

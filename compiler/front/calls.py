@@ -191,9 +191,7 @@ def apply_instance(
     return result
 
 
-def _ignore(
-    evaluator: Evaluator, given: Sequence[Given], keywords: Sequence[tree.Keyword], scope: Scope
-) -> DslValue:
+def _ignore(evaluator: Evaluator, given: Sequence[Given], keywords: Sequence[tree.Keyword], scope: Scope) -> DslValue:
     """Look at the arguments of a call that can't be made, for the mistakes in them."""
     for argument in given:
         argument_value(evaluator, argument, scope)

@@ -212,9 +212,7 @@ class Evaluator:
                 )
             )
         elif not has_poison(value):
-            self.report(
-                error("E0403", f"a condition is true or false, not {describe(value)}", expression.span)
-            )
+            self.report(error("E0403", f"a condition is true or false, not {describe(value)}", expression.span))
         return None
 
     def _chain(self, chain: tree.Chain, scope: Scope) -> DslValue:
@@ -308,9 +306,7 @@ class Evaluator:
             for value in operands
             if isinstance(value, Tensor) and (value.span.end <= at.start or value.span.start >= at.end)
         ]
-        return self.report(
-            error(problem.code, problem.title, at, problem.detail, labels=labels, help=problem.help)
-        )
+        return self.report(error(problem.code, problem.title, at, problem.detail, labels=labels, help=problem.help))
 
     def made_here(self, tensor: Tensor) -> Label:
         """A label at the place where a tensor comes from."""

@@ -41,9 +41,7 @@ class _Importer:
 
     def _import(self, statement: tree.Import, importer: Path) -> Declarations | None:
         source = statement.source
-        path = (
-            self._library_file(source) if isinstance(source, tree.ModuleName) else self._file(source, importer)
-        )
+        path = self._library_file(source) if isinstance(source, tree.ModuleName) else self._file(source, importer)
         if path is None:
             return None
         real = path.resolve()
@@ -76,9 +74,7 @@ class _Importer:
 
     def _file(self, name: tree.String, importer: Path) -> Path | None:
         if not name.value.endswith(".dl"):
-            self.sink.report(
-                error("E0204", f"cannot import {name.value}", name.span, "only .dl files can be imported")
-            )
+            self.sink.report(error("E0204", f"cannot import {name.value}", name.span, "only .dl files can be imported"))
             return None
         path = importer.parent / name.value
         if not path.resolve().is_relative_to(self.folder.resolve()):

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 Module = tree.Model | tree.Block
 
 
-def declare_inputs(
-    evaluator: Evaluator, parameters: Sequence[tree.Parameter], scope: Scope, path: str
-) -> list[Tensor]:
+def declare_inputs(evaluator: Evaluator, parameters: Sequence[tree.Parameter], scope: Scope, path: str) -> list[Tensor]:
     """Make a graph input of every tensor parameter and bind its name; what can't be declared is bound to POISON."""
     trace = evaluator.graph()
     made: list[Tensor] = []
@@ -272,9 +270,7 @@ def _match(
     return sound
 
 
-def _keeps_promises(
-    evaluator: Evaluator, name: str, module: Module, result: DslValue, scope: Scope
-) -> bool:
+def _keeps_promises(evaluator: Evaluator, name: str, module: Module, result: DslValue, scope: Scope) -> bool:
     """Whether the result is what the signature says; without an output type anything is."""
     if not module.outputs:
         return True

@@ -153,9 +153,7 @@ def _match_dimension(
     return None if same else ("E0301", f"{wanted} needed, {actual} given")
 
 
-def check_promise(
-    evaluator: Evaluator, owner: str, output: tree.Output, result: Tensor, scope: Scope
-) -> bool:
+def check_promise(evaluator: Evaluator, owner: str, output: tree.Output, result: Tensor, scope: Scope) -> bool:
     """Whether ``result`` is what the signature promises, of any dtype where that names none; False after a report."""
     actual = result.value.type
     dtype = actual.dtype if output.type.dtype is None else element_type(evaluator, output.type.dtype)
@@ -195,5 +193,3 @@ def as_dim(value: object) -> Dim | None:
     if isinstance(value, Poly) or (isinstance(value, int) and not isinstance(value, bool)):
         return value
     return None
-
-

@@ -178,16 +178,12 @@ def _minimize(run: _Run, statement: tree.Minimize) -> None:
 def _parameters_over(run: _Run, statement: tree.Minimize, reached: set[Value]) -> tuple[str, ...]:
     """The names of the weights that a minimize statement changes: those of the models named, or all it depends on."""
     every = tuple(
-        name
-        for name, traced in run.trace.weights.items()
-        if traced.weight.trainable and traced.value in reached
+        name for name, traced in run.trace.weights.items() if traced.weight.trainable and traced.value in reached
     )
     chosen = _weights_of(run, statement.over, every) if statement.over else set(every)
     frozen = {name for parts in run.frozen for name in _weights_of(run, parts, every)}
     if every and chosen and chosen <= frozen:
-        run.evaluator.report(
-            error("E0503", "everything that this statement could change is frozen", statement.span)
-        )
+        run.evaluator.report(error("E0503", "everything that this statement could change is frozen", statement.span))
     return tuple(name for name in every if name in chosen and name not in frozen)
 
 
@@ -319,9 +315,7 @@ def _as_measure(b: Emit, name: str, totals: Totals) -> Measure:
     return Measure(name, tuple(names), finish.finish(), totals.better)
 
 
-def _batch_symbol(
-    declarations: Declarations, train: tree.Train, inputs: list[Tensor]
-) -> Symbol | None:
+def _batch_symbol(declarations: Declarations, train: tree.Train, inputs: list[Tensor]) -> Symbol | None:
     """The symbol that is the first dimension of every input: the samples of a batch."""
     first: tuple[Symbol, Span] | None = None
 

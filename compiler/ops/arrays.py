@@ -45,3 +45,15 @@ def sum_channels(
     else:
         c.line(f"np.dot({c.view(x, rows)}, {filled(c, places, weight, dtype)}, out={by_row})")
     c.line(f"np.add.reduce({sums}, axis=0, out={out})")
+
+
+def sum_products(c: NumpyLowering, a: str, b: str, type: TensorType, out: str) -> None:
+    """Write the statements that fill ``out`` [columns] with the sums over the rows of ``a * b``, which are of ``type``
+    [rows, columns]."""
+    if type.dtype is not DType.BF16:
+        c.line(f"np.einsum('ij,ij->j', {a}, {b}, out={out})")
+        return
+    # NumPy's einsum does not know this type.
+    products = c.scratch(type)
+    c.line(f"np.multiply({a}, {b}, out={products})")
+    c.line(f"np.add.reduce({products}, axis=0, out={out})")

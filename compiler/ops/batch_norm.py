@@ -13,7 +13,7 @@ import numpy as np
 
 from compiler.ir.dims import Dim, bounds, equal, product, symbol
 from compiler.ir.types import DType, TensorType, TypeMismatch
-from compiler.ops.arrays import filled, number, row_major, sum_channels
+from compiler.ops.arrays import filled, number, row_major, sum_channels, sum_products
 from compiler.ops.base import (
     Array,
     Gradients,
@@ -90,9 +90,7 @@ class BatchNorm(Op):
     def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
         x, scale = inputs[0], inputs[1:2]
         _, mean, variance = outputs
-        to_x, *to_parameters = b.add_node(
-            BatchNormGradient(self.epsilon), (gradients[0], x, mean, variance, *scale)
-        )
+        to_x, *to_parameters = b.add_node(BatchNormGradient(self.epsilon), (gradients[0], x, mean, variance, *scale))
         count = b.size(product(x.type.shape[axis] for axis in others(x.type)), x.type.dtype)
         if not _is_zero(b, gradients[1]):
             to_x = b.add(to_x, b.div(column(b, gradients[1], x.type), count))
@@ -175,6 +173,7 @@ def _is_zero(b: Emit, value: Value) -> bool:
         node = b.producer(node.inputs[0])
     return node is not None and isinstance(node.operation, Constant) and not node.operation.array.any()
 
+
 def _channel_means(c: NumpyLowering, x: str, factor: str, out: str) -> None:
     """Write the statements that fill ``out`` [channels] with the means of ``x``, or of ``x * factor``."""
     type = c.input_types[0]
@@ -184,7 +183,7 @@ def _channel_means(c: NumpyLowering, x: str, factor: str, out: str) -> None:
         sum_channels(c, x, factor, (samples, channels, places), type.dtype, out, share)
     elif factor:
         flat = f"reshape({c.shape((samples, channels))})"
-        c.line(f"np.einsum('ij,ij->j', {c.view(x, flat)}, {c.view(factor, flat)}, out={out})")
+        sum_products(c, c.view(x, flat), c.view(factor, flat), type.with_shape((samples, channels)), out)
     else:
         flat = f"reshape({c.shape((samples, channels))})"
         c.line(f"np.dot({filled(c, samples, share, type.dtype)}, {c.view(x, flat)}, out={out})")

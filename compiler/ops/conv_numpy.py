@@ -115,9 +115,7 @@ class Correlation:
 
     def _result(self) -> str:
         """The result [N, groups, outputs of each, places]."""
-        return shaped(
-            self.c, self.c.outputs[0], self.samples, *self.kernels.lead, self.kernels.outputs_each, self.area
-        )
+        return shaped(self.c, self.c.outputs[0], self.samples, *self.kernels.lead, self.kernels.outputs_each, self.area)
 
     def _loop(self, *each: Dim) -> Samples:
         """A loop for which a sample takes so many elements of work arrays; its padded copy and results come on top."""

@@ -76,8 +76,7 @@ def onnx_transposed(
 def _least(window: Window, places: Sequence[Dim]) -> tuple[Dim, ...]:
     """The smallest sizes that have so many places."""
     return tuple(
-        (place - 1) * stride + reach
-        for place, stride, reach in zip(places, window.strides, window.reach, strict=True)
+        (place - 1) * stride + reach for place, stride, reach in zip(places, window.strides, window.reach, strict=True)
     )
 
 

@@ -155,10 +155,12 @@ class _Fold:
         target, cell_target = c.local("target"), c.local("cell")
         loop.line(f"{target} = {loop.work(whole) if whole else out}")
         loop.line(f"{target}.fill(0)")
+        apart = all(stride >= reach for stride, reach in zip(window.strides, window.reach, strict=True))
         for cell in window.offsets():
             loop.line(f"{cell_target} = {target}[{cell_ranges(c, cell, window, places)}]")
             given = loop.work(columns, ", ".join([":", *map(str, cell)]))
-            loop.line(f"np.add({cell_target}, {given}, out={cell_target})")
+            together = f"copyto({cell_target}, {given})" if apart else f"add({cell_target}, {given}, out={cell_target})"
+            loop.line(f"np.{together}")
         if whole:
             inside = ranges(c, self.window.before, self.result.shape[2:], (1,) * window.rank)
             loop.line(f"np.copyto({out}, {target}[{inside}])")

@@ -55,9 +55,7 @@ class _Expanded:
         self._c, self._node, self._names, self._read = c, node, names, read
         self.inputs = tuple(names[value] for value in node.inputs)
         opcode, single = node.operation.opcode, len(node.outputs) == 1
-        self.outputs = tuple(
-            results.get(value) or (ON_THE_WAY if single else c.name(opcode)) for value in node.outputs
-        )
+        self.outputs = tuple(results.get(value) or (ON_THE_WAY if single else c.name(opcode)) for value in node.outputs)
         names.update(zip(node.outputs, self.outputs, strict=True))
         self.input_types: tuple[TensorType, ...] = tuple(value.type for value in node.inputs)
         self.output_types: tuple[TensorType, ...] = tuple(value.type for value in node.outputs)

@@ -64,14 +64,13 @@ class LstmGradient(RecurrentGradient):
         given, y = self.named(names), c.input_types[1]
         steps, batch, units = y.shape
         gate, state = y.with_shape((4 * units, batch)), y.with_shape((units, batch))
-        slope = y.with_shape((3 * units, batch))
-        work = [c.scratch(type) for type in (c.input_types[0], gate, slope, state, state, state, state)]
+        work = [c.scratch(type) for type in (c.input_types[0], gate, state, state, state, state)]
         work.append(c.scratch(c.input_types[0]) if self.state else "None")
         begun = c.scratch(gate) if self.lengths else "None"
         c.line(
             f"{with_helpers(c, 'lstm_gradient', LSTM_GRADIENT)}({given.weight_hh}, {given.y}, {pair(given.kept)}, "
             f"{pair(given.states)}, {mask_of(c, given.lengths, steps, batch)}, {given.d_y}, {pair(given.d_states)}, "
-            f"{self.reverse}, {pair(c.outputs)}, {pair(work)}, {begun}, {c.scalar(1, y.dtype)})"
+            f"{self.reverse}, {pair(c.outputs)}, {pair(work)}, {begun})"
         )
 
     @classmethod
@@ -89,12 +88,12 @@ class LstmGradient(RecurrentGradient):
 
 
 LSTM_GRADIENT = '''\
-def lstm_gradient(weight, y, kept, states, mask, d_y, d_states, reverse, results, work, begun, one):
-    """The gradient of an LSTM, back from its last step. Arrays of one step hold a unit in each row and a sequence in
-    each column; `work` and `begun` are overwritten."""
+def lstm_gradient(weight, y, kept, states, mask, d_y, d_states, reverse, results, work, begun):
+    """The gradient of an LSTM, back from its last step; that of a sigmoid s, for one, is d*s - d*s*s. Arrays of one
+    step hold a unit in each row and a sequence in each column; `work` and `begun` are overwritten."""
     gates, cells = kept
     d_sums, d_weight, d_h0, d_c0 = results
-    ordered, d_gate, slope, first, d_h, d_c, product, through_first = work
+    ordered, d_gate, first, d_h, d_c, product, through_first = work
     steps, batch, units = y.shape
     np.copyto(ordered[:units], weight[3 * units :])
     np.copyto(ordered[units:], weight[: 3 * units])
@@ -105,33 +104,33 @@ def lstm_gradient(weight, y, kept, states, mask, d_y, d_states, reverse, results
     d_sums_t = d_sums.reshape(4 * units, steps, batch).transpose(1, 0, 2)
     d_y_t = None if d_y is None else d_y.transpose(0, 2, 1)
     d_out, d_into, d_keep, d_new = d_gate.reshape(4, units, batch)
-    d_squashed, d_others = d_gate[: 3 * units], d_gate[units:]
+    d_others = d_gate[units:]
     if mask:
         begun.fill(0)
     for gate, cell, before, d_sum, d_step, alive, dead in recurrent_steps(
         mask, not reverse, gates, cells, befores, d_sums_t, d_y_t
     ):
         out, into, keep, new = gate.reshape(4, units, batch)
-        squashed = gate[: 3 * units]
         if d_y is not None:
             np.add(d_h, d_step, out=d_h, where=True if mask is None else alive)
         np.tanh(cell, out=product)
-        np.multiply(d_h, product, out=d_out)
-        np.square(product, out=product)
-        np.subtract(one, product, out=product)
-        np.multiply(product, out, out=product)
-        np.multiply(product, d_h, out=product)
-        np.add(d_c, product, out=d_c)
-        np.multiply(d_c, new, out=d_into)
-        np.multiply(d_c, before, out=d_keep)
+        np.multiply(d_h, out, out=d_out)
+        np.add(d_c, d_out, out=d_c)
+        np.multiply(d_out, product, out=d_out)
+        np.multiply(d_out, product, out=product)
+        np.subtract(d_c, product, out=d_c)
+        np.multiply(d_out, out, out=product)
+        np.subtract(d_out, product, out=d_out)
         np.multiply(d_c, into, out=d_new)
-        np.multiply(d_c, keep, out=d_c)
-        np.square(squashed, out=slope)
-        np.subtract(squashed, slope, out=slope)
-        np.multiply(d_squashed, slope, out=d_squashed)
-        np.square(new, out=product)
-        np.multiply(product, d_new, out=product)
+        np.multiply(d_new, new, out=d_into)
+        np.multiply(d_into, new, out=product)
         np.subtract(d_new, product, out=d_new)
+        np.multiply(d_into, into, out=product)
+        np.subtract(d_into, product, out=d_into)
+        np.multiply(d_c, keep, out=d_c)
+        np.multiply(d_c, before, out=d_keep)
+        np.multiply(d_keep, keep, out=product)
+        np.subtract(d_keep, product, out=d_keep)
         np.copyto(d_sum[: 3 * units], d_others)
         np.copyto(d_sum[3 * units :], d_out)
         if mask is None:

@@ -195,19 +195,21 @@ class MaxPoolGradient(Pooling):
         if not self._tiles(x):
             loop.line(f"{target}.fill(0)")
         mine, left = loop.work(chosen), loop.work(free)
-        for number, cell in enumerate(window.offsets()):
-            index = cell_ranges(c, cell, window, places)
-            loop.line(f"np.equal({image.part(image.array, index)}, {loop.of(best)}, out={mine})")
-            if number:
+        loop.line(f"{left}.fill(True)")
+        cells = list(window.offsets())
+        for cell in cells:
+            index, holder = cell_ranges(c, cell, window, places), left
+            # What no cell has taken is the last one's, which need not be looked at.
+            if cell != cells[-1]:
+                holder = mine
+                loop.line(f"np.equal({image.part(image.array, index)}, {loop.of(best)}, out={mine})")
                 loop.line(f"np.logical_and({mine}, {left}, out={mine})")
+                loop.line(f"np.logical_xor({left}, {mine}, out={left})")
             loop.line(f"{cell_target} = {target}[{index}]")
             out = loop.work(part) if overlaps else cell_target
-            loop.line(f"np.multiply({loop.of(given)}, {mine}, out={out})")
+            loop.line(f"np.multiply({loop.of(given)}, {holder}, out={out})")
             if overlaps:
                 loop.line(f"np.add({cell_target}, {out}, out={cell_target})")
-            if number < window.cells - 1:
-                step = f"np.logical_xor({left}, {mine}" if number else f"np.logical_not({mine}"
-                loop.line(f"{step}, out={left})")
         if whole:
             inside = ranges(c, window.before, x.shape[2:], (1,) * window.rank)
             loop.line(f"np.copyto({loop.of(c.outputs[0])}, {target}[{inside}])")

@@ -242,9 +242,7 @@ class ResizeGradient(Resampling):
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
-        return [
-            Sample(cls(x[2:], mode), (TensorType(F32, (*x[:2], *size)),), sizes=SIZES) for x, size, mode in _uses()
-        ]
+        return [Sample(cls(x[2:], mode), (TensorType(F32, (*x[:2], *size)),), sizes=SIZES) for x, size, mode in _uses()]
 
 
 def lower_resampling(

@@ -16,7 +16,7 @@ import numpy as np
 
 from compiler.ir.dims import Dim, equal, evaluate
 from compiler.ir.types import DType, TensorType, TypeMismatch
-from compiler.ops.arrays import filled, number, row_major, sum_channels
+from compiler.ops.arrays import filled, number, row_major, sum_channels, sum_products
 from compiler.ops.base import (
     Array,
     Gradients,
@@ -179,8 +179,7 @@ class RowNormGradient(FusedOp):
         received, spread = b.reshape(gradient, whole), b.reshape(standard, whole)
         shape = norm.parameters(x.type)
         to_parameters = [
-            b.reshape(b.sum_to(value, placed), shape)
-            for value in (b.mul(received, spread), received)[: self.count - 1]
+            b.reshape(b.sum_to(value, placed), shape) for value in (b.mul(received, spread), received)[: self.count - 1]
         ]
         scaled = b.mul(received, b.reshape(scale[0], placed)) if scale else received
         rows = b.reshape(scaled, (count, length))
@@ -227,7 +226,7 @@ class RowNormGradient(FusedOp):
             for result, product in results:
                 out = c.view(result, "reshape(-1)")
                 if product:
-                    c.line(f"np.einsum('ij,ij->j', {gradient}, {standard}, out={out})")
+                    sum_products(c, gradient, standard, type.with_shape(whole), out)
                 else:
                     c.line(f"np.dot({filled(c, whole[0], '1', type.dtype)}, {gradient}, out={out})")
             return

@@ -181,4 +181,3 @@ def cell_ranges(c: NumpyLowering, offset: Sequence[int], window: Window, places:
     """The text of the index that picks what one cell of the window meets at each place of a padded tensor."""
     starts = [at * step for at, step in zip(offset, window.dilations, strict=True)]
     return ranges(c, starts, places, window.strides)
-

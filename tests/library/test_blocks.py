@@ -11,6 +11,7 @@ import pytest
 import dlc
 from compiler.diagnostics import Sink, Source
 from compiler.front import tree
+from compiler.front.format import format_source
 from compiler.front.imports import library
 from compiler.front.parse import parse
 
@@ -83,3 +84,9 @@ def test_every_block_has_a_comment_above(name: str) -> None:
     assert text.startswith("# ")
     for block in re.finditer(r"^block (\w+)", text, re.MULTILINE):
         assert text[: block.start()].rstrip("\n").splitlines()[-1].startswith("#"), block[1]
+
+
+@pytest.mark.parametrize("name", library())
+def test_layout(name: str) -> None:
+    text = library()[name].read_text(encoding="utf-8")
+    assert format_source(Source(name, text)) == text

@@ -11,6 +11,7 @@ import pytest
 import compiler
 from compiler import Checked
 from compiler.diagnostics import Source
+from compiler.front.format import format_source
 
 FOLDER = Path(__file__).parent
 SIZES = {
@@ -61,6 +62,12 @@ def test_training_steps_compile(name: str) -> None:
     for train in checked.trains:
         program = compiler.compile_train(checked, train)
         assert all(step.output("loss").type.rank == 0 for step in program.steps)
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_layout(name: str) -> None:
+    text = (FOLDER / f"{name}.dl").read_text(encoding="utf-8")
+    assert format_source(Source(name, text)) == text
 
 
 def test_every_file_is_looked_at() -> None:

@@ -116,7 +116,7 @@ class TestCertificate:
         certificate = certify(export(graph, weights), graph, weights, meaning(graph, weights))
         words = certificate.as_metadata()
         assert words["sizes"] == "N=1; N=2; N=7; N=64"
-        assert words["tolerance"] == "f32 1e-05 + 1e-05*|x|"
+        assert words["tolerance"] == "f32 1e-05 + 1e-05*max|x|"
         assert words["optimisations"] == "off, on"
         assert f"{words['runtime']} (CPU) at N=1, 2, 7, 64; largest difference" in certificate.summary()
         assert "\n" not in certificate.summary()

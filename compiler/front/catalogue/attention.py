@@ -79,9 +79,7 @@ def _crossed(
     return c.b.reshape(asked, (*x.type.shape[:2], own, width)), *c.b.split(pair, other, 2)
 
 
-def _check(
-    x: Value, context: Value | None, heads: int, groups: int, rotary: float | None, dropout: float
-) -> int:
+def _check(x: Value, context: Value | None, heads: int, groups: int, rotary: float | None, dropout: float) -> int:
     """The width of a head; TypeMismatch or ArgumentError where something does not fit."""
     for value in (x,) if context is None else (x, context):
         need_float(value, "attention")

@@ -100,9 +100,7 @@ class Context(Protocol):
     def frozen(self) -> bool:
         """Whether the layer under construction is in a part of a model that the train block freezes."""
 
-    def weight(
-        self, name: str, type: TensorType, init: Initialiser, *, decays: bool = True
-    ) -> Value:
+    def weight(self, name: str, type: TensorType, init: Initialiser, *, decays: bool = True) -> Value:
         """The weight ``name`` of the layer under construction; ``decays`` is false for biases and norms."""
 
     def statistic(self, name: str, type: TensorType, init: Initialiser) -> Value:
@@ -201,9 +199,7 @@ def _parameters(function: Callable[..., Any], skip: int) -> tuple[Parameter, ...
         default = None if required else parameter.default
         keyword_only = parameter.kind is inspect.Parameter.KEYWORD_ONLY
         kind = _kind(hints[parameter.name])
-        found.append(
-            Parameter(parameter.name, kind, default, required and not variadic, variadic, keyword_only)
-        )
+        found.append(Parameter(parameter.name, kind, default, required and not variadic, variadic, keyword_only))
     return tuple(found)
 
 

@@ -48,9 +48,7 @@ def _affine(c: Context, type: TensorType, bias: bool = True) -> tuple[Value, ...
 
 
 @entry("layer")
-def batch_norm(
-    c: Context, x: Value, *, momentum: float = 0.1, eps: float = 1e-5, affine: bool = True
-) -> Value:
+def batch_norm(c: Context, x: Value, *, momentum: float = 0.1, eps: float = 1e-5, affine: bool = True) -> Value:
     """Brings each channel to mean 0 and variance 1 over the batch and all places, then scales and shifts it.
 
     Takes ``[N, C, …]`` and gives the same. Weights: ``weight`` and ``bias`` [C], unless ``affine=false``. While
@@ -85,9 +83,7 @@ def batch_norm(
 
 
 @entry("layer")
-def layer_norm(
-    c: Context, x: Value, *axes: int, eps: float = 1e-5, affine: bool = True, bias: bool = True
-) -> Value:
+def layer_norm(c: Context, x: Value, *axes: int, eps: float = 1e-5, affine: bool = True, bias: bool = True) -> Value:
     """Brings the features of each sample, and of each place in it, to mean 0 and variance 1, then scales and shifts.
 
     The features are the last dimension, or the dimensions that ``axes`` names: ``layer_norm(1, 2, 3)``. Weights:
@@ -110,9 +106,7 @@ def rms_norm(c: Context, x: Value, *axes: int, eps: float = 1e-6, affine: bool =
     return _over_axes(c, x, axes, "rms_norm", eps, affine, False)
 
 
-def _over_axes(
-    c: Context, x: Value, axes: tuple[int, ...], layer: str, eps: float, affine: bool, bias: bool
-) -> Value:
+def _over_axes(c: Context, x: Value, axes: tuple[int, ...], layer: str, eps: float, affine: bool, bias: bool) -> Value:
     """A norm over the given dimensions, which are brought to the end for it where they are elsewhere."""
     _check_eps(eps)
     rank = x.type.rank

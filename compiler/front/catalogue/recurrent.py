@@ -154,9 +154,7 @@ class _Stack:
                 (f"put dropout({self.dropout}) behind it, or ask for layers=2",),
             )
 
-    def run(
-        self, x: Value, state: Sequence[Value], lengths: Value | None, sequence: bool, give_state: bool
-    ) -> Given:
+    def run(self, x: Value, state: Sequence[Value], lengths: Value | None, sequence: bool, give_state: bool) -> Given:
         """The stack over x, as the layers give it."""
         self._check_input(x)
         self._check_state(x, state)

@@ -142,8 +142,7 @@ def _markdown(documentation: str) -> str:
     """A docstring as Markdown: double backticks are single ones, and stars outside code are no emphasis."""
     parts = re.split(r"(``.+?``)", documentation, flags=re.DOTALL)
     return "".join(
-        f"`{part[2:-2]}`" if part.startswith("``") else part.replace("*", r"\*").replace("<", "&lt;")
-        for part in parts
+        f"`{part[2:-2]}`" if part.startswith("``") else part.replace("*", r"\*").replace("<", "&lt;") for part in parts
     )
 
 

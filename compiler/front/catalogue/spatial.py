@@ -248,9 +248,7 @@ def _transposed(
     return window, sizes
 
 
-def _transposed_same(
-    x: Value, window: Window, more: Sequence[int]
-) -> tuple[Window, tuple[Dim, ...]]:
+def _transposed_same(x: Value, window: Window, more: Sequence[int]) -> tuple[Window, tuple[Dim, ...]]:
     if any(more):
         raise ArgumentError("output_pad", "pad=same gives size * stride already: it takes no output_pad")
     surplus = [max(0, reach - move) for reach, move in zip(window.reach, window.strides, strict=True)]

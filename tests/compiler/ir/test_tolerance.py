@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.ir.tolerance import EXACT, TOLERANCE, Tolerance, excess, tolerance
+from compiler.ir.tolerance import EXACT, TOLERANCE, Tolerance, by_largest, excess, tolerance
 from compiler.ir.types import DType
 
 ALLOWED = Tolerance(absolute=0.5, relative=0.1)
@@ -38,6 +38,21 @@ def test_excess_of_the_worst_element_counts() -> None:
     actual = expected.copy()
     actual[2, 1], actual[0, 0] = 1.0, 0.25
     assert excess(actual, expected, ALLOWED) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("actual", "expected", "share"),
+    [
+        ([[0.75, -10.0]], [[0.0, -10.0]], 0.5),  # allowed: 0.5 + 0.1 * 10 everywhere
+        ([[0.75], [10.0]], [[0.0], [10.0]], 0.5),
+        ([3.0, inf], [0.0, inf], 6.0),
+        ([3.0, nan], [0.0, nan], 6.0),
+        ([], [], 0.0),
+        (3.0, 0.0, 6.0),
+    ],
+)
+def test_excess_by_the_largest(actual: Any, expected: Any, share: float) -> None:
+    assert excess(np.array(actual), np.array(expected), ALLOWED, by_largest) == pytest.approx(share)
 
 
 def test_other_shapes_are_never_close() -> None:

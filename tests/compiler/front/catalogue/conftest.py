@@ -91,9 +91,7 @@ class Bench:
         """
         checked = compiler.check(Source("test.dl", text))
         stable = Pipeline(COMMON).run(checked.elaborated.trains["net"].losses[0].graph)
-        floats = [
-            item.name for item in stable.inputs if item.value.type.dtype.is_float and item.role is not Role.STATE
-        ]
+        floats = [item.name for item in stable.inputs if item.value.type.dtype.is_float and item.role is not Role.STATE]
         return Pipeline(TRAIN).run(gradient(stable, "loss", floats))
 
     @classmethod
