@@ -24,6 +24,7 @@ from compiler.ops.base import (
 )
 from compiler.ops.broadcast import unknown_equality
 from compiler.ops.checks import need_indices, need_numbers, normal_axis
+from compiler.ops.parts import Cut, Joined
 from compiler.ops.places import check_scatter_axis, flat_places
 from compiler.ops.shape import operand_as, shape_text
 
@@ -76,6 +77,9 @@ class TakeAlong(Op):
     def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
         x, indices = inputs
         return b.scatter_along(x.type.shape, indices, gradients[0], self.axis % x.type.rank), None
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        return None if cut.common in (None, self.axis % cut.results[0].rank) else (cut.common,)
 
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         x, indices = operands
@@ -142,6 +146,9 @@ class ScatterAlong(Op):
     def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
         return None, b.take_along(gradients[0], inputs[0], self.axis)
 
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        return None if cut.common in (None, self.axis) else (cut.common,)
+
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         indices, updates = operands
         result = np.zeros([evaluate(dim, sizes) for dim in self.shape], updates.dtype)
@@ -207,6 +214,9 @@ class OneHot(Op):
 
     def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
         return (None,)
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        return None if cut.common is None else (cut.common,)
 
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         result = np.zeros((*operands[0].shape, self.size), self.dtype.numpy)

@@ -28,8 +28,9 @@ from compiler.ops.base import (
 )
 from compiler.ops.broadcast import unknown_equality
 from compiler.ops.checks import need_bools, need_floats, need_one_dtype
-from compiler.ops.expansion import expansion_of, lower_expansion
+from compiler.ops.expansion import expansion_of, expansion_parts, lower_expansion
 from compiler.ops.fused import FusedOp
+from compiler.ops.parts import Cut, Joined
 
 if TYPE_CHECKING:
     from compiler.ir.graph import Value
@@ -151,6 +152,9 @@ class Attention(Op):
         operation = AttentionGradient(self.causal, self.masked, self.rate)
         found = b.add_node(operation, (gradients[0], outputs[0], *inputs))
         return (*found, *(None for _ in inputs[3:]))
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        return expansion_parts(expansion_of(self.opcode, cut.operands, self.expand), cut)
 
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         q, k, v = (operand.astype(np.float64) for operand in operands[:3])

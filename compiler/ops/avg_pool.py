@@ -24,6 +24,7 @@ from compiler.ops.base import (
 )
 from compiler.ops.checks import need_floats
 from compiler.ops.conv_onnx import onnx_transposed, padding_attributes, window_attributes
+from compiler.ops.parts import Cut, Joined
 from compiler.ops.pool import check_rank
 from compiler.ops.pool_numpy import pool_loop, reduce_windows, spread_windows
 from compiler.ops.samples import Image
@@ -57,6 +58,9 @@ class Averaging(Op):
     def uneven(self) -> bool:
         """Whether the means are taken over different numbers of elements."""
         return self.window.padded and not self.count_padding
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        return cut.samples()
 
     def pooled(self, verb: str, x: TensorType) -> TensorType:
         """The type of the result. TypeMismatch where the window does not fit."""

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from compiler.ir.dims import Dim
 from compiler.ir.graph import Operation, Value
 from compiler.ir.types import DType, TensorType
+from compiler.ops.parts import Cut, Joined
 
 if TYPE_CHECKING:
     from compiler.ops.emit import Emit
@@ -206,6 +207,12 @@ class Op(Operation):
     def macs(self, inputs: tuple[TensorType, ...], outputs: tuple[TensorType, ...]) -> Dim:
         """The multiply-adds of one execution, as architecture tables count them: those of matrix products."""
         return 0
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        """How the results are put together where the operation runs on parts of its operands, cut as ``cut`` says:
+        the axis along which those of the parts are joined, or that they are added up. None where it can't be done.
+        """
+        return cut.broadcast() if self.elementwise else None
 
     @abstractmethod
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:

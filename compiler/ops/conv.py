@@ -34,6 +34,7 @@ from compiler.ops.conv_numpy import lower_conv
 from compiler.ops.conv_onnx import onnx_conv, onnx_conv_transpose, onnx_conv_weight
 from compiler.ops.conv_transpose_numpy import lower_conv_transpose
 from compiler.ops.conv_weight_numpy import lower_conv_weight
+from compiler.ops.parts import SUM, Cut, Joined
 from compiler.ops.window import Each, Window, cut, each, last, pad_array
 
 if TYPE_CHECKING:
@@ -144,6 +145,9 @@ class Conv(Convolution):
         to_weight = b.add(ConvWeight(*self.attributes, kernel), x, gradient)
         return to_x, to_weight, *(b.sum(gradient, _spatial(x.type.rank)) for _ in bias)
 
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        return cut.samples()
+
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         x, weight, *bias = operands
         window = self.window(weight.shape[2:])
@@ -234,6 +238,9 @@ class ConvTranspose(Convolution):
         to_weight = b.add(ConvWeight(*self.attributes, kernel), gradient, x)
         return to_x, to_weight, *(b.sum(gradient, _spatial(x.type.rank)) for _ in bias)
 
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        return cut.samples()
+
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         x, weight, *bias = operands
         window = self.window(weight.shape[2:])
@@ -319,6 +326,9 @@ class ConvWeight(Convolution):
         x, gradient = inputs
         to_x = b.add(ConvTranspose(*self.attributes, x.type.shape[2:]), gradient, gradients[0])
         return to_x, b.add(Conv(*self.attributes), x, gradients[0])
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        return (SUM,) if cut.axes == (0, 0) else None
 
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         x, gradient = operands

@@ -21,6 +21,7 @@ from compiler.ops.base import (
     f32,
     operation,
 )
+from compiler.ops.parts import Cut, Joined
 
 if TYPE_CHECKING:
     from compiler.ops.emit import Emit
@@ -92,6 +93,9 @@ class StopGradient(Op):
 
     def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
         return (None,)
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        return None if cut.common is None else (cut.common,)
 
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         return operands

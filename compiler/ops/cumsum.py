@@ -22,6 +22,7 @@ from compiler.ops.base import (
     operation,
 )
 from compiler.ops.checks import need_numbers, normal_axis
+from compiler.ops.parts import Cut, Joined
 
 if TYPE_CHECKING:
     from compiler.ops.emit import Emit
@@ -46,6 +47,9 @@ class CumSum(Op):
 
     def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
         return (b.add(CumSum(self.axis, not self.reverse), gradients[0]),)
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        return None if cut.common in (None, self.axis % cut.operands[0].rank) else (cut.common,)
 
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         (x,) = operands

@@ -9,7 +9,10 @@ from compiler.ir.dims import Dim
 from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.types import DType, TensorType
 from compiler.ops.base import Array, OnnxLowering, Op
+from compiler.ops.constant import Size
 from compiler.ops.emit import Emit
+from compiler.ops.parts import SUM, Cut, Joined, Place, Standing
+from compiler.ops.shape import Reshape
 
 
 def expansion_of(name: str, types: Sequence[TensorType], expand: Callable[..., tuple[Value, ...]]) -> Graph:
@@ -36,6 +39,45 @@ def lower_expansion(c: OnnxLowering, graph: Graph) -> None:
     for value, name in results.items():
         if names[value] != name:
             c.node("Identity", (names[value],), (name,))
+
+
+def parts_of(node: Node, standings: Sequence[Standing], symbol: str) -> tuple[Standing, ...] | None:
+    """How the results of a node stand whose operands stand so, where it runs in parts; None where it can't."""
+    assert isinstance(node.operation, Op)
+    places = [standing for standing in standings if isinstance(standing, Place)]
+    if SUM in standings or len({place.outer for place in places}) > 1:
+        return None
+    axes = tuple(standing.axis if isinstance(standing, Place) else None for standing in standings)
+    operands, results = (tuple(value.type for value in values) for values in (node.inputs, node.outputs))
+    cut = Cut(symbol, operands, results, axes)
+    if not places and not any(cut.carries(dim) for type in results for dim in type.shape):
+        return None if isinstance(node.operation, Size) and cut.carries(node.operation.dim) else (None,) * len(results)
+    outer = places[0].outer if places else 1
+    if isinstance(node.operation, Reshape):
+        place = node.operation.place_in_parts(cut, outer)
+        return None if place is None else (place,)
+    joined = node.operation.in_parts(cut)
+    return None if joined is None else tuple(SUM if how == SUM else Place(how, outer) for how in joined)
+
+
+def expansion_parts(graph: Graph, cut: Cut) -> tuple[Joined, ...] | None:
+    """How the results of an operation are put together that stands for those of ``graph``: where all of these can run
+    in parts one after the other, with nothing put together on the way, so can it."""
+    standings: dict[Value, Standing] = {
+        item.value: None if axis is None else Place(axis) for item, axis in zip(graph.inputs, cut.axes, strict=True)
+    }
+    for node in graph.nodes:
+        found = parts_of(node, [standings[value] for value in node.inputs], cut.symbol)
+        if found is None:
+            return None
+        standings.update(zip(node.outputs, found, strict=True))
+    results: list[Joined] = []
+    for output in graph.outputs:
+        standing = standings[output.value]
+        if standing is None or (isinstance(standing, Place) and standing.outer != 1):
+            return None
+        results.append(standing.axis if isinstance(standing, Place) else standing)
+    return tuple(results)
 
 
 class _Expanded:

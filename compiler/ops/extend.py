@@ -22,6 +22,7 @@ from compiler.ops.base import (
     operation,
 )
 from compiler.ops.checks import need_numbers
+from compiler.ops.parts import Cut, Joined
 
 if TYPE_CHECKING:
     from compiler.ops.emit import Emit
@@ -61,6 +62,10 @@ class Extending(Op):
             help = f"give {size} a number in the signature, or pad by edge or constant"
             raise TypeMismatch("E0302", title, f"whether {size} is at least {least} is not known", (help,))
         raise TypeMismatch("E0301", title, f"dimension {axis} is {size}, and has to be at least {least}")
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        axis = cut.common
+        return None if axis is None or axis in self.axes else (axis,)
 
     @property
     def axes(self) -> list[int]:

@@ -12,8 +12,9 @@ from compiler.ir.graph import Graph, Value
 from compiler.ir.types import DType, TensorType
 from compiler.ops.base import Array, NumpyLowering, OnnxLowering, Op, Sizes, without
 from compiler.ops.emit import Emit
-from compiler.ops.expansion import expansion_of, lower_expansion
+from compiler.ops.expansion import expansion_of, expansion_parts, lower_expansion
 from compiler.ops.interpret import interpret
+from compiler.ops.parts import Cut, Joined
 
 
 class FusedOp(Op):
@@ -32,6 +33,9 @@ class FusedOp(Op):
 
     def infer(self, inputs: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
         return tuple(output.value.type for output in self.expansion(inputs).outputs)
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        return expansion_parts(self.expansion(cut.operands), cut)
 
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         # The sizes are known here, so that the types of the operands are their arrays' own.

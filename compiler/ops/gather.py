@@ -22,6 +22,7 @@ from compiler.ops.base import (
     operation,
 )
 from compiler.ops.checks import need_indices, need_numbers, normal_axis
+from compiler.ops.parts import SUM, Cut, Joined
 from compiler.ops.places import check_scatter_axis, flat_places
 from compiler.ops.shape import operand_as, shape_text
 
@@ -54,6 +55,15 @@ class Gather(Op):
     def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
         x, indices = inputs
         return b.scatter_add(x.type.shape, indices, gradients[0], self.axis % x.type.rank), None
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        x, indices = cut.axes
+        place, rank = self.axis % cut.operands[0].rank, cut.operands[1].rank
+        if x is None and indices is not None:
+            return (place + indices,)
+        if x in (None, place) or indices is not None:
+            return None
+        return (x if x < place else x + rank - 1,)
 
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         x, indices = operands
@@ -122,6 +132,15 @@ class ScatterAdd(Op):
 
     def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
         return None, b.gather(gradients[0], inputs[0], self.axis)
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        indices, updates = cut.axes
+        rank = cut.operands[0].rank
+        if indices is not None:
+            return (SUM,) if updates == self.axis + indices else None
+        if updates is None or self.axis <= updates < self.axis + rank:
+            return None
+        return (updates if updates < self.axis else updates - rank + 1,)
 
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         indices, updates = operands

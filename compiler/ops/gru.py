@@ -12,7 +12,7 @@ from compiler.ir.graph import Value
 from compiler.ir.types import TensorType
 from compiler.ops.base import Array, NumpyLowering, Sample, Values, operation, without
 from compiler.ops.gru_gradient import GruGradient
-from compiler.ops.recurrent import Recurrent, Run, flat_steps, sigmoid
+from compiler.ops.recurrent import Recurrent, Run, flat_gates, flat_steps, sigmoid
 from compiler.ops.recurrent_numpy import mask_of, pair, part_of, states_of, with_helpers
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ class Gru(Recurrent):
     def through_time(
         self, b: Emit, flags: tuple[bool, bool, bool, bool], operands: Values, x: Value, weight_ih: Value
     ) -> tuple[Value, tuple[Value, ...], tuple[Value, ...]]:
-        d_gates, d_memory, d_weight_hh, d_state = b.add_node(GruGradient(*flags), operands)
+        d_sums, d_memory, d_weight_hh, d_state = b.add_node(GruGradient(*flags), operands)
+        d_gates, d_memory = flat_gates(b, d_sums), flat_gates(b, d_memory)
         d_x = b.matmul(b.transpose(d_gates, (1, 0)), weight_ih)
         d_weights = (b.matmul(d_gates, flat_steps(b, x)), d_weight_hh)
         if self.bias:

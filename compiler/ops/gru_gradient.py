@@ -18,8 +18,8 @@ from compiler.ops.recurrent_numpy import mask_of, pair, with_helpers
 @dataclass(frozen=True)
 class GruGradient(RecurrentGradient):
     """What is kept are the last two results of ``gru_training``. Results: the gradient of the sums of the gates
-    [3·H, T·N] in the order r, z, n, of what n remembers of the state [H, T·N], of weight_hh [3·H, H], and of the first
-    state [N, H]."""
+    [3·H, T, N] in the order r, z, n, of what n remembers of the state [H, T, N], of weight_hh [3·H, H], and of the
+    first state [N, H]."""
 
     opcode = "gru_gradient"
     kept_count = 2
@@ -27,7 +27,7 @@ class GruGradient(RecurrentGradient):
     def infer(self, inputs: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
         given = self.named(inputs)
         steps, batch, units = given.y.shape
-        sums, memory = (given.y.with_shape((gates * units, steps * batch)) for gates in (3, 1))
+        sums, memory = (given.y.with_shape((gates * units, steps, batch)) for gates in (3, 1))
         return sums, memory, given.weight_hh, given.y.with_shape((batch, units))
 
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
@@ -48,8 +48,8 @@ class GruGradient(RecurrentGradient):
             through_state = np.hstack([d_reset, d_update, d_memory[time]])
             d_weight += through_state.T @ self.state_before(time, before, alive, first, given.y)
             d_h = d_h * update + through_state @ given.weight_hh
-        flat = (part.transpose(2, 0, 1).reshape(-1, steps * batch) for part in (d_sums, d_memory))
-        return tuple(result.astype(operands[0].dtype) for result in (*flat, d_weight, d_h))
+        results = (d_sums.transpose(2, 0, 1), d_memory.transpose(2, 0, 1), d_weight, d_h)
+        return tuple(result.astype(operands[0].dtype) for result in results)
 
     def numpy(self, c: NumpyLowering) -> None:
         names = [row_major(c, index) if index < 4 else name for index, name in enumerate(c.inputs)]
@@ -90,8 +90,7 @@ def gru_gradient(weight, y, kept, states, mask, d_y, d_state, reverse, results, 
     np.copyto(d_h, d_state.T)
     if mask:
         begun.fill(0)
-    d_sums_t = d_sums.reshape(3 * units, steps, batch).transpose(1, 0, 2)
-    d_memories_t = d_memories.reshape(units, steps, batch).transpose(1, 0, 2)
+    d_sums_t, d_memories_t = d_sums.transpose(1, 0, 2), d_memories.transpose(1, 0, 2)
     d_y_t = None if d_y is None else d_y.transpose(0, 2, 1)
     d_reset, d_update, d_memory, d_new = d_gate.reshape(4, units, batch)
     d_squashed, d_through_state = d_gate[:both], d_gate[: both + units]
@@ -121,8 +120,8 @@ def gru_gradient(weight, y, kept, states, mask, d_y, d_state, reverse, results, 
         np.add(d_h, passed, out=d_h)
         if mask:
             np.copyto(begun, d_through_state, where=alive)
-    weight_through_states(d_sums[:both], y, reverse, d_weight[:both])
-    weight_through_states(d_memories, y, reverse, d_weight[both:])
+    weight_through_states(d_sums[:both].reshape(both, -1), y, reverse, d_weight[:both])
+    weight_through_states(d_memories.reshape(units, -1), y, reverse, d_weight[both:])
     if states:
         np.dot(d_through_state if mask is None else begun, states[0], out=through_first)
         np.add(d_weight, through_first, out=d_weight)

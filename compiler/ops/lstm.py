@@ -12,7 +12,7 @@ from compiler.ir.graph import Value
 from compiler.ir.types import TensorType
 from compiler.ops.base import Array, NumpyLowering, Sample, Values, operation, without
 from compiler.ops.lstm_gradient import LstmGradient
-from compiler.ops.recurrent import Recurrent, Run, flat_steps, sigmoid
+from compiler.ops.recurrent import Recurrent, Run, flat_gates, flat_steps, sigmoid
 from compiler.ops.recurrent_numpy import mask_of, pair, part_of, states_of, with_helpers
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ class Lstm(Recurrent):
     def through_time(
         self, b: Emit, flags: tuple[bool, bool, bool, bool], operands: Values, x: Value, weight_ih: Value
     ) -> tuple[Value, tuple[Value, ...], tuple[Value, ...]]:
-        d_gates, d_weight_hh, *d_states = b.add_node(LstmGradient(*flags), operands)
+        d_sums, d_weight_hh, *d_states = b.add_node(LstmGradient(*flags), operands)
+        d_gates = flat_gates(b, d_sums)
         d_x = b.matmul(b.transpose(d_gates, (1, 0)), weight_ih)
         d_bias = [b.sum(d_gates, (1,))] * (2 * self.bias)
         return d_x, (b.matmul(d_gates, flat_steps(b, x)), d_weight_hh, *d_bias), tuple(d_states)

@@ -18,7 +18,7 @@ from compiler.ops.recurrent_numpy import mask_of, pair, with_helpers
 @dataclass(frozen=True)
 class LstmGradient(RecurrentGradient):
     """What is kept are the gates and cells of ``lstm_training``. Results: the gradient of the sums of the gates
-    [4·H, T·N] in the order i, f, g, o, of weight_hh [4·H, H], and of the first h and c, both [N, H]."""
+    [4·H, T, N] in the order i, f, g, o, of weight_hh [4·H, H], and of the first h and c, both [N, H]."""
 
     opcode = "lstm_gradient"
     state_count = 2
@@ -27,7 +27,7 @@ class LstmGradient(RecurrentGradient):
     def infer(self, inputs: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
         given = self.named(inputs)
         steps, batch, units = given.y.shape
-        sums, state = given.y.with_shape((4 * units, steps * batch)), given.y.with_shape((batch, units))
+        sums, state = given.y.with_shape((4 * units, steps, batch)), given.y.with_shape((batch, units))
         return sums, given.weight_hh, state, state
 
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
@@ -56,8 +56,8 @@ class LstmGradient(RecurrentGradient):
             d_weight += d_sums[time].T @ self.state_before(time, before, alive, first[0], given.y)
             d_h = np.where(alive[time], d_sums[time] @ given.weight_hh, d_h)
             d_c = d_c * keep
-        d_gates = d_sums.transpose(2, 0, 1).reshape(4 * units, steps * batch)
-        return tuple(result.astype(operands[0].dtype) for result in (d_gates, d_weight, d_h, d_c))
+        results = (d_sums.transpose(2, 0, 1), d_weight, d_h, d_c)
+        return tuple(result.astype(operands[0].dtype) for result in results)
 
     def numpy(self, c: NumpyLowering) -> None:
         names = [row_major(c, index) if index in (1, 2, 3) else name for index, name in enumerate(c.inputs)]
@@ -101,7 +101,7 @@ def lstm_gradient(weight, y, kept, states, mask, d_y, d_states, reverse, results
     np.copyto(d_c, d_states[1].T)
     np.copyto(first, states[1].T if states else 0)
     befores = [*cells[1:], first] if reverse else [first, *cells[:-1]]
-    d_sums_t = d_sums.reshape(4 * units, steps, batch).transpose(1, 0, 2)
+    d_sums_t = d_sums.transpose(1, 0, 2)
     d_y_t = None if d_y is None else d_y.transpose(0, 2, 1)
     d_out, d_into, d_keep, d_new = d_gate.reshape(4, units, batch)
     d_others = d_gate[units:]
@@ -139,7 +139,7 @@ def lstm_gradient(weight, y, kept, states, mask, d_y, d_states, reverse, results
             np.dot(ordered.T, d_gate, out=product)
             np.copyto(d_h, product, where=alive)
             np.copyto(begun, d_gate, where=alive)
-    weight_through_states(d_sums, y, reverse, d_weight)
+    weight_through_states(d_sums.reshape(4 * units, -1), y, reverse, d_weight)
     if states:
         last = d_gate if mask is None else begun
         np.dot(last[units:], states[0], out=through_first[: 3 * units])

@@ -24,6 +24,7 @@ from compiler.ops.base import (
 )
 from compiler.ops.broadcast import broadcast_shapes, unknown_equality
 from compiler.ops.checks import listed, need_floats, need_one_dtype
+from compiler.ops.parts import SUM, Cut, Joined
 
 if TYPE_CHECKING:
     from compiler.ops.emit import Emit
@@ -77,6 +78,18 @@ class MatMul(Op):
         # One product over all rows at once, where a product for each matrix would have to be summed.
         rows = b.reshape(left, flat_rows(left.type))
         return to_left, b.matmul(_transposed(b, rows), b.reshape(gradients[0], flat_rows(gradients[0].type)))
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        left, right = cut.axes
+        a, b, rank = *cut.operands, cut.results[0].rank
+        if left == a.rank - 1 or right == b.rank - 2:
+            return (SUM,) if (left, right) == (a.rank - 1, b.rank - 2) else None
+        if right == b.rank - 1:
+            return (rank - 1,) if left is None else None
+        if left == a.rank - 2:
+            return (rank - 2,) if right is None else None
+        # What is left are the leading axes, which are broadcast.
+        return cut.broadcast()
 
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         a, b = (operand.astype(np.float64) for operand in operands)

@@ -24,6 +24,7 @@ from compiler.ops.base import (
     operation,
 )
 from compiler.ops.checks import need_floats, normal_axis
+from compiler.ops.parts import Cut, Joined
 from compiler.ops.reduce import reduced_shape
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ class Normalisation(Op):
         need_floats("take the softmax of", *inputs)
         normal_axis("take the softmax of", inputs[0], self.axis)
         return inputs
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        return None if cut.common in (None, self.axis % cut.operands[0].rank) else (cut.common,)
 
     def numpy(self, c: NumpyLowering) -> None:
         (x,), (out,), type = c.inputs, c.outputs, c.output_types[0]

@@ -26,6 +26,7 @@ from compiler.ops.base import (
 )
 from compiler.ops.checks import listed, need_floats, need_one_dtype
 from compiler.ops.conv_onnx import padding_attributes, window_attributes
+from compiler.ops.parts import Cut, Joined
 from compiler.ops.pool_numpy import pool_loop, reduce_windows
 from compiler.ops.samples import Image
 from compiler.ops.window import Each, Window, cell_ranges, cut, each, last, pad_array, ranges, require_places
@@ -52,6 +53,9 @@ class Pooling(Op):
     @property
     def window(self) -> Window:
         return Window(self.kernel, self.strides, self.dilations, self.before, self.after)
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        return cut.samples()
 
     def pooled(self, verb: str, x: TensorType) -> TensorType:
         """The type of the result. TypeMismatch where the window does not fit."""

@@ -28,6 +28,7 @@ from compiler.ops.base import (
     operation,
 )
 from compiler.ops.checks import listed
+from compiler.ops.parts import Cut, Joined
 from compiler.ops.shape import shape_text
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def triple32(x: int) -> int:
 
 @dataclass(frozen=True)
 class Random(Op):
-    """Operands: seed and counter, i64 scalars. At most 2**32 elements.
+    """Operands: seed and counter and, where the result is a part of a larger tensor, how many elements of that come
+    before it: i64 scalars. At most 2**32 elements.
 
     ``stream`` tells uses of one seed and counter apart, ``word`` the draws of one use.
     """
@@ -78,7 +80,10 @@ class Random(Op):
         return (TensorType(U32, self.shape),)
 
     def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
-        return None, None
+        return (None,) * len(inputs)
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        return (0,) if cut.carrier(cut.results[0]) == 0 else None
 
     def start_keys(self) -> tuple[int, int]:
         """The two keys after the stream and the word are hashed in."""
@@ -87,7 +92,7 @@ class Random(Op):
             first, second = triple32(first ^ part), triple32(second ^ part)
         return first, second
 
-    def reference_bits(self, sizes: Sizes, seed: Array, counter: Array) -> Array:
+    def reference_bits(self, sizes: Sizes, seed: Array, counter: Array, *start: Array) -> Array:
         """The bits by the definition, in vectors of u32."""
         keys = np.array(self.start_keys(), np.uint32)
         for number in (seed, counter):
@@ -95,6 +100,8 @@ class Random(Op):
                 keys = _reference_hash(keys ^ np.uint32(part))
         shape = [evaluate(dim, sizes) for dim in self.shape]
         places = np.arange(int(np.prod(shape)), dtype=np.uint32).reshape(shape)
+        for number in start:
+            places = places + np.asarray(number).astype(np.uint32)
         return _reference_hash(places + keys[0], keys[1])
 
     def numpy_bits(self, c: NumpyLowering, out: str) -> None:
@@ -104,13 +111,13 @@ class Random(Op):
         places = c.bound(f"{count}.reshape({c.shape(self.shape)})", TensorType(U32, self.shape))
         keys = c.helper("random_keys", RANDOM_KEYS)
         fill = c.helper("random_bits", RANDOM_BITS)
-        c.line(f"{fill}({places}, {keys}({c.inputs[0]}, {c.inputs[1]}, {self.start_keys()}), {out}, {work})")
+        c.line(f"{fill}({places}, {keys}({self.start_keys()}, {', '.join(c.inputs)}), {out}, {work})")
 
     def onnx_bits(self, c: OnnxLowering) -> str:
         """Write the nodes that make the bits; gives the name of their u32 tensor."""
         keys = c.constant(np.array(self.start_keys(), np.uint32))
         half = c.scalar(2**32, I64)
-        for number in c.inputs:
+        for number in c.inputs[:2]:
             low = c.node("Mod", (number, half))
             high = c.node("Div", (c.node("Sub", (number, low)), half))
             for part in (low, high):
@@ -118,6 +125,8 @@ class Random(Op):
         first, second = (c.node("Gather", (keys, c.constant(np.array(index)))) for index in (0, 1))
         count = c.node("Reshape", (c.shape((product(self.shape),)), c.constant(np.array([], np.int64))))
         places = c.node("Range", (c.scalar(0, I64), count, c.scalar(1, I64)))
+        for start in c.inputs[2:]:
+            places = c.node("Add", (places, start))
         shaped = c.node("Reshape", (c.node("Cast", (places,), to=U32), c.shape(self.shape)), allowzero=1)
         return _onnx_hash(c, c.node("Add", (shaped, first)), second)
 
@@ -132,6 +141,7 @@ class Random(Op):
             Sample(cls((40,), 2**40 + 3, 0, *more), operands, values=(np.array(-5), np.array(2**40 + 1))),
             Sample(cls((), 0, 0, *more), operands, values=(np.array(0), np.array(0))),
             Sample(cls((0, 2), 0, 0, *more), operands),
+            Sample(cls((n, 3), 7, 0, *more), (*operands, TensorType(I64)), 0, 1000, sizes),
         )
 
 
@@ -220,8 +230,9 @@ def _onnx_hash(c: OnnxLowering, x: str, key: str = "") -> str:
 
 # How the numbers enter the keys; in Python integers, as there are few of them.
 RANDOM_KEYS = '''\
-def random_keys(seed, counter, keys):
-    """Two keys of 32 bits, from those of the stream and a seed and a counter of 64, by the hash of random_bits."""
+def random_keys(keys, seed, counter, start=0):
+    """Two keys of 32 bits, from those of the stream and a seed and a counter of 64, by the hash of random_bits; the
+    first one moved on by the number of places that come before."""
     first, second = keys
     seed, counter = int(seed), int(counter)
     for part in (seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, counter & 0xFFFFFFFF, counter >> 32 & 0xFFFFFFFF):
@@ -232,7 +243,7 @@ def random_keys(seed, counter, keys):
             second = (second ^ second >> shift) * factor & 0xFFFFFFFF
         first ^= first >> 14
         second ^= second >> 14
-    return first, second
+    return first + int(start) & 0xFFFFFFFF, second
 '''
 
 RANDOM_BITS = '''\

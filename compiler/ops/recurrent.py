@@ -19,6 +19,7 @@ from compiler.ir.types import DType, TensorType, TypeMismatch
 from compiler.ops.base import Array, FacetError, Gradients, OnnxLowering, Op, Sample, Sizes, Values
 from compiler.ops.checks import need_floats, need_indices, need_one_dtype
 from compiler.ops.constant import Constant
+from compiler.ops.parts import Cut, Joined
 from compiler.ops.shape import Expand, shape_text
 
 if TYPE_CHECKING:
@@ -120,6 +121,9 @@ class Recurrent(Op):
         given = self.named(inputs)
         sizes = (weights.weight_ih.size + weights.weight_hh.size for weights in given.weights)
         return given.x.shape[0] * given.x.shape[1] * sum(sizes, start=0)
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        return cut.by_carrier() if cut.axes[0] == 1 else None
 
     # The meaning
 
@@ -338,6 +342,12 @@ def flat_steps(b: Emit, x: Value) -> Value:
     """[T, N, F] as the rows [T·N, F]."""
     steps, batch, features = x.type.shape
     return b.reshape(x, (steps * batch, features))
+
+
+def flat_gates(b: Emit, d_sums: Value) -> Value:
+    """[G·H, T, N] as the columns [G·H, T·N]."""
+    gates, steps, batch = d_sums.type.shape
+    return b.reshape(d_sums, (gates, steps * batch))
 
 
 def _units_of(b: Emit, y: Value, place: int, units: Dim) -> Value:

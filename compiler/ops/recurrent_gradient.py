@@ -11,6 +11,7 @@ import numpy as np
 from compiler.ir.dims import Dim
 from compiler.ir.types import DType, TensorType
 from compiler.ops.base import Array, Op, Sample, without
+from compiler.ops.parts import Cut, Joined
 from compiler.ops.recurrent import F32, LENGTHS, SIZES, Item, N, T, drawn
 
 
@@ -45,6 +46,9 @@ class RecurrentGradient(Op):
 
     gradient = without("second derivatives through time are not supported")
     onnx = without("ONNX has no operator for the gradient of a recurrent layer: train with NumPy, and export the model")
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        return cut.by_carrier() if cut.axes[1] == 1 else None
 
     def named(self, operands: Sequence[Item]) -> GradientOperands[Item]:
         """The operands by name."""

@@ -24,6 +24,7 @@ from compiler.ops.base import (
     operation,
 )
 from compiler.ops.checks import need_floats, need_numbers, normal_axes, normal_axis
+from compiler.ops.parts import SUM, Cut, Joined
 
 if TYPE_CHECKING:
     from compiler.ops.emit import Emit
@@ -53,6 +54,12 @@ class Reduction(Op):
         if empty and self.needs_elements:
             raise TypeMismatch("E0301", f"cannot {self.verb} {type}: axis {empty[0]} is empty")
         return (type.with_shape(reduced_shape(type.shape, axes, self.keepdims)),)
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        axis, reduced = cut.common, normal_axes(self.verb, cut.operands[0], self.axes)
+        if axis is None or axis in reduced:
+            return None
+        return (axis if self.keepdims else axis - sum(other < axis for other in reduced),)
 
     def numpy(self, c: NumpyLowering) -> None:
         keep = ", keepdims=True" if self.keepdims else ""
@@ -118,6 +125,10 @@ class Sum(Reduction):
     def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
         type = inputs[0].type
         return (b.expand(_kept(b, gradients[0], type, self.axes), type.shape),)
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        axis = cut.common
+        return (SUM,) if axis in normal_axes(self.verb, cut.operands[0], self.axes) else super().in_parts(cut)
 
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         (x,) = operands
@@ -218,6 +229,10 @@ class ArgMax(Op):
 
     def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
         return (None,)
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        axis, reduced = cut.common, self.axis % cut.operands[0].rank
+        return None if axis is None or axis == reduced else (axis - (reduced < axis),)
 
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         return (np.asarray(np.argmax(operands[0], axis=self.axis)).astype(np.int64),)

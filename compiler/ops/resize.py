@@ -22,6 +22,7 @@ from compiler.ops.base import (
     operation,
 )
 from compiler.ops.checks import need_floats, need_numbers
+from compiler.ops.parts import Cut, Joined
 from compiler.ops.pool import check_rank
 from compiler.ops.samples import Samples
 from compiler.ops.shape import shape_text
@@ -58,6 +59,9 @@ class Resampling(Op):
                 f"that takes {x.rank - 2} sizes of at least 1",
             )
         return x.with_shape((*x.shape[:2], *self.size))
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        return cut.samples()
 
     def matrix(self, length: int, places: int) -> Array:
         """[places, length]: how much each element contributes to each place."""

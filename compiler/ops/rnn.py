@@ -41,6 +41,7 @@ class Rnn(Recurrent):
         self, b: Emit, flags: tuple[bool, bool, bool, bool], operands: Values, x: Value, weight_ih: Value
     ) -> tuple[Value, tuple[Value, ...], tuple[Value, ...]]:
         d_sums, d_weight_hh, d_state = b.add_node(RnnGradient(*flags, self.activation), operands)
+        d_sums = flat_steps(b, d_sums)
         d_weight_ih = b.matmul(b.transpose(d_sums, (1, 0)), flat_steps(b, x))
         d_bias = [b.sum(d_sums, (0,))] * (2 * self.bias)
         return b.matmul(d_sums, weight_ih), (d_weight_ih, d_weight_hh, *d_bias), (d_state,)
@@ -76,7 +77,7 @@ class Rnn(Recurrent):
 @operation
 @dataclass(frozen=True)
 class RnnGradient(RecurrentGradient):
-    """Nothing is kept but y. Results: the gradient of the sums [T·N, H], of weight_hh [H, H] and of the first state
+    """Nothing is kept but y. Results: the gradient of the sums [T, N, H], of weight_hh [H, H] and of the first state
     [N, H]."""
 
     activation: Activation = "tanh"
@@ -85,8 +86,8 @@ class RnnGradient(RecurrentGradient):
 
     def infer(self, inputs: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
         given = self.named(inputs)
-        steps, batch, units = given.y.shape
-        return given.y.with_shape((steps * batch, units)), given.weight_hh, given.y.with_shape((batch, units))
+        _, batch, units = given.y.shape
+        return given.y, given.weight_hh, given.y.with_shape((batch, units))
 
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         given = self.named([operand.astype(np.float64) for operand in operands])
@@ -100,9 +101,7 @@ class RnnGradient(RecurrentGradient):
             d_sums[time] = alive[time] * d_h * (1 - y**2 if self.activation == "tanh" else y > 0)
             d_weight += d_sums[time].T @ self.state_before(time, before, alive, first, given.y)
             d_h = np.where(alive[time], d_sums[time] @ given.weight_hh, d_h)
-        return tuple(
-            result.astype(operands[0].dtype) for result in (d_sums.reshape(steps * batch, units), d_weight, d_h)
-        )
+        return tuple(result.astype(operands[0].dtype) for result in (d_sums, d_weight, d_h))
 
     def numpy(self, c: NumpyLowering) -> None:
         names = [row_major(c, index) if index < 2 else name for index, name in enumerate(c.inputs)]
@@ -165,9 +164,8 @@ def rnn(x, weight_ih, weight_hh, biases, states, mask, reverse, results, work, f
 RNN_GRADIENT = '''\
 def rnn_gradient(weight, y, states, mask, d_y, d_states, reverse, results, work, begun, one):
     """The gradient of a recurrent layer, back from its last step: with ReLU where there is no number `one`."""
-    d_sums, d_weight, d_h = results
+    d_ys, d_weight, d_h = results
     product, through_first = work
-    d_ys = d_sums.reshape(y.shape)
     if one is None:
         np.greater(y, 0, out=d_ys)
     else:
@@ -187,7 +185,7 @@ def rnn_gradient(weight, y, states, mask, d_y, d_states, reverse, results, work,
             np.dot(d_sum, weight, out=product)
             np.copyto(d_h, product, where=alive)
             np.copyto(begun, d_sum, where=alive)
-    weight_through_states(d_sums.T, y, reverse, d_weight)
+    weight_through_states(d_ys.reshape(-1, y.shape[2]).T, y, reverse, d_weight)
     if states:
         np.dot((d_sum if mask is None else begun).T, states[0], out=through_first)
         np.add(d_weight, through_first, out=d_weight)

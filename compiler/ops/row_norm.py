@@ -32,6 +32,7 @@ from compiler.ops.base import (
 from compiler.ops.checks import need_floats, need_one_dtype
 from compiler.ops.expansion import expansion_of, lower_expansion
 from compiler.ops.fused import FusedOp
+from compiler.ops.parts import Cut, Joined
 from compiler.ops.shape import shape_text
 
 if TYPE_CHECKING:
@@ -80,6 +81,11 @@ class RowNorm(Op):
     def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
         operands = (gradients[0], *inputs[:2])
         return b.add_node(RowNormGradient(self, len(inputs)), operands)
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        # Cut through its leading axes x has fewer rows, which are as long as before.
+        count, length = self.rows(cut.operands[0])
+        return None if cut.carries(length) or not cut.carries(count) else cut.samples()
 
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         x = operands[0].astype(np.float64)

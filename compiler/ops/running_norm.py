@@ -23,6 +23,7 @@ from compiler.ops.base import (
 )
 from compiler.ops.batch_norm import SIZES, N, W, channels_of, column, grid, normalised, others
 from compiler.ops.expansion import expansion_of, lower_expansion
+from compiler.ops.parts import Cut, Joined
 
 if TYPE_CHECKING:
     from compiler.ir.graph import Value
@@ -67,6 +68,9 @@ class RunningNorm(Op):
         to_variance = b.mul(b.mul(weighted, factor), b.div(-0.5, root))
         to_x = b.mul(received, column(b, factor, x.type))
         return to_x, to_mean, to_variance, *((weighted, total) if scale else ())
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        return None if cut.axes[0] in (None, 1) else cut.samples(cut.axes[0])
 
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         x, mean, variance, *parameters = (operand.astype(np.float64) for operand in operands)

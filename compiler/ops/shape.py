@@ -24,6 +24,7 @@ from compiler.ops.base import (
 )
 from compiler.ops.broadcast import unknown_equality
 from compiler.ops.checks import normal_axes
+from compiler.ops.parts import Cut, Joined, Place
 
 if TYPE_CHECKING:
     from compiler.ops.emit import Emit
@@ -74,6 +75,21 @@ class Reshape(Op):
 
     def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
         return (b.reshape(gradients[0], inputs[0].type.shape),)
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        place = self.place_in_parts(cut, 1)
+        return None if place is None or place.outer != 1 else (place.axis,)
+
+    def place_in_parts(self, cut: Cut, outer: Dim) -> Place | None:
+        """Where the result is cut if the operand is made up of ``outer`` runs along the axis where that is cut."""
+        axis, result = cut.common, cut.carrier(cut.results[0])
+        if axis is None or result is None:
+            return None
+        # What comes before the symbol, row by row, is the same in both shapes; what of it stands in the axis itself
+        # is left when the axes before are taken away.
+        before = product(cut.operands[0].shape[:axis]) * outer
+        left = before // product(self.shape[:result])
+        return Place(result, left) if equal(left * product(self.shape[:result]), before) else None
 
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         return (operands[0].reshape([evaluate(dim, sizes) for dim in self.shape]),)
@@ -148,6 +164,11 @@ class Transpose(Op):
         places = [axis % rank for axis in self.permutation]
         return (b.transpose(gradients[0], tuple(places.index(axis) for axis in range(rank))),)
 
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        if cut.common is None:
+            return None
+        return ([axis % len(self.permutation) for axis in self.permutation].index(cut.common),)
+
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         return (operands[0].transpose(self.permutation),)
 
@@ -202,6 +223,12 @@ class Expand(Op):
 
     def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
         return gradients
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        if cut.common is not None:
+            return (cut.common + len(self.shape) - cut.operands[0].rank,)
+        axis = cut.carrier(cut.results[0])
+        return None if axis is None else (axis,)
 
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         return (np.broadcast_to(operands[0], [evaluate(dim, sizes) for dim in self.shape]),)

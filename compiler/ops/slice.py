@@ -25,6 +25,7 @@ from compiler.ops.base import (
 )
 from compiler.ops.broadcast import unknown_equality
 from compiler.ops.checks import listed, need_one_dtype, normal_axis
+from compiler.ops.parts import Cut, Joined
 
 if TYPE_CHECKING:
     from compiler.ops.emit import Emit
@@ -80,6 +81,12 @@ class Slice(Op):
                 spread = _spread(b, spread, axis, step)
         ends = zip(self.starts, spread.type.shape, shape, strict=True)
         return (b.pad(spread, self.starts, tuple(dim - start - size for start, size, dim in ends)),)
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        axis = cut.common
+        if axis is None or (self.starts[axis], self.steps[axis]) != (0, 1):
+            return None
+        return (axis,) if equal(self.stops[axis], cut.operands[0].shape[axis]) else None
 
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         ranges = zip(self.starts, self.stops, self.steps, strict=True)
@@ -178,6 +185,10 @@ class Pad(Op):
         ends = zip(self.before, inputs[0].type.shape, strict=True)
         return (b.slice(gradients[0], self.before, tuple(before + dim for before, dim in ends)),)
 
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        axis = cut.common
+        return None if axis is None or (self.before[axis], self.after[axis]) != (0, 0) else (axis,)
+
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         widths = [
             (evaluate(before, sizes), evaluate(after, sizes))
@@ -247,6 +258,10 @@ class Concat(Op):
             parts.append(b.slice(gradients[0], starts, stops))
             start = stop
         return parts
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        axis = cut.common
+        return None if axis is None or axis == self.axis % cut.results[0].rank else (axis,)
 
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         return (np.concatenate(operands, axis=self.axis),)

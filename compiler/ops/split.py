@@ -25,6 +25,7 @@ from compiler.ops.base import (
 )
 from compiler.ops.broadcast import unknown_equality
 from compiler.ops.checks import normal_axis
+from compiler.ops.parts import Cut, Joined
 from compiler.ops.slice import range_text
 
 if TYPE_CHECKING:
@@ -61,6 +62,12 @@ class Split(Op):
 
     def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
         return (b.concat(gradients, self.axis),)
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        axis = cut.common
+        if axis is None or axis == self.axis % cut.operands[0].rank:
+            return None
+        return (axis,) * len(self.sizes)
 
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         ends = np.cumsum([evaluate(size, sizes) for size in self.sizes])
