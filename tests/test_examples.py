@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,27 +15,51 @@ import dlc
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def trained(name: str, folder: Path, data: str = "") -> tuple[Any, dict[str, Any]]:
-    """The example after its training, exported to ``folder``, and its data."""
+def trained(name: str, folder: Path, data: str = "", epochs: int | None = None) -> tuple[Any, dict[str, Any]]:
+    """The example after its training, exported to ``folder``, and its data; ``epochs`` cuts the training short."""
     model = dlc.load(EXAMPLES / f"{name}.dl")
-    model.fit()
+    model.fit(epochs=epochs)
     model.export(folder / f"{name}.onnx")
     with np.load(EXAMPLES / "data" / f"{data or name}.npz") as file:
         return model, dict(file)
 
 
-def assert_onnx_agrees(model: Any, path: Path, name: str, rows: np.ndarray[Any, Any]) -> None:
+def assert_onnx_agrees(model: Any, path: Path, **arrays: np.ndarray[Any, Any]) -> None:
     """NumPy and ONNX Runtime to 1e-5, whatever the batch size, which was never the one of the training."""
     session = dlc.open_onnx(path)
     for size in (1, 2, 7, 64):
-        batch = np.resize(rows, (size, *rows.shape[1:]))
-        (result,) = session.run({name: batch}).values()
+        batch = {name: np.resize(rows, (size, *rows.shape[1:])) for name, rows in arrays.items()}
+        (result,) = session.run(batch).values()
         np.testing.assert_allclose(result, model.predict(batch), rtol=1e-5, atol=1e-5)
 
 
-def test_every_example_is_tested() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.dl")} == {"xor", "digits", "digits_conv", "diabetes"}
-    assert {path.stem for path in EXAMPLES.glob("data/*.npz")} == {"xor", "digits", "diabetes"}
+def made_by(script: str) -> Any:
+    """The namespace of a script in ``examples/make``."""
+    return runpy.run_path(str(EXAMPLES / "make" / script))
+
+
+def test_every_example_is_tested_and_has_its_line_in_the_gallery() -> None:
+    tests, readme = Path(__file__).read_text(encoding="utf-8"), (EXAMPLES.parent / "README.md").read_text("utf-8")
+    for path in EXAMPLES.glob("*.dl"):
+        assert f'trained("{path.stem}", ' in tests, path
+        assert f"| [{path.stem}](examples/{path.name}) |" in readme, path
+
+
+def test_all_data_has_a_source() -> None:
+    told = (EXAMPLES / "data" / "README.md").read_text("utf-8")
+    for path in (EXAMPLES / "data").iterdir():
+        assert path.name == "README.md" or f"| `{path.name}` |" in told, path
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in EXAMPLES.glob("make/*.py")))
+def test_made_data_is_what_its_script_makes(script: str) -> None:
+    name = script.removesuffix(".py")
+    with np.load(EXAMPLES / "data" / f"{name}.npz") as file:
+        made = made_by(script)[name]()
+        assert set(made) == set(file.files)
+        for key, array in made.items():
+            assert array.dtype == file[key].dtype
+            assert np.array_equal(array, file[key]), key
 
 
 def test_xor_is_solved(tmp_path: Path) -> None:
@@ -42,7 +67,7 @@ def test_xor_is_solved(tmp_path: Path) -> None:
     assert len(model.history) <= 1000
     assert model.evaluate(split="train")["accuracy"] == 1.0
     assert model.predict(data["x"]).round().tolist() == data["y"].tolist()
-    assert_onnx_agrees(model, tmp_path / "xor.onnx", "x", data["x"])
+    assert_onnx_agrees(model, tmp_path / "xor.onnx", x=data["x"])
 
 
 def test_digits_are_read_with_97_percent(tmp_path: Path) -> None:
@@ -53,13 +78,13 @@ def test_digits_are_read_with_97_percent(tmp_path: Path) -> None:
         (64, 32),
         (32, 10),
     }
-    assert_onnx_agrees(model, tmp_path / "digits.onnx", "image", data["image"])
+    assert_onnx_agrees(model, tmp_path / "digits.onnx", image=data["image"])
 
 
 def test_digits_are_read_with_98_5_percent_by_a_convolutional_network(tmp_path: Path) -> None:
     model, data = trained("digits_conv", tmp_path, "digits")
     assert model.evaluate(split="test")["accuracy"] >= 0.985
-    assert_onnx_agrees(model, tmp_path / "digits_conv.onnx", "image", data["image"])
+    assert_onnx_agrees(model, tmp_path / "digits_conv.onnx", image=data["image"])
 
 
 def test_diabetes_is_predicted_as_well_as_by_least_squares(tmp_path: Path) -> None:
@@ -77,7 +102,25 @@ def test_diabetes_is_predicted_as_well_as_by_least_squares(tmp_path: Path) -> No
     figures = model.evaluate(split="test")
     assert figures["rmse"] < 1.03 * error
     assert figures["rmse"] < 0.85 * mean_error
-    assert_onnx_agrees(model, tmp_path / "diabetes.onnx", "features", data["features"])
+    assert_onnx_agrees(model, tmp_path / "diabetes.onnx", features=data["features"])
+
+
+def test_a_series_is_forecast_better_than_by_its_last_value(tmp_path: Path) -> None:
+    model, data = trained("forecast", tmp_path, "waves", epochs=15)
+    figures = model.evaluate(split="test")
+    assert figures["rmse"] < 0.6 * figures["last_value"]
+    series = data["series"].astype(np.float32)
+    assert_onnx_agrees(model, tmp_path / "forecast.onnx", series=series)
+    assert_onnx_agrees(model, tmp_path / "forecast.onnx", series=series[:, -30:])
+
+
+def test_ratings_are_told_better_than_by_their_mean(tmp_path: Path) -> None:
+    model, data = trained("recommend", tmp_path, "ratings")
+    figures = model.evaluate(split="test")
+    assert figures["rmse"] < 0.75
+    assert figures["always_mean"] > 1.1
+    pairs = {name: data[name].astype(np.int64) for name in ("person", "film")}
+    assert_onnx_agrees(model, tmp_path / "recommend.onnx", **pairs)
 
 
 def test_data_is_what_its_readme_says() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compiler.front.catalogue.entry import Context, Totals, Value, entry
+from compiler.front.catalogue.entry import Context, Operand, Totals, Value, entry
 from compiler.front.catalogue.losses.common import comparable, mask_as
 from compiler.front.catalogue.metrics.common import ratio, size
 from compiler.ir.types import DType
@@ -10,21 +10,21 @@ from compiler.ops.emit import Emit
 
 
 @entry("metric")
-def mae(c: Context, x: Value, target: Value, *, mask: Value | None = None) -> Totals:
+def mae(c: Context, x: Value, target: Operand, *, mask: Value | None = None) -> Totals:
     """The mean absolute error over all elements.
 
-    ``mask`` has the shape of ``x``, or the first dimensions of it: 0 or false leaves an element out, other numbers
-    weigh it.
+    ``target`` has the shape of ``x``, or is one number for all elements. ``mask`` has the shape of ``x``, or the first
+    dimensions of it: 0 or false leaves an element out, other numbers weigh it.
     """
     comparable("mae", x, target)
     return Totals(_sums(c.b, "mae", c.b.abs(c.b.sub(x, target)), mask), ratio, "lower")
 
 
 @entry("metric")
-def rmse(c: Context, x: Value, target: Value, *, mask: Value | None = None) -> Totals:
+def rmse(c: Context, x: Value, target: Operand, *, mask: Value | None = None) -> Totals:
     """The square root of the mean squared error over all elements, taken once over the whole data set.
 
-    ``mask`` is that of ``mae``.
+    ``target`` and ``mask`` are those of ``mae``.
     """
     comparable("rmse", x, target)
     totals = _sums(c.b, "rmse", c.b.square(c.b.sub(x, target)), mask)

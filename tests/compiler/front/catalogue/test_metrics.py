@@ -212,3 +212,6 @@ def test_errors(batches: int) -> None:
     assert measure("mae(x, y, mask=m)", batches, x=x, y=y, m=mask) == pytest.approx(np.abs(difference).mean(), 1e-6)
     squared = sklearn.root_mean_squared_error(x.ravel(), y.ravel())
     assert measure("rmse(x, y)", batches, x=x, y=y) == pytest.approx(squared, rel=1e-6)
+    squared = sklearn.root_mean_squared_error(y.ravel(), np.full(y.size, 0.5))
+    assert measure("rmse(y, 0.5)", batches, y=y) == pytest.approx(squared, rel=1e-6)
+    assert measure("mae(y, 2)", batches, y=y) == pytest.approx(np.abs(y - 2).mean(), rel=1e-6)
