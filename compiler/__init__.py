@@ -110,6 +110,7 @@ def compile_train(checked: Checked, name: str, observer: Observer | None = None)
         train.measures,
         train.ranges,
         train.settings,
+        Pipeline(COMMON, observer).run(train.pictures) if train.pictures else None,
     )
 
 
@@ -128,8 +129,8 @@ def numpy_module(graphs: Sequence[Graph], title: str, source: Source | None = No
 
 
 def train_module(program: TrainProgram) -> str:
-    """The NumPy module of a training program: ``initial``, ``step0`` …, ``evaluate``."""
-    return numpy_module([program.initial, *program.steps, program.evaluate], f"train {program.name}")
+    """The NumPy module of a training program: ``initial``, ``step0`` …, ``evaluate``, ``pictures``."""
+    return numpy_module(program.graphs, f"train {program.name}")
 
 
 def model_module(program: ModelProgram) -> str:

@@ -118,6 +118,7 @@ class TrainProgram:
     state input ``seed`` (i64 scalar) and gives every weight and state under its name. Each of ``steps``, run in order,
     makes one minimize statement's update: outputs ``loss`` (a mean over the batch), the totals of the measures (in the
     first), and updates. ``evaluate`` gives ``loss`` and the totals with dropout and augmentation off.
+    ``pictures``, where anything is drawn, gives u8 or floats [M, height, width] or [M, 1 or 3, height, width].
     """
 
     name: str
@@ -131,6 +132,13 @@ class TrainProgram:
     measures: tuple[Measure, ...] = ()
     ranges: tuple[IndexRange, ...] = ()
     settings: Settings = Settings()
+    pictures: Graph | None = None
+
+    @property
+    def graphs(self) -> tuple[Graph, ...]:
+        """All of them, in the order of a run."""
+        drawn = (self.pictures,) if self.pictures else ()
+        return (self.initial, *self.steps, self.evaluate, *drawn)
 
 
 def loss_names(count: int) -> tuple[str, ...]:

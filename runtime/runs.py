@@ -8,6 +8,7 @@ taken as it is, and refused where it holds a run already. In the folder:
 weights.safetensors       the weights, for inference; with ``stop`` those of the best epoch
 checkpoint.safetensors    weights, optimizer state, position and history: what ``--resume`` needs
 history.csv               one line per epoch; with ``stop`` the best one has 1 in the column ``best``
+pictures/NAME-0003.png    what ``draw`` made of NAME after epoch 3
 source.dl                 the model file as it was trained, ``--set`` applied
 NAME.onnx                 the exported model, written by the caller
 .lock                     there while a process writes to the folder
@@ -27,6 +28,7 @@ from compiler.diagnostics import Diagnostic, DiagnosticError, error
 from runtime.files import reason, remove_leftovers, write_text
 
 CHECKPOINT, WEIGHTS, HISTORY, SOURCE = "checkpoint.safetensors", "weights.safetensors", "history.csv", "source.dl"
+PICTURES = "pictures"
 RUNS = Path("runs")
 
 
@@ -39,7 +41,8 @@ class RunFolder:
         self.path, self.name = path, name
         path.mkdir(parents=True, exist_ok=True)
         self._lock: int | None = _lock(path / ".lock")
-        remove_leftovers(path)
+        for folder in filter(Path.is_dir, (path, self.pictures)):
+            remove_leftovers(folder)
 
     @property
     def checkpoint(self) -> Path:
@@ -54,6 +57,11 @@ class RunFolder:
         return self.path / HISTORY
 
     @property
+    def pictures(self) -> Path:
+        """The folder of pictures, made with the first of them."""
+        return self.path / PICTURES
+
+    @property
     def source(self) -> Path:
         return self.path / SOURCE
 
@@ -64,7 +72,14 @@ class RunFolder:
 
     def clear(self) -> None:
         """Removes the files of the run before."""
-        for path in (self.checkpoint, self.weights, self.history, self.source, self.model):
+        for path in (
+            self.checkpoint,
+            self.weights,
+            self.history,
+            self.source,
+            self.model,
+            *self.pictures.glob("*.png"),
+        ):
             path.unlink(missing_ok=True)
 
     def save_source(self, text: str) -> None:

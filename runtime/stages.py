@@ -17,7 +17,7 @@ def graph_names(project: Project) -> list[str]:
     names = list(project.checked.models)
     for block in project.checked.trains:
         program = project.train(block)
-        names += (f"{block}.{graph.name}" for graph in (program.initial, *program.steps, program.evaluate))
+        names += (f"{block}.{graph.name}" for graph in program.graphs)
     return names
 
 
@@ -43,7 +43,7 @@ def stages(project: Project, name: str | None = None, target: Literal["numpy", "
         return found
     block, _, graph_name = name.partition(".")
     train = compiler.compile_train(project.checked, block, observe)
-    for graph in (train.initial, *train.steps, train.evaluate):
+    for graph in train.graphs:
         compiler.numpy_graph(graph, observe)
     return [stage for stage in found if stage.after.name == graph_name]
 

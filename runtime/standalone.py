@@ -22,7 +22,7 @@ def standalone(project: Project, model: str | None = None, train: str | None = N
     else:
         program = project.train(train)
         models = program.models if model is None else [project.model(model).name]
-        graphs = [program.initial, *program.steps, program.evaluate, *_inference(project, models)]
+        graphs = [*program.graphs, *_inference(project, models)]
         name = program.name
     return compiler.numpy_module(graphs, name, project.source)
 

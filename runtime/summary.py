@@ -64,6 +64,7 @@ def describe_train(train: ElaboratedTrain) -> list[str]:
     facts = {
         "trains": f"{count:,} parameters of {' and '.join(train.models) or 'no model'}",
         "measures": ", ".join(measure.name for measure in train.measures),
+        "draws": ", ".join(output.name for output in train.pictures.outputs) if train.pictures else "",
         "data": _data(train.settings),
         "settings": _settings(train.settings),
     }

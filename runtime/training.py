@@ -4,7 +4,8 @@ bit."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -31,6 +32,7 @@ from runtime.failure import not_finite
 from runtime.files import reason, write_text
 from runtime.history import History, Row
 from runtime.interrupt import Interruption, deferred_interrupt
+from runtime.pictures import Album
 from runtime.progress import Outline, Progress, Silent
 from runtime.replay import Snapshot, diagnose
 from runtime.runs import RunFolder
@@ -94,6 +96,7 @@ class Trainer:
         self.history, self.position, self._totals = History(), Position(), Totals()
         self._watch = Watch.of(program)
         self._batches = Batches(splits.train, program.settings.batch, program.settings.seed)
+        self._album = Album(run.pictures, splits, program.settings.batch) if run and program.pictures else None
         self._notes: list[str] = []
         self._fingerprint = fingerprint(program) if run else ""
         self._saved: tuple[Position, int] | None = None  # with the number of rows, as a cut epoch has one or not
@@ -251,6 +254,9 @@ class Trainer:
             self._watch = self._watch.after(row, self.weights)
             self.position, self._totals = Position(row.epoch + 1, 0, row.step), Totals()
         self._mark_best()
+        if self._album:
+            with self._writing():
+                self._album.draw(self.engine, row.epoch)
         self.progress.epoch(row)
         if time.perf_counter() - self._saved_at >= _SHORT_EPOCH:
             self._save()
@@ -303,16 +309,23 @@ class Trainer:
         checkpoint = Checkpoint(
             self.kept, self.position, self._totals, self.history, origin, self._fingerprint, self._watch
         )
-        try:
+        with self._writing():
             save_checkpoint(self.run.checkpoint, checkpoint)
             save_weights(self.run.weights, self.program, {**self.kept, **self._outcome().weights})
             write_text(self.run.history, self.history.csv())
+        self._saved, self._saved_at = (self.position, len(self.history)), time.perf_counter()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turns an OSError inside, where files of the run folder are written, into a DiagnosticError E0808."""
+        try:
+            yield
         except OSError as failure:
+            assert self.run is not None, "without a run folder nothing is written"
             title = f"cannot write to the run folder {self.run.path}: {reason(failure)}"
             note = "a checkpoint that was written there before is still whole"
             advice = "make room on the disk, or mend the folder; then go on with --resume"
             raise DiagnosticError([error("E0808", title, None, notes=note, help=advice)]) from failure
-        self._saved, self._saved_at = (self.position, len(self.history)), time.perf_counter()
 
     def _check_weights(self) -> None:
         """An update can spoil weights while the loss, worked out before it, still is finite."""

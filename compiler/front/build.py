@@ -110,6 +110,7 @@ class TreeBuilder:
     residual = _node(tree.Residual)
 
     measure = _sequence(tree.Measure)
+    draw = _sequence(tree.Draw)
     data = _node(tree.Data)
     validate = _node(tree.Validate)
     test = _node(tree.Test)

@@ -298,6 +298,8 @@ class _Formatter(Transformer_NonRecursive[Token, Doc]):
         spaced = [concat(c.name, " ", c.sign, " ", c.value) if isinstance(c, _Pair) else c for c in children]
         return concat(*self._words(spaced))
 
+    draw = measure
+
     # Parts of several rules
 
     def _doc(self, child: Child) -> Doc:

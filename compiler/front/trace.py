@@ -62,6 +62,7 @@ class Trace:
     recorded: Scope | None = None  # the body whose stages are noted
     weightless: str = ""  # the path under which no weight may be made: that of a train block
     frozen_parts: tuple[str, ...] = ()  # the paths of what is not trained
+    steady: bool = False  # whether random numbers are the same in every step
     owners: dict[str, Span] = field(default_factory=dict)  # the models met so far, and where they are declared
     _updates: dict[str, _Update] = field(default_factory=dict)
     _new_weights: list[Weight] = field(default_factory=list)
@@ -149,7 +150,8 @@ class Trace:
             self.ranges.append(IndexRange(indices.name, size, self.b.origin.spans[0], ignored))
 
     def _counter(self) -> Value:
-        return self._kept("step") if self.has_state else self.b.constant(np.array(0, np.int64))
+        counts = self.has_state and not self.steady
+        return self._kept("step") if counts else self.b.constant(np.array(0, np.int64))
 
     def _kept(self, name: str) -> Value:
         if name not in self._state:

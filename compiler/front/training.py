@@ -15,6 +15,7 @@ from compiler.front.catalogue.entry import ArgumentError, Totals
 from compiler.front.declarations import Declarations
 from compiler.front.expressions import Evaluator
 from compiler.front.modules import declare_inputs
+from compiler.front.pictures import elaborate_pictures
 from compiler.front.scope import Scope
 from compiler.front.settings import check_stop, read_settings
 from compiler.front.trace import Trace, TracedWeight
@@ -46,6 +47,7 @@ class ElaboratedTrain:
     batch_symbol: str
     losses: tuple[Loss, ...]
     evaluate: Graph
+    pictures: Graph | None
     initial: Graph
     weights: tuple[TracedWeight, ...]
     models: tuple[str, ...]
@@ -70,6 +72,7 @@ def elaborate_train(declarations: Declarations, train: tree.Train) -> Elaborated
             )
         )
     runs = [_run(declarations, train, index, training=True) for index in range(max(1, len(minimizes)))]
+    pictures = elaborate_pictures(declarations, train)
     if len(sink.errors) > before or not all(run.sound for run in runs):
         return None
     evaluation = _run(declarations, train, 0, training=False)
@@ -79,6 +82,7 @@ def elaborate_train(declarations: Declarations, train: tree.Train) -> Elaborated
     if len(sink.errors) > before or batch is None or settings is None:
         return None
     weights = {traced.weight.name: traced for run in runs for traced in run.trace.weights.values()}
+    weights |= {traced.weight.name: traced for traced in pictures.weights} if pictures else {}
     return ElaboratedTrain(
         train.name.name,
         train.name.span,
@@ -86,6 +90,7 @@ def elaborate_train(declarations: Declarations, train: tree.Train) -> Elaborated
         batch.name,
         tuple(run.loss() for run in runs),
         evaluation.trace.b.finish(),
+        pictures.graph if pictures else None,
         first_weights(tuple(weights.values())),
         tuple(weights.values()),
         tuple(_models_used(declarations, weights)),

@@ -301,6 +301,13 @@ class Measure(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class Draw(Node):
+    """`draw fake, rebuilt = Decoder(code)`."""
+
+    items: tuple[Expression | Keyword, ...]  # a Keyword gives its picture a name
+
+
+@dataclass(frozen=True, slots=True)
 class Data(Node):
     """`data "digits.npz"`."""
 
@@ -372,7 +379,7 @@ class Freeze(Node):
 
 
 TrainStatement = (
-    Assign | Minimize | Measure | Data | Validate | Test | Batch | Epochs | Steps | Stop | Clip | Seed | Freeze
+    Assign | Minimize | Measure | Draw | Data | Validate | Test | Batch | Epochs | Steps | Stop | Clip | Seed | Freeze
 )
 
 # Declarations

@@ -176,7 +176,7 @@ _EXCHANGED = {
     **dict.fromkeys(("stage", "labelled_stage", "assign", "layer"), "stage"),
     **dict.fromkeys(("parameter", "default_parameter"), "parameter"),
     **dict.fromkeys(
-        ["minimize", "measure", "validate", "batch", "epochs", "stop", "clip", "seed", "freeze"], "statement"
+        ["minimize", "measure", "draw", "validate", "batch", "epochs", "stop", "clip", "seed", "freeze"], "statement"
     ),
     **dict.fromkeys(("model", "block", "train", "const"), "declaration"),
 }

@@ -13,7 +13,7 @@ from compiler.front.parse import parse, source_from_bytes
 DESIGN = Path(__file__).with_name("design_examples.dl")
 
 _TRAIN_WORDS = (
-    "data validate test batch epochs steps stop clip seed freeze minimize measure over with patience as layer"
+    "data validate test batch epochs steps stop clip seed freeze minimize measure draw over with patience as layer"
 )
 
 
@@ -236,6 +236,7 @@ def test_line_ends_mean_something_again_in_braces_inside_parentheses() -> None:
         ("stop loss", "(Stop loss -)"),
         ("clip 1.0", "(Clip 1.0)"),
         ("seed 0", "(Seed 0)"),
+        ("draw fake, rebuilt = Decoder(code)", "(Draw [fake (Keyword rebuilt (Call Decoder [code] []))])"),
         ("freeze VGG.body, Embedding", "(Freeze [(Attribute VGG body) Embedding])"),
     ],
 )
