@@ -6,6 +6,7 @@ from compiler.ops.base import FacetError, Op, has_facet, operation, registry, wi
 from compiler.ops.batch_norm import BatchNorm
 from compiler.ops.chain import ElementwiseChain, Step
 from compiler.ops.conv import Conv, ConvTranspose, ConvWeight
+from compiler.ops.ctc import Ctc, CtcGradient
 from compiler.ops.emit import Emit
 from compiler.ops.extend import Extend, ExtendGradient
 from compiler.ops.group_norm import GroupNorm
@@ -28,6 +29,8 @@ __all__ = [
     "Conv",
     "ConvTranspose",
     "ConvWeight",
+    "Ctc",
+    "CtcGradient",
     "ElementwiseChain",
     "Emit",
     "Extend",

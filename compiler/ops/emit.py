@@ -20,6 +20,7 @@ from compiler.ops.checks import normal_axes, normal_axis
 from compiler.ops.constant import Constant, Size
 from compiler.ops.conv import Conv, ConvTranspose
 from compiler.ops.convert import Cast, StopGradient
+from compiler.ops.ctc import Ctc
 from compiler.ops.erf import Erf
 from compiler.ops.extend import Extend
 from compiler.ops.gather import Gather, ScatterAdd
@@ -210,6 +211,10 @@ class Emit(Builder):
 
     def log_softmax(self, x: Value, axis: int = -1) -> Value:
         return self.add(normalise.LogSoftmax(axis), x)
+
+    def ctc(self, logarithms: Value, labels: Value, lengths: Value, counts: Value, blank: int) -> Value:
+        """-log p of each sequence's labels [N]; the operands are those of :class:`compiler.ops.ctc.Ctc`."""
+        return self.add_node(Ctc(blank), (logarithms, labels, lengths, counts))[0]
 
     # Comparisons and choices.
 

@@ -16,7 +16,7 @@ from compiler.front.catalogue.entry import ArgumentError, Context, Tensors, Valu
 from compiler.front.catalogue.initialisers import uniform_initialiser
 from compiler.front.catalogue.layers import dropout as drop
 from compiler.front.catalogue.layers import fixed_size
-from compiler.ir.dims import equal
+from compiler.ir.dims import Dim, equal
 from compiler.ir.types import DType, TensorType, TypeMismatch
 from compiler.ops.gru import Gru, GruTraining
 from compiler.ops.lstm import Lstm, LstmTraining
@@ -158,7 +158,8 @@ class _Stack:
         """The stack over x, as the layers give it."""
         self._check_input(x)
         self._check_state(x, state)
-        self._check_lengths(x, lengths)
+        if lengths is not None:
+            check_lengths(self.c, "lengths", lengths, *x.type.shape[:2])
         b = self.c.b
         y, ends = b.transpose(x, (1, 0, 2)), list[Tensors]()
         for layer in range(self.layers):
@@ -241,19 +242,18 @@ class _Stack:
         title = f"{self.name} takes sequences such as f32[N, T, 16], not {type}"
         raise TypeMismatch(code, title, detail, (help,) if help else ())
 
-    def _check_lengths(self, x: Value, lengths: Value | None) -> None:
-        if lengths is None:
-            return
-        (batch, steps, _), type = x.type.shape, lengths.type
-        if type.dtype not in (DType.I32, DType.I64):
-            raise ArgumentError(
-                "lengths", f"lengths are whole numbers, i32 or i64, not {type}", f"this is {type.dtype}",
-                ("convert them first: lengths -> cast(i64)",),
-            )  # fmt: skip
-        if not _same(type, TensorType(type.dtype, (batch,))):
-            raise ArgumentError("lengths", f"there has to be one length for each of the {batch} sequences, not {type}")
-        if isinstance(steps, int):
-            self.c.index_range(lengths, steps + 1)
+
+def check_lengths(c: Context, argument: str, lengths: Value, batch: Dim, most: Dim) -> None:
+    """ArgumentError unless ``lengths`` are whole numbers [batch]; those among the data may be 0 to ``most``."""
+    type = lengths.type
+    if type.dtype not in (DType.I32, DType.I64):
+        raise ArgumentError(
+            argument, f"lengths are whole numbers, i32 or i64, not {type}", f"this is {type.dtype}",
+            (f"convert them first: {argument} -> cast(i64)",),
+        )  # fmt: skip
+    if not _same(type, TensorType(type.dtype, (batch,))):
+        raise ArgumentError(argument, f"there has to be one length for each of the {batch} sequences, not {type}")
+    c.index_range(lengths, most + 1)
 
 
 def _same(type: TensorType, wanted: TensorType) -> bool:

@@ -197,6 +197,24 @@ def one_direction(o: Any, given: Any, weights: Any, reverse: bool, states: list[
     return torch.stack(y), states
 
 
+def ctc(o: Any, s: Sizes, scores: Tensor, labels: Tensor, lengths: Tensor, counts: Tensor) -> tuple[Tensor, ...]:
+    """Label by label: PyTorch's own loss has the right gradient only behind its log_softmax."""
+    losses = []
+    for x, row, steps, count in zip(scores, labels.long(), lengths, counts, strict=True):
+        places = [o.blank] + [place for label in row[:count] for place in (int(label), o.blank)]
+        now = [torch.zeros(())] + [torch.tensor(-1e30)] * (len(places) - 1)
+        for t in range(min(int(steps), x.shape[0])):
+            before = [torch.tensor(-1e30)] * 2 + now
+            now = [
+                torch.logsumexp(torch.stack([before[i + 2], before[i + 1], *before[i : i + 1][: i > 2 and skips]]), 0)
+                + x[t, place]
+                for i, place in enumerate(places)
+                for skips in [place != o.blank and place != places[i - 2]]
+            ]
+        losses.append(-torch.logsumexp(torch.stack(now[-2:]), 0))
+    return (torch.stack(losses),)
+
+
 def reduced(function: Callable[..., Tensor]) -> Oracle:
     # PyTorch reduces over all axes where it is given none.
     return lambda o, s, x: function(x, dim=o.axes, keepdim=o.keepdims) if o.axes else x.clone()
@@ -251,6 +269,7 @@ ORACLES: dict[str, Oracle] = {
     "resize_gradient": resize_gradient,
     "extend": extend,
     "extend_gradient": extend_gradient,
+    "ctc": ctc,
     "softmax": lambda o, s, x: x.softmax(o.axis),
     "cumsum": lambda o, s, x: x.flip(o.axis).cumsum(o.axis).flip(o.axis) if o.reverse else x.cumsum(o.axis),
     "layer_norm": layer_norm,

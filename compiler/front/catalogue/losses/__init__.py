@@ -4,8 +4,19 @@ Classification losses take logits or probabilities. With ``given=auto`` a value 
 sigmoid) is taken for probabilities, everything else for logits; either way the stable form is computed.
 """
 
-from compiler.front.catalogue.losses import binary, classes, distributions, embeddings, regression
+from compiler.front.catalogue.losses import binary, classes, distributions, embeddings, paths, regression
 from compiler.front.catalogue.losses.binary import bce, focal
 from compiler.front.catalogue.losses.classes import cross_entropy, nll
 
-__all__ = ["bce", "binary", "classes", "cross_entropy", "distributions", "embeddings", "focal", "nll", "regression"]
+__all__ = [
+    "bce",
+    "binary",
+    "classes",
+    "cross_entropy",
+    "distributions",
+    "embeddings",
+    "focal",
+    "nll",
+    "paths",
+    "regression",
+]
