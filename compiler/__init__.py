@@ -114,6 +114,23 @@ def compile_train(checked: Checked, name: str, observer: Observer | None = None)
     )
 
 
+def augmented_graph(checked: Checked, name: str) -> Graph:
+    """The graph ``augmented`` of the train block ``name``: what its augmentation makes of a batch in the step that the
+    states ``seed`` and ``step`` say, with an output for each input that it changes, under that one's name.
+
+    Raises DiagnosticError where there is no block of that name.
+    """
+    train = checked.elaborated.trains.get(name)
+    if train is None:
+        raise _no_such("train block", name, checked.trains)
+    from compiler.passes.order import COMMON, Pipeline
+
+    graph = Pipeline(COMMON).run(train.augmented)
+    read = {value for node in graph.nodes for value in node.inputs}
+    inputs = tuple(item for item in graph.inputs if item.value in read)
+    return Graph(graph.name, inputs, graph.nodes, graph.outputs, graph.input_origins)
+
+
 def numpy_graph(graph: Graph, observer: Observer | None = None) -> Graph:
     """A graph as it is written as NumPy code."""
     from compiler.passes.order import NUMPY, Pipeline

@@ -19,7 +19,7 @@ from compiler.front.catalogue import Entry, entries
 from compiler.front.catalogue.entry import ArgumentError
 from compiler.front.modules import call_block, call_model
 from compiler.front.scope import Naming, Scope
-from compiler.front.trace import StrayWeight
+from compiler.front.trace import StrayWeight, Trace
 from compiler.front.values import POISON, Callable, DslValue, Instance, Tensor, describe, has_poison
 from compiler.ir.graph import Value
 from compiler.ir.types import TypeMismatch
@@ -111,6 +111,16 @@ def apply_entry(
     trace = evaluator.trace
     if trace is None:
         return _without_tensors(evaluator, entry.name, at)
+    if entry.kind == "augmentation" and not evaluator.in_train_block:
+        return evaluator.report(
+            error(
+                "E0515",
+                f"{entry.name} changes data while training, and can stand in a train block only",
+                at,
+                "in a model it would be exported",
+                help=f"put it in front of the model where that is trained: image -> {at.text.strip()} -> Net",
+            )
+        )
     try:
         positional, named, places = bind_arguments(evaluator, entry, at, given, keywords, scope)
     except Refused:
@@ -118,6 +128,8 @@ def apply_entry(
     with trace.at(at, path):
         try:
             result = entry.build(trace, *positional, **named)
+            if entry.kind == "augmentation":
+                _note_augmented(trace, (*positional, *named.values()), result)
         except ArgumentError as problem:
             return report_argument(evaluator, problem, at, places)
         except TypeMismatch as problem:
@@ -133,6 +145,13 @@ def apply_entry(
                 )
             )
     return _result(result, at)
+
+
+def _note_augmented(trace: Trace, arguments: Sequence[object], result: Any) -> None:
+    """An augmentation takes tensors and gives one for each of the first of them."""
+    results = result if isinstance(result, tuple) else (result,)
+    given = [value for value in arguments if isinstance(value, Value)][: len(results)]
+    trace.augment(given, results)
 
 
 def _without_tensors(evaluator: Evaluator, name: str, at: Span) -> DslValue:

@@ -61,6 +61,12 @@ class Evaluator:
         return other
 
     @property
+    def in_train_block(self) -> bool:
+        """Whether what is built belongs to a train block itself, or to a block called there, and to no model."""
+        in_model = any(isinstance(module, tree.Model) for module, _ in self.stack)
+        return self.trace is not None and bool(self.trace.weightless) and not in_model
+
+    @property
     def sink(self) -> Sink:
         return self.declarations.sink
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -64,6 +64,8 @@ class Trace:
     frozen_parts: tuple[str, ...] = ()  # the paths of what is not trained
     steady: bool = False  # whether random numbers are the same in every step
     owners: dict[str, Span] = field(default_factory=dict)  # the models met so far, and where they are declared
+    _augmented: dict[Value, str] = field(default_factory=dict)  # what augmentation made, and of which input
+    _changed_again: set[Value] = field(default_factory=set)  # those of them that another augmentation took
     _updates: dict[str, _Update] = field(default_factory=dict)
     _new_weights: list[Weight] = field(default_factory=list)
     _state: dict[str, Value] = field(default_factory=dict)
@@ -143,6 +145,22 @@ class Trace:
         """Seed, counter and a stream of its own for one more random tensor."""
         self._streams += 1
         return self._kept("seed"), self._counter(), self._streams
+
+    def augment(self, given: Sequence[Value], results: Sequence[Value]) -> None:
+        """Note that an augmentation made these results of what it was given, one of each."""
+        for before, after in zip(given, results, strict=True):
+            if before is not after:
+                self._augmented[after] = self._augmented.get(before, before.name)
+                self._changed_again.add(before)
+
+    def augmented(self) -> dict[str, Value]:
+        """What augmentation made in the end, under the names of the inputs: a second view of one is ``image_2``."""
+        found: dict[str, Value] = {}
+        for value, name in self._augmented.items():
+            if value not in self._changed_again:
+                count = sum(other == name or other.startswith(f"{name}_") for other in found)
+                found[f"{name}_{count + 1}" if count else name] = value
+        return found
 
     def index_range(self, indices: Value, size: Dim, ignored: int | None = None) -> None:
         """Note that the data array ``indices`` has to stay below ``size``; what was computed is not checked."""

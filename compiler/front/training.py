@@ -21,7 +21,7 @@ from compiler.front.settings import check_stop, read_settings
 from compiler.front.trace import Trace, TracedWeight
 from compiler.front.values import Tensor, describe, has_poison
 from compiler.ir.dims import Symbol, as_symbol
-from compiler.ir.graph import Graph, Role, Value
+from compiler.ir.graph import Graph, Output, Role, Value
 from compiler.ir.types import DType, TensorType, TypeMismatch
 from compiler.ops.emit import Emit
 from compiler.program import IndexRange, Measure, Settings
@@ -39,7 +39,8 @@ class Loss:
 
 @dataclass(frozen=True)
 class ElaboratedTrain:
-    """A train block: a graph for each minimize statement, one for evaluation, and one that makes the first weights."""
+    """A train block: a graph for each minimize statement, one for evaluation, one that makes the first weights, and
+    one that gives what augmentation makes of a batch, under the names of the inputs."""
 
     name: str
     span: Span
@@ -48,6 +49,7 @@ class ElaboratedTrain:
     losses: tuple[Loss, ...]
     evaluate: Graph
     pictures: Graph | None
+    augmented: Graph
     initial: Graph
     weights: tuple[TracedWeight, ...]
     models: tuple[str, ...]
@@ -91,6 +93,7 @@ def elaborate_train(declarations: Declarations, train: tree.Train) -> Elaborated
         tuple(run.loss() for run in runs),
         evaluation.trace.b.finish(),
         pictures.graph if pictures else None,
+        _augmented(runs[0].trace),
         first_weights(tuple(weights.values())),
         tuple(weights.values()),
         tuple(_models_used(declarations, weights)),
@@ -98,6 +101,12 @@ def elaborate_train(declarations: Declarations, train: tree.Train) -> Elaborated
         tuple(dict.fromkeys(evaluation.trace.ranges)),
         settings,
     )
+
+
+def _augmented(trace: Trace) -> Graph:
+    graph = trace.b.finish()
+    outputs = tuple(Output(name, value) for name, value in trace.augmented().items())
+    return Graph("augmented", graph.inputs, graph.nodes, outputs, graph.input_origins)
 
 
 @dataclass

@@ -7,6 +7,7 @@ from compiler.ops.batch_norm import BatchNorm
 from compiler.ops.chain import ElementwiseChain, Step
 from compiler.ops.conv import Conv, ConvTranspose, ConvWeight
 from compiler.ops.ctc import Ctc, CtcGradient
+from compiler.ops.each import CropEach, FlipEach, PasteEach
 from compiler.ops.emit import Emit
 from compiler.ops.extend import Extend, ExtendGradient
 from compiler.ops.group_norm import GroupNorm
@@ -29,6 +30,7 @@ __all__ = [
     "Conv",
     "ConvTranspose",
     "ConvWeight",
+    "CropEach",
     "Ctc",
     "CtcGradient",
     "ElementwiseChain",
@@ -36,6 +38,7 @@ __all__ = [
     "Extend",
     "ExtendGradient",
     "FacetError",
+    "FlipEach",
     "GroupNorm",
     "Gru",
     "GruGradient",
@@ -48,6 +51,7 @@ __all__ = [
     "MaxPool",
     "MaxPoolGradient",
     "Op",
+    "PasteEach",
     "Resize",
     "ResizeGradient",
     "RmsNorm",

@@ -40,7 +40,7 @@ from compiler.ir.graph import Value
 from compiler.ir.types import DType, TensorType
 from compiler.ops.emit import Emit
 
-Kind: TypeAlias = Literal["layer", "function", "loss", "metric", "optimizer", "initialiser"]
+Kind: TypeAlias = Literal["layer", "function", "augmentation", "loss", "metric", "optimizer", "initialiser"]
 Operand: TypeAlias = Value | float
 Tensors: TypeAlias = tuple[Value, ...]
 Numbers: TypeAlias = tuple[float, ...]
@@ -180,8 +180,9 @@ def entry(kind: Kind, name: str | None = None) -> Callable[[_Function], _Functio
 
 
 def namespace(kind: Kind) -> str:
-    """Layers, functions and losses share one namespace; the other kinds are found only where they can stand."""
-    return "value" if kind in ("layer", "function", "loss") else kind
+    """Layers, functions, augmentations and losses share one namespace; the other kinds are found only where they can
+    stand."""
+    return "value" if kind in ("layer", "function", "augmentation", "loss") else kind
 
 
 def entries(kind: Kind) -> dict[str, Entry]:

@@ -22,13 +22,18 @@ COMMAND = "python -m compiler.front.catalogue.reference > docs/layers.md"
 _HEADINGS: dict[Kind, tuple[str, str]] = {
     "layer": ("Layers", "Stages of a body. Those with weights belong into a model or a block."),
     "function": ("Functions", "They have no weights, so that they can stand in a `train` block too."),
+    "augmentation": (
+        "Augmentations",
+        "For `train` blocks only. They change the samples of a batch at random, each in its own way, and leave them as "
+        "they are in evaluation.",
+    ),
     "loss": ("Losses", "For `minimize`. Each gives one number, the mean over the batch unless it says otherwise."),
     "metric": ("Metrics", "For `measure`. Each is a figure over a whole data set, not a mean of figures of batches."),
     "optimizer": ("Optimizers", "For `with`. They can be written without parentheses where the defaults do."),
     "initialiser": ("Initialisers", "For arguments such as `init=`. They make a weight's first content."),
 }
 _INTRODUCTION = f"""\
-# Layers, functions, losses, metrics, optimizers, initialisers
+# Layers, functions, augmentations, losses, metrics, optimizers, initialisers
 
 Everything that a model file can name without declaring it, and the blocks of the standard library. How calls work is
 told in [the language reference](language.md): tensors come first, and the first one may be left out where it is the
