@@ -18,12 +18,12 @@ from compiler.diagnostics import Diagnostic, DiagnosticError, Sink, Source, did_
 from compiler.front.elaborate import Elaborated, elaborate
 from compiler.front.parse import parse
 from compiler.front.training import ElaboratedTrain, Loss, first_weights
-from compiler.ir.graph import Graph
+from compiler.ir.graph import Graph, Output
 from compiler.ops.emit import Emit
 from compiler.passes.autodiff import Gradient, NotDifferentiable, differentiate
 from compiler.passes.base import Observer
 from compiler.passes.update import Update, initial_state
-from compiler.program import ModelProgram, TrainProgram
+from compiler.program import Comparison, ModelProgram, TrainProgram
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,25 @@ def augmented_graph(checked: Checked, name: str) -> Graph:
     read = {value for node in graph.nodes for value in node.inputs}
     inputs = tuple(item for item in graph.inputs if item.value in read)
     return Graph(graph.name, inputs, graph.nodes, graph.outputs, graph.input_origins)
+
+
+def comparison(checked: Checked, name: str) -> Comparison | None:
+    """How the predictions of the train block ``name`` are held against its targets; None where its loss compares
+    nothing that has a row for each sample.
+
+    Raises DiagnosticError where there is no block of that name.
+    """
+    train = checked.elaborated.trains.get(name)
+    if train is None:
+        raise _no_such("train block", name, checked.trains)
+    if train.compared is None:
+        return None
+    from compiler.passes.order import COMMON, Pipeline
+
+    graph, compared = train.evaluate, train.compared
+    outputs = (Output("prediction", compared.prediction), Output("target", compared.target))
+    only = Graph("compare", graph.inputs, graph.nodes, outputs, graph.input_origins)
+    return Comparison(compared, Pipeline(COMMON).run(only))
 
 
 def numpy_graph(graph: Graph, observer: Observer | None = None) -> Graph:

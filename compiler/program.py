@@ -35,7 +35,8 @@ class Stage:
     """One row of ``dlc check``: a stage of a model's body, what it gives and what it costs for one forward pass.
 
     ``path`` is the path of labels; ``outputs`` are several where the stage gives a tuple; ``macs`` counts
-    multiply-adds, symbolic in the batch size.
+    multiply-adds, symbolic in the batch size; ``nodes`` are the places of its nodes in the model's graph as it was
+    before any pass.
     """
 
     path: str
@@ -44,6 +45,7 @@ class Stage:
     outputs: tuple[TensorType, ...]
     weights: tuple[Weight, ...]
     macs: Dim
+    nodes: range = range(0)
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,32 @@ class Measure:
     totals: tuple[str, ...]
     finish: Graph
     better: Literal["higher", "lower"]
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a loss holds against each other: two values of its graph, with one row for each sample.
+
+    ``classes``: scores along ``axis`` against class indices, of which ``ignored`` does not count, or against one-hot
+    vectors. ``binary``: one score for each sample against 0 or 1. ``numbers``: anything else, element by element.
+    ``probabilities`` tells scores that softmax or sigmoid made from logits.
+    """
+
+    kind: Literal["classes", "binary", "numbers"]
+    prediction: Value
+    target: Value
+    axis: int = -1
+    probabilities: bool = False
+    ignored: int | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How the predictions of a train block are held against its targets: ``graph`` takes data, weights and state and
+    gives ``prediction`` and ``target``, dropout and augmentation off."""
+
+    compared: Compared
+    graph: Graph
 
 
 @dataclass(frozen=True, slots=True)

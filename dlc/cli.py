@@ -15,6 +15,7 @@ from dlc.commands.dump import dump
 from dlc.commands.evaluate import evaluate
 from dlc.commands.explain import explain
 from dlc.commands.format import format_command
+from dlc.commands.report import report_command
 from dlc.commands.run import run
 from dlc.commands.train import train
 from dlc.terminal import remark, report
@@ -46,7 +47,7 @@ def cli() -> None:
     """
 
 
-for command in (check, train, evaluate, compile_command, run, dump, explain, format_command):
+for command in (check, train, evaluate, compile_command, run, report_command, dump, explain, format_command):
     cli.add_command(command)
 
 

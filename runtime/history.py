@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 
@@ -80,6 +81,18 @@ class History:
             writer.writerow([row.epoch, row.step, *mark, *figures])
         return text.getvalue()
 
+    @staticmethod
+    def from_csv(text: str) -> History:
+        """What :meth:`csv` wrote. Raises ValueError where ``text`` is something else."""
+        history = History()
+        for line in csv.DictReader(io.StringIO(text), strict=True):
+            if None in line or None in line.values() or not {"epoch", "step"} <= line.keys():
+                raise ValueError("this is no history of a run")
+            epoch, step, best = int(line.pop("epoch")), int(line.pop("step")), line.pop("best", "0")
+            history.rows.append(Row(epoch, step, {name: float(figure) for name, figure in line.items() if figure}))
+            history.best_epoch = epoch if best == "1" else history.best_epoch
+        return history
+
     def as_json(self) -> list[Any]:
         """Lists and numbers from which :meth:`from_json` makes the rows again."""
         return [[row.epoch, row.step, dict(row.figures)] for row in self.rows]
@@ -91,3 +104,11 @@ class History:
         for epoch, step, figures in content:
             rows.append(Row(int(epoch), int(step), {str(name): float(value) for name, value in figures.items()}))
         return History(rows)
+
+
+def read_history(path: Path) -> History:
+    """The history in the file ``path``; an empty one where there is none, or none that can be read."""
+    try:
+        return History.from_csv(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, csv.Error):
+        return History()

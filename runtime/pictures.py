@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +9,7 @@ import numpy as np
 from runtime.batches import Batches
 from runtime.evaluation import Executor
 from runtime.files import write_bytes
+from runtime.png import png
 from runtime.split import Splits
 from runtime.tensors import Array
 
@@ -60,18 +59,3 @@ def tile(images: Array) -> Array:
         top, left = _GAP + index // columns * high, _GAP + index % columns * wide
         sheet[top : top + scale * height, left : left + scale * width] = image
     return sheet
-
-
-def png(image: Array) -> bytes:
-    """The PNG file (ISO/IEC 15948) of u8 ``[height, width, channels]``, grey or red, green and blue."""
-    height, width, channels = image.shape
-    colour = {1: 0, 3: 2}[channels]
-    header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
-    lines = np.zeros((height, 1 + width * channels), np.uint8)  # each begins with the number of its filter: none
-    lines[:, 1:] = image.reshape(height, -1)
-    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 9)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, content) for kind, content in parts)
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

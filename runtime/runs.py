@@ -11,6 +11,8 @@ history.csv               one line per epoch; with ``stop`` the best one has 1 i
 pictures/NAME-0003.png    what ``draw`` made of NAME after epoch 3
 source.dl                 the model file as it was trained, ``--set`` applied
 NAME.onnx                 the exported model, written by the caller
+run.json                  when, where and how long the run was, and its results; written by the caller
+report.html               all of it to look at; written by the caller
 .lock                     there while a process writes to the folder
 ========================  ==================================================================================
 """
@@ -28,7 +30,7 @@ from compiler.diagnostics import Diagnostic, DiagnosticError, error
 from runtime.files import reason, remove_leftovers, write_text
 
 CHECKPOINT, WEIGHTS, HISTORY, SOURCE = "checkpoint.safetensors", "weights.safetensors", "history.csv", "source.dl"
-PICTURES = "pictures"
+RECORD, REPORT, PICTURES = "run.json", "report.html", "pictures"
 RUNS = Path("runs")
 
 
@@ -66,20 +68,18 @@ class RunFolder:
         return self.path / SOURCE
 
     @property
+    def record(self) -> Path:
+        return self.path / RECORD
+
+    @property
     def model(self) -> Path:
         """Where the exported model goes."""
         return self.path / f"{self.name}.onnx"
 
     def clear(self) -> None:
         """Removes the files of the run before."""
-        for path in (
-            self.checkpoint,
-            self.weights,
-            self.history,
-            self.source,
-            self.model,
-            *self.pictures.glob("*.png"),
-        ):
+        names = (CHECKPOINT, WEIGHTS, HISTORY, SOURCE, RECORD, REPORT, self.model.name)
+        for path in (*(self.path / name for name in names), *self.pictures.glob("*.png")):
             path.unlink(missing_ok=True)
 
     def save_source(self, text: str) -> None:

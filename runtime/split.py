@@ -28,6 +28,12 @@ class Splits:
     share_validation: float | None = None
     share_test: float | None = None
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of samples of each set that there is, by the word that a train block has for it."""
+        sets = {"train": self.train, "validate": self.validation, "test": self.test}
+        return {name: len(data) for name, data in sets.items() if data is not None}
+
 
 def prepare(
     program: TrainProgram,

@@ -148,7 +148,8 @@ def _record(trace: Trace, stage: tree.Stage, first: int, scope: Scope) -> None:
         return
     path = f"{scope.naming.path}.{name.name}" if name else scope.naming.path
     text = " ".join(stage.value.span.text.split())
-    trace.stages.append(Stage(path, text, stage.span, types, trace.new_weights(), _macs(trace, first)))
+    nodes = range(first, len(trace.b.nodes))
+    trace.stages.append(Stage(path, text, stage.span, types, trace.new_weights(), _macs(trace, first), nodes))
 
 
 def _macs(trace: Trace, first: int) -> Dim:

@@ -17,6 +17,7 @@ from compiler.front.arguments import (
 )
 from compiler.front.catalogue import Entry, entries
 from compiler.front.catalogue.entry import ArgumentError
+from compiler.front.compared import comparisons
 from compiler.front.modules import call_block, call_model
 from compiler.front.scope import Naming, Scope
 from compiler.front.trace import StrayWeight, Trace
@@ -144,6 +145,10 @@ def apply_entry(
                     help="move it into a model: what is exported holds the models' weights",
                 )
             )
+    if entry.kind == "loss":
+        names = [parameter.name for parameter in entry.parameters]
+        defaults = {parameter.name: parameter.default for parameter in entry.parameters}
+        trace.compared += comparisons(trace.b, defaults | dict(zip(names, positional, strict=False)) | named)
     return _result(result, at)
 
 

@@ -24,7 +24,7 @@ from compiler.ir.dims import Symbol, as_symbol
 from compiler.ir.graph import Graph, Output, Role, Value
 from compiler.ir.types import DType, TensorType, TypeMismatch
 from compiler.ops.emit import Emit
-from compiler.program import IndexRange, Measure, Settings
+from compiler.program import Compared, IndexRange, Measure, Settings
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class ElaboratedTrain:
     measures: tuple[Measure, ...]
     ranges: tuple[IndexRange, ...]
     settings: Settings
+    compared: Compared | None
 
 
 def elaborate_train(declarations: Declarations, train: tree.Train) -> ElaboratedTrain | None:
@@ -100,6 +101,7 @@ def elaborate_train(declarations: Declarations, train: tree.Train) -> Elaborated
         tuple(evaluation.measures),
         tuple(dict.fromkeys(evaluation.trace.ranges)),
         settings,
+        _compared(evaluation, batch),
     )
 
 
@@ -107,6 +109,15 @@ def _augmented(trace: Trace) -> Graph:
     graph = trace.b.finish()
     outputs = tuple(Output(name, value) for name, value in trace.augmented().items())
     return Graph("augmented", graph.inputs, graph.nodes, outputs, graph.input_origins)
+
+
+def _compared(run: _Run, batch: Symbol) -> Compared | None:
+    """The first thing that the loss compares with one row for each sample; None where there is none."""
+    for found in run.trace.compared:
+        rows = [value.type.shape[0] if value.type.rank else 1 for value in (found.prediction, found.target)]
+        if all(as_symbol(row) == batch for row in rows):
+            return found
+    return None
 
 
 @dataclass

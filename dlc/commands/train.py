@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from dlc.terminal import remark, report, show_progress, tell
 
 if TYPE_CHECKING:
     from runtime.job import Job, Results
+    from runtime.record import Recording
     from runtime.runs import RunFolder
     from runtime.session import Device
     from runtime.split import Splits
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 @click.option("--overwrite", is_flag=True, help="Replace the run that --out holds.")
 @options.DEVICE
 @click.option("--no-export", is_flag=True, help="Write no ONNX file.")
+@click.option("--no-report", is_flag=True, help="Write no report.html.")
 @options.CHECK_PASSES
 @click.pass_obj
 def train(
@@ -49,12 +51,14 @@ def train(
     overwrite: bool,
     device: Device,
     no_export: bool,
+    no_report: bool,
 ) -> None:
     """Train the block NAME of a model file (its only one, if it has one) with NumPy.
 
     The run folder, runs/NAME or runs/NAME-2 and so on, gets weights.safetensors, history.csv, the model file as it was
-    trained, a checkpoint after every epoch, and each model as an ONNX file, certified: run in ONNX Runtime and
-    compared with the NumPy program. Ctrl-C stops between two steps; --resume goes on from there.
+    trained, a checkpoint after every epoch, each model as an ONNX file, certified: run in ONNX Runtime and compared
+    with the NumPy program, and report.html with curves, predictions and the architecture. Ctrl-C stops between two
+    steps; --resume goes on from there.
 
     \b
     Examples:
@@ -65,6 +69,8 @@ def train(
     """
     from runtime.job import Changes, make_job, results
     from runtime.project import open_project
+    from runtime.record import Recording
+    from runtime.report.write import write_report
     from runtime.runs import open_run
     from runtime.ship import rehearse
     from runtime.training import Interrupted
@@ -80,17 +86,21 @@ def train(
         for model in job.program.models:
             rehearse(project.model(model), device)
     with open_run(job.program.name, out=out, resume=resume, overwrite=overwrite) as run:
-        trainer = job.trainer(splits, run=run, resume=resume, progress=show_progress())
-        tell(_opening(job.program.name, splits, run.path))
-        try:
-            trainer.fit()
-        except Interrupted as stop:
-            again = shlex.join(["dlc", *(word for word in arguments if word not in ("--resume", "--overwrite"))])
-            raise KeyboardInterrupt(f"{stop}; go on with: {again} --resume") from None
-        found = results(trainer)
-        _tell_results(found)
-        if not no_export:
-            _ship(job, trainer, run, device, found.metrics)
+        with Recording(run, splits.sizes, show_progress(), resume=resume) as recording:
+            trainer = job.trainer(splits, run=run, resume=resume, progress=recording)
+            tell(_opening(job.program.name, splits, run.path))
+            try:
+                trainer.fit()
+            except Interrupted as stop:
+                again = shlex.join(["dlc", *(word for word in arguments if word not in ("--resume", "--overwrite"))])
+                raise KeyboardInterrupt(f"{stop}; go on with: {again} --resume") from None
+            found = results(trainer)
+            recording.note_results(found.metrics)
+            _tell_results(found)
+            if not no_export:
+                _ship(job, trainer, run, device, recording)
+        if not no_report:
+            write_report(run.path, job, trainer.weights, splits, trainer.history, recording.record)
     tell(f"all files are in {run.path}")
 
 
@@ -111,15 +121,15 @@ def _tell_results(found: Results) -> None:
             tell(f"{title:<10}  {figures_line(figures)}")
 
 
-def _ship(job: Job, trainer: Trainer, run: RunFolder, device: Device, metrics: Mapping[str, float]) -> None:
+def _ship(job: Job, trainer: Trainer, run: RunFolder, device: Device, recording: Recording) -> None:
     from runtime.ship import Shipping, ship
 
-    how = Shipping(
-        device, metrics=metrics, data=trainer.splits.test or trainer.splits.validation or trainer.splits.train
-    )
+    splits, metrics = trainer.splits, recording.record.results
+    how = Shipping(device, metrics=metrics, data=splits.test or splits.validation or splits.train)
     for name in job.program.models:
         path = run.model if len(job.program.models) == 1 else run.path / f"{name}.onnx"
         certificate = ship(job.project, job.project.model(name), trainer.weights, path, how)
+        recording.note_export(path, certificate.summary())
         tell(f"{path}  {certificate.summary()}")
     if not job.program.models:
         remark("no model is trained here, so there is nothing to export")

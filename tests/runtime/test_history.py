@@ -1,9 +1,10 @@
 import json
 import math
+from pathlib import Path
 
 import pytest
 
-from runtime.history import History, Row
+from runtime.history import History, Row, read_history
 
 
 def history() -> History:
@@ -57,3 +58,21 @@ def test_survives_json_exactly() -> None:
 def test_refuses_what_is_no_history(content: object) -> None:
     with pytest.raises((TypeError, ValueError)):
         History.from_json(content)
+
+
+def test_from_csv() -> None:
+    before = history()
+    before.best_epoch = 3
+    after = History.from_csv(before.csv())
+    assert after.csv() == before.csv()
+    assert after.best_epoch == 3
+    assert len(History.from_csv("epoch,step\n")) == 0
+
+
+@pytest.mark.parametrize("text", ["a,b\n1,2\n", "epoch,step,loss\n1,2\n", "epoch,step\n1,2,3\n", "epoch,step\nx,1\n"])
+def test_what_is_no_history(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ValueError, match=r"no history|invalid literal"):
+        History.from_csv(text)
+    (tmp_path / "history.csv").write_text(text)
+    assert len(read_history(tmp_path / "history.csv")) == 0
+    assert len(read_history(tmp_path / "none.csv")) == 0

@@ -14,7 +14,8 @@ import compiler
 from compiler.diagnostics import DiagnosticError, Source
 from compiler.program import TrainProgram
 from runtime.engine import Engine
-from runtime.pictures import pixels, png, tile
+from runtime.pictures import pixels, tile
+from runtime.png import png
 from runtime.runs import open_run
 from runtime.split import prepare
 from runtime.training import Trainer
