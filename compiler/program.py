@@ -13,6 +13,7 @@ from compiler.diagnostics.source import Span
 from compiler.ir.dims import Dim
 from compiler.ir.graph import Graph, Value
 from compiler.ir.types import TensorType
+from compiler.sources import DataSetting, SetAsideSetting
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +123,14 @@ class Stop:
 class Settings:
     """The statements of a ``train`` block, with the places where they stand under the statement's name.
 
-    ``validate`` and ``test`` are shares of the samples, or names of files. Training ends after ``epochs`` passes over
+    ``data`` is a file that tells its kind, or a reader's call; ``validate`` and ``test`` are such or shares of the
+    samples, a plain number one that is chosen as suits the data. Training ends after ``epochs`` passes over
     the data or, where these are not given, after ``steps`` batches; ``clip`` bounds the norm of all gradients together.
     """
 
-    data: str | None = None
-    validate: float | str | None = None
-    test: float | str | None = None
+    data: DataSetting | None = None
+    validate: SetAsideSetting | None = None
+    test: SetAsideSetting | None = None
     batch: int = 32
     epochs: int | None = None
     steps: int | None = None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,14 +15,15 @@ from dlc.overview import overview
 from dlc.terminal import show_progress
 from runtime.certify import Certificate
 from runtime.history import History
-from runtime.job import Changes, Split, make_job, results
+from runtime.job import Changes, Job, Split, make_job, results
 from runtime.predict import Predictor
 from runtime.project import Project
+from runtime.readers.content import Names
 from runtime.runs import open_run
 from runtime.session import Device
 from runtime.ship import Shipping, ship
 from runtime.training import Trainer
-from runtime.weights import fresh_weights, load_model_weights, save_weights_file
+from runtime.weights import fresh_weights, load_model_weights, load_names, save_weights_file
 
 Array: TypeAlias = npt.NDArray[Any]
 # A data file, or arrays (or nested lists) by name.
@@ -40,6 +43,7 @@ class Model:
         self._weights: dict[str, Array] = {}
         self._predictor: Predictor | None = None
         self._metrics: dict[str, float] = {}
+        self._names: Names = {}
         self._learned = False  # whether the weights are more than fresh
         self.history = History()
         if model is not None:
@@ -59,6 +63,7 @@ class Model:
         out: str | Path | None = None,
         resume: bool = False,
         progress: bool = False,
+        skip_bad: bool = False,
     ) -> History:
         """Trains, and gives the figures of every epoch.
 
@@ -66,14 +71,17 @@ class Model:
         for each sample; ``validate`` and ``test`` are a share of the samples between 0 and 1, or other data. The first
         fit begins with fresh weights, a later one with the weights that are there. Nothing is written unless ``out``
         names a run folder; ``resume`` goes on with the run in it. ``progress`` shows how it goes.
+        ``skip_bad`` leaves samples that can't be read out, instead of refusing the data.
 
         Raises DiagnosticError for data that does not fit (E06xx), a loss that becomes NaN or infinite (E0701), and
         what is wrong with the run folder (E08xx); :class:`Interrupted` after Ctrl-C, the weights being as far as they
         came.
         """
-        changes = Changes(data, validate, test, epochs, batch, seed)
-        job = make_job(self._project, self._train, changes)
+        changes = Changes(data, validate, test, epochs, batch, seed, skip_bad)
+        job = self._job(changes)
         splits = job.prepare()
+        for warning in splits.warnings:
+            warnings.warn(str(warning), stacklevel=2)
         begun = self._weights_of(job.program.models) if self._learned else None
         shown = show_progress() if progress else None
         with ExitStack() as opened:
@@ -95,7 +103,7 @@ class Model:
         file names: "test", "validate", "train" or "all", by default the test samples, or else those for validation.
         Raises DiagnosticError for data that does not fit (E06xx) and for a loss that is NaN or infinite (E0702).
         """
-        job = make_job(self._project, self._train, self._changes if data is None else Changes(data))
+        job = self._job(self._changes if data is None else Changes(data))
         _, samples = job.samples(split if data is None else "all")
         return job.evaluate(self._weights_of(job.program.models), samples)
 
@@ -120,12 +128,12 @@ class Model:
         asked for and is not there (E0909), and where the file can't be written (E0801).
         """
         program = self._project.model(self._model)
-        how = Shipping(device, opset, self._metrics)
+        how = Shipping(device, opset, self._metrics, names=self._names)
         return ship(self._project, program, self._weights_of([program.name]), Path(path), how)
 
     def save(self, path: str | Path) -> None:
         """Writes the weights as a safetensors file. Raises DiagnosticError E0801."""
-        save_weights_file(Path(path), self._weights_of(self._models()))
+        save_weights_file(Path(path), self._weights_of(self._models()), self._names)
 
     def load_weights(self, path: str | Path) -> None:
         """Takes the weights in a safetensors file or a run folder.
@@ -136,6 +144,13 @@ class Model:
         for name in self._models():
             self._weights |= load_model_weights(Path(path), self._project.model(name))
         self._learned, self._predictor, self._metrics = True, None, {}
+        self._names = load_names(Path(path))
+
+    @property
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """What the numbers of classes and characters stand for, by the array of the data that holds them, as far as the
+        data had names for them."""
+        return dict(self._names)
 
     @property
     def weights(self) -> dict[str, Array]:
@@ -160,7 +175,12 @@ class Model:
                 self._weights |= fresh_weights(self._project, program)
         return {weight.name: self._weights[weight.name] for program in programs for weight in program.weights}
 
+    def _job(self, changes: Changes) -> Job:
+        """The train block with ``changes``; what was learned before keeps its numbers."""
+        return replace(make_job(self._project, self._train, changes), names=self._names if self._learned else {})
+
     def _take(self, trainer: Trainer, changes: Changes) -> None:
         self._weights |= {name: array.copy() for name, array in trainer.weights.items()}
         self._learned, self._predictor = True, None
+        self._names = trainer.splits.train.names
         self.history, self._changes = trainer.history, changes

@@ -23,7 +23,7 @@ def read_array(path: Path, name: str) -> Array:
     if path.suffix.lower() != ".npy" or not path.is_file():
         arrays = load_arrays(path)
         if name in arrays:
-            return arrays[name]
+            return np.asarray(arrays[name])
         held = ", ".join(f"`{held}`" for held in arrays) or "no array"
         advice = f"save it under that name: np.savez(path, {name}=…)"
         raise DiagnosticError(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from runtime.columns import ArrayOrColumn, take
 from runtime.order import Rows, Stream, shuffled
+from runtime.readers.content import Names
 from runtime.tensors import Array
 
 
@@ -15,20 +17,32 @@ from runtime.tensors import Array
 class DataSet:
     """Arrays with one row per sample, bound to a program's inputs, and which of their rows belong to the set.
 
-    Arrays are C-contiguous and have exactly the inputs' element types. ``source`` is what messages call the
-    set.
+    Arrays are C-contiguous and have exactly the inputs' element types, as the columns have that are no arrays.
+    ``source`` is what messages call the set; ``names`` tell what the numbers of an array stand for. Where ``window`` is
+    not 0, rows are windows of so many elements that begin one element apart, of which every ``stride``-th is trained
+    on.
     """
 
-    arrays: Mapping[str, Array]
+    arrays: Mapping[str, ArrayOrColumn]
     rows: Rows
     source: str = "the data"
+    names: Names = field(default_factory=dict)
+    window: int = 0
+    stride: int = 1
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def take(self, rows: Rows) -> DataSet:
         """The set of these of its samples."""
-        return DataSet(self.arrays, self.rows[rows], self.source)
+        return replace(self, rows=self.rows[rows])
+
+    def apart(self) -> DataSet:
+        """The set with windows side by side instead of overlapping, so that every element is looked at once; other sets
+        are as they are."""
+        if not self.window:
+            return self
+        return replace(self, rows=np.arange(self.rows.min(), self.rows.max() + 1, self.window))
 
 
 class Batches:
@@ -53,6 +67,10 @@ class Batches:
         """The number of samples in batch ``index``."""
         return min(self.size, len(self.data) - index * self.size)
 
+    def blank(self, count: int) -> dict[str, Array]:
+        """Arrays such as a batch of ``count`` samples has, with anything in them."""
+        return {name: buffer[:count] for name, buffer in self._buffers.items()}
+
     def samples(self, count: int) -> int:
         """The number of samples in the first ``count`` batches, which may be those of several epochs."""
         epochs, rest = divmod(count, len(self))
@@ -66,7 +84,6 @@ class Batches:
         rows = self._order[index * self.size : (index + 1) * self.size]
         batch = {}
         for name, array in self.data.arrays.items():
-            # The rows are known to exist; with the default mode NumPy would gather into a copy of `out`
-            # first.
-            batch[name] = np.take(array, rows, axis=0, out=self._buffers[name][: len(rows)], mode="clip")
+            batch[name] = self._buffers[name][: len(rows)]
+            take(array, rows, batch[name])
         return batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -13,16 +14,19 @@ from compiler.ir.graph import Value
 from compiler.ir.types import DType, TensorType
 from compiler.program import IndexRange, TrainProgram
 from runtime.batches import DataSet
+from runtime.columns import ArrayOrColumn, Column, blocks
 from runtime.data import FileArrays
+from runtime.readers import Content
+from runtime.readers.content import Names
 from runtime.tensors import Array
 
+# How much of a list of classes or characters is shown.
+_LISTED = 100
 # NumPy arrays, what turns into one, or nested lists of numbers.
 ArrayLike: TypeAlias = Any
 
 # The bits of a whole number that a float holds exactly.
 _EXACT_BITS = {DType.F16: 11, DType.BF16: 8, DType.F32: 24, DType.F64: 53}
-# Elements looked at in one go, so that the check of a large array needs little memory.
-_BLOCK = 1 << 20
 
 
 def bind(program: TrainProgram, arrays: Mapping[str, ArrayLike], *, at: Span | None = None) -> DataSet:
@@ -32,7 +36,8 @@ def bind(program: TrainProgram, arrays: Mapping[str, ArrayLike], *, at: Span | N
     ``at`` is the ``data`` statement where the arrays come from one. Booleans and numbers are widened where
     that loses nothing, and lists of Python numbers take the declared type. Raises DiagnosticError with every
     mistake found: E0605 array missing, E0606 element type, E0607 shape, E0608 numbers of rows, E0609 no rows,
-    E0610 NaN or infinity, E0611 index out of range.
+    E0610 NaN or infinity, E0611 index out of range, E0615 classes or characters found that are not as many as the
+    program has.
     """
     return _Binding(program, arrays, at).data_set()
 
@@ -50,12 +55,22 @@ class _Binding:
         self.sink.finish()
         for value, array in found.items():
             self.check_finite(value, array)
+        bound = {value.name: array for value, array in found.items()}
+        names = {name: self.names[name] for name in bound if name in self.names}
         for item in self.program.ranges:
-            self.check_range(item, {value.name: array for value, array in found.items()})
+            if item.input in names and len(names[item.input]) != item.size:
+                self.report_names(item, names[item.input])
+            elif item.input in bound:
+                self.check_range(item, bound[item.input])
         self.sink.finish()
         rows = len(next(iter(found.values())))
-        bound = {value.name: array for value, array in found.items()}
-        return DataSet(bound, np.arange(rows), self.source or "the data")
+        content = self.given.content if isinstance(self.given, FileArrays) else Content({})
+        source = self.source or "the data"
+        return DataSet(bound, np.arange(rows), source, names, content.window, content.stride)
+
+    @property
+    def names(self) -> Names:
+        return self.given.names if isinstance(self.given, FileArrays) else {}
 
     def report(self, code: str, title: str, value: Value, text: str = "", *, note: str = "", help: str = "") -> None:
         """An error at the ``data`` statement, with the input's declaration beside it, or at the declaration
@@ -69,14 +84,15 @@ class _Binding:
     def called(self, name: str) -> str:
         return f"`{name}` in {self.source}" if self.source else f"`{name}`"
 
-    def array(self, value: Value) -> Array | None:
+    def array(self, value: Value) -> ArrayOrColumn | None:
         """The array for one input, in its element type; None, with a report, where it does not fit."""
         name = value.name
         if name not in self.given:
             self.report_missing(value)
             return None
         try:
-            array = as_array(self.given[name], value.type.dtype)
+            given = self.given[name]
+            array = given if isinstance(given, Column) else as_array(given, value.type.dtype)
         except DiagnosticError as failure:
             for diagnostic in failure.diagnostics:
                 self.sink.report(diagnostic)
@@ -86,7 +102,10 @@ class _Binding:
             self.report("E0604", title, value, help="give every row the same shape, for example by padding")
             return None
         fits = self.check_dtype(value, array), self.check_shape(value, array)
-        return np.ascontiguousarray(array, value.type.dtype.numpy) if all(fits) else None
+        if not all(fits):
+            return None
+        wanted = value.type.dtype.numpy
+        return array.cast(wanted) if isinstance(array, Column) else np.ascontiguousarray(array, wanted)
 
     def report_missing(self, value: Value) -> None:
         names = [str(name) for name in self.given]
@@ -98,7 +117,7 @@ class _Binding:
         advice = advice or f"arrays are found by name: {{{value.name!r}: …}}"
         self.report("E0605", f"there is no array `{value.name}` {place}", value, note=holds, help=advice)
 
-    def check_dtype(self, value: Value, array: Array) -> bool:
+    def check_dtype(self, value: Value, array: ArrayOrColumn) -> bool:
         wanted = value.type.dtype
         if array.dtype.kind == "O":
             title = f"{self.called(value.name)} holds Python objects, not numbers"
@@ -116,7 +135,7 @@ class _Binding:
         self.report("E0606", title, value, help=advice)
         return False
 
-    def check_shape(self, value: Value, array: Array) -> bool:
+    def check_shape(self, value: Value, array: ArrayOrColumn) -> bool:
         """Rank and fixed sizes; the symbols are compared once all arrays are there."""
         wanted, actual = value.type.shape, array.shape
         title = f"{self.called(value.name)} has the shape {_shape(actual)}, and the program takes {value.type}"
@@ -131,7 +150,7 @@ class _Binding:
                 return False
         return True
 
-    def check_symbols(self, found: Mapping[Value, Array]) -> None:
+    def check_symbols(self, found: Mapping[Value, ArrayOrColumn]) -> None:
         """Every symbol but the batch size has one value in all arrays, within its bound; so have expressions
         of them."""
         sizes: dict[str, tuple[int, Value]] = {}
@@ -150,7 +169,7 @@ class _Binding:
                 self.report("E0607", title, value, text, help="cut it to that size, or raise the bound")
         self.check_expressions(found, {name: size for name, (size, _) in sizes.items()})
 
-    def check_expressions(self, found: Mapping[Value, Array], sizes: dict[str, int]) -> None:
+    def check_expressions(self, found: Mapping[Value, ArrayOrColumn], sizes: dict[str, int]) -> None:
         for value, axis, dim, size in _dims(found):
             names = [symbol.name for symbol in symbols(dim)]
             if as_symbol(dim) is None and names and all(name in sizes for name in names):
@@ -160,7 +179,7 @@ class _Binding:
                     title = f"dimension {axis} of {self.called(value.name)} is {size}, and {dim} is {wanted}"
                     self.report("E0607", title, value, f"with {known}", help="make them agree")
 
-    def check_lengths(self, found: Mapping[Value, Array]) -> None:
+    def check_lengths(self, found: Mapping[Value, ArrayOrColumn]) -> None:
         first = next(iter(found), None)
         for value, array in found.items():
             if first is not None and len(array) != len(found[first]):
@@ -173,16 +192,15 @@ class _Binding:
         if first is not None and len(found[first]) == 0:
             self.report("E0609", f"{self.called(first.name)} has no rows", first, help="give at least one sample")
 
-    def check_finite(self, value: Value, array: Array) -> None:
+    def check_finite(self, value: Value, array: ArrayOrColumn) -> None:
         if not value.type.dtype.is_float:
             return
-        step = max(1, _BLOCK // max(1, array[0].size))
         count, row, example = 0, -1, 0.0
-        for start in range(0, len(array), step):
-            bad = ~np.isfinite(array[start : start + step])
+        for start, block in blocks(array):
+            bad = ~np.isfinite(block)
             if bad.any() and row < 0:
-                row = start + int(np.argmax(bad.reshape(len(bad), -1).any(axis=1)))
-                example = float(array[row][~np.isfinite(array[row])].flat[0])
+                first = int(np.argmax(bad.reshape(len(bad), -1).any(axis=1)))
+                row, example = start + first, float(block[first][bad[first]].flat[0])
             count += int(np.count_nonzero(bad))
         if count:
             title = f"{self.called(value.name)} holds {_count(count, 'number')} that are NaN or infinite"
@@ -190,27 +208,46 @@ class _Binding:
             advice = f"leave such rows out, or fill them: np.nan_to_num({value.name})"
             self.report("E0610", title, value, f"row {row} is the first: it holds {example}", help=advice)
 
-    def check_range(self, item: IndexRange, found: Mapping[str, Array]) -> None:
-        array = found.get(item.input)
-        if array is None or array.dtype.kind not in "iu":
+    def check_range(self, item: IndexRange, array: ArrayOrColumn) -> None:
+        if array.dtype.kind not in "iu":
             return
-        counted_in = array != item.ignored
-        bad = ((array < 0) | (array >= item.size)) & counted_in
-        if not bad.any():
+        lows, highs, row, example = [], [], -1, 0
+        for start, block in blocks(array):
+            counted_in = block != item.ignored
+            bad = ((block < 0) | (block >= item.size)) & counted_in
+            if bad.any() and row < 0:
+                first = int(np.argmax(bad.reshape(len(bad), -1).any(axis=1)))
+                row, example = start + first, int(block[first][bad[first]].flat[0])
+            if counted_in.any():
+                lows.append(int(block[counted_in].min()))
+                highs.append(int(block[counted_in].max()))
+        if row < 0:
             return
-        low, high = int(array[counted_in].min()), int(array[counted_in].max())
-        row = int(np.argmax(bad.reshape(len(bad), -1).any(axis=1)))
-        example = int(array[row][bad[row]].flat[0])
+        low, high = min(lows), max(highs)
         title = f"{self.called(item.input)} has the value {example} in row {row}: 0 to {item.size - 1} are allowed"
         counted = low == 1 and high == item.size
         advice = (
             f"count from 0: {item.input} - 1" if counted
             else f"the values go from {low} to {high}: correct them, or make room for {high + 1}" if low >= 0
+            else f"the values go from -1 to {high}: a loss and its measures pass over -1 with ignore=-1" if low == -1
             else f"the values go from {low} to {high}: negative ones stand for nothing, leave those rows out"
         )  # fmt: skip
+        self.report_range("E0611", item, title, advice)
+
+    def report_names(self, item: IndexRange, names: tuple[str, ...]) -> None:
+        """The data has more classes or characters than the program, or fewer."""
+        what = "characters" if all(len(name) == 1 for name in names) else "classes"
+        title = f"{self.called(item.input)} has {len(names)} different {what}, and the network {item.size}"
+        listed = "".join(names) if what == "characters" else ", ".join(names)
+        listed = listed if len(listed) <= _LISTED else listed[:_LISTED] + " …"
+        note = f"they are {json.dumps(listed, ensure_ascii=False) if what == 'characters' else listed}"
+        self.report_range("E0615", item, title, f"let the network have {len(names)}", note)
+
+    def report_range(self, code: str, item: IndexRange, title: str, advice: str, note: str = "") -> None:
         labels = [Label(self.at, "")] if self.at else []
         text = f"it stands for one of {item.size} here"
-        self.sink.report(error("E0611", title, item.span, text, labels=labels, help=advice))
+        notes = [note] if note else []
+        self.sink.report(error(code, title, item.span, text, labels=labels, notes=notes, help=advice))
 
 
 def as_array(value: ArrayLike, wanted: DType) -> Array:
@@ -237,19 +274,19 @@ def _keeps_values(given: np.dtype[Any], wanted: DType) -> bool:
     return np.can_cast(given, wanted.numpy, "safe") and given.kind in "biuf"
 
 
-def _dims(found: Mapping[Value, Array]) -> Iterator[tuple[Value, int, Dim, int]]:
+def _dims(found: Mapping[Value, ArrayOrColumn]) -> Iterator[tuple[Value, int, Dim, int]]:
     for value, array in found.items():
         for axis, (dim, size) in enumerate(zip(value.type.shape, array.shape, strict=True)):
             yield value, axis, dim, size
 
 
-def _reshaping(value: Value, array: Array) -> str:
+def _reshaping(value: Value, array: ArrayOrColumn) -> str:
     """Advice for an array of another shape: the reshape that makes it fit, where there is one."""
     fixed: TensorType = value.type
     rest = fixed.shape[1:]
     if array.ndim and len(array) and all(isinstance(dim, int) for dim in rest):
         sizes = [int(dim) for dim in rest if isinstance(dim, int)]
-        if array[0].size == int(np.prod(sizes, dtype=np.int64)):
+        if int(np.prod(array.shape[1:], dtype=np.int64)) == int(np.prod(sizes, dtype=np.int64)):
             text = ", ".join(["-1", *map(str, sizes)])
             return f"the elements are right in number: {value.name}.reshape({text})"
     return f"change the data, or the type of `{value.name}` in the train block"

@@ -22,6 +22,7 @@ from compiler.ir.types import DType
 from compiler.program import TrainProgram
 from runtime.evaluation import Totals
 from runtime.history import History
+from runtime.readers.content import Names
 from runtime.split import Splits
 from runtime.stopping import Watch
 from runtime.tensors import Array, read_tensors, write_tensors
@@ -30,6 +31,7 @@ _TOTAL, _BEST = "total:", "best:"
 # The state of the random numbers and the count of steps belong to a run, not to a model.
 _RUN_STATE = frozenset({"seed", "step"})
 _SHOWN = 4
+_NO_NAMES: Names = {}
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,15 @@ class Origin:
 
     seed: int
     samples: int
-    validate: float | None
-    test: float | None
+    validate: str | None
+    test: str | None
     batch: int
 
     @staticmethod
     def of(program: TrainProgram, splits: Splits) -> Origin:
-        shares = splits.share_validation, splits.share_test
-        return Origin(program.settings.seed, len(splits.train), *shares, program.settings.batch)
+        shares = splits.validation_share, splits.test_share
+        validate, test = (None if share is None else str(share) for share in shares)
+        return Origin(program.settings.seed, len(splits.train), validate, test, program.settings.batch)
 
 
 @dataclass(frozen=True)
@@ -125,10 +128,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise DiagnosticError([error("E0805", title, None, help=advice)]) from failure
 
 
-def save_weights(path: Path, program: TrainProgram, kept: Mapping[str, Array]) -> None:
-    """Replaces the file at ``path`` by the weights that inference needs. Raises OSError, the old file stays
-    then."""
-    write_tensors(path, {name: kept[name] for name in weight_types(program) if name in kept}, {"format": 1})
+def save_weights(path: Path, program: TrainProgram, kept: Mapping[str, Array], names: Names = _NO_NAMES) -> None:
+    """Replaces the file at ``path`` by the weights that inference needs, with the ``names`` of the classes and
+    characters that they were trained with. Raises OSError, the old file stays then."""
+    metadata: dict[str, Any] = {"format": 1} | ({"names": dict(names)} if names else {})
+    write_tensors(path, {name: kept[name] for name in weight_types(program) if name in kept}, metadata)
 
 
 def load_weights(path: Path, program: TrainProgram) -> dict[str, Array]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -16,13 +15,16 @@ import compiler
 from compiler.diagnostics import DiagnosticError, error
 from compiler.front.resolve import resolve
 from compiler.program import Settings, TrainProgram
+from compiler.sources import DataSource, Share, shown
 from runtime.batches import DataSet
+from runtime.data import like
 from runtime.engine import Engine
 from runtime.evaluation import evaluate
 from runtime.progress import Progress
 from runtime.project import Project
+from runtime.readers.content import Names
 from runtime.runs import RunFolder
-from runtime.split import Arrays, Splits, prepare
+from runtime.split import Arrays, Given, Splits, prepare
 from runtime.tensors import Array
 from runtime.training import MakeEngine, Trainer, initial_state
 
@@ -39,6 +41,7 @@ class Changes:
     epochs: int | None = None
     batch: int | None = None
     seed: int | None = None
+    skip_bad: bool = False
 
     def applied(self, settings: Settings) -> Settings:
         """``settings`` with the changed counts. Raises DiagnosticError E0404 for counts and shares out of range."""
@@ -65,9 +68,10 @@ class Changes:
             if isinstance(given, float):
                 texts[name] = f"{name} {given!r}"
             elif isinstance(given, str | Path):
-                texts[name] = _path_statement(name, Path(given), folder)
-            elif given is None and isinstance(before, str):
-                texts[name] = _path_statement(name, origin / before, folder)
+                setting = like(stated.data if before is None or isinstance(before, float | Share) else before, given)
+                texts[name] = f"{name} {shown(setting, partial(_moved, Path('.'), folder))}"
+            elif given is None and isinstance(before, str | DataSource):
+                texts[name] = f"{name} {shown(before, partial(_moved, origin, folder))}"
         return texts
 
     def _counts(self) -> dict[str, int]:
@@ -80,17 +84,22 @@ _UNCHANGED = Changes()
 
 @dataclass(frozen=True)
 class Job:
-    """A train block with the changes to it. ``make_engine`` puts its module to work on weights and state."""
+    """A train block with the changes to it. ``make_engine`` puts its module to work on weights and state; ``names`` are
+    those of the classes and characters that the weights learned before, if they did."""
 
     project: Project
     program: TrainProgram
     changes: Changes
     make_engine: MakeEngine
+    names: Names = field(default_factory=dict)
 
     def prepare(self) -> Splits:
         """The data: loaded, checked and split. Raises DiagnosticError, see :func:`runtime.split.prepare`."""
-        changes, folder = self.changes, self.project.folder
-        return prepare(self.program, changes.data, validate=changes.validate, test=changes.test, folder=folder)
+        return self._prepared(self.program, validate=self.changes.validate, test=self.changes.test)
+
+    def _prepared(self, program: TrainProgram, **apart: Given | None) -> Splits:
+        folder, skip_bad = self.project.folder, self.changes.skip_bad
+        return prepare(program, self.changes.data, folder=folder, names=self.names, skip_bad=skip_bad, **apart)
 
     def samples(self, split: Split | None = None) -> tuple[Split, DataSet]:
         """The samples of one split with its name, by default those for testing, or else those for validation. Raises
@@ -98,8 +107,8 @@ class Job:
         if split == "all":
             unsplit = replace(self.program.settings, validate=None, test=None)
             program = replace(self.program, settings=unsplit)
-            whole = prepare(program, self.changes.data, folder=self.project.folder).train
-            return split, replace(whole, rows=np.sort(whole.rows))
+            whole = self._prepared(program).train
+            return split, replace(whole, rows=np.sort(whole.rows)).apart()
         splits = self.prepare()
         split = split or ("test" if splits.test else "validate" if splits.validation else "train")
         chosen = {"train": splits.train, "validate": splits.validation, "test": splits.test}[split]
@@ -126,6 +135,7 @@ class Job:
             statements = self.changes.statements(self.program.settings, self.project.folder, run.path)
             overrides = self.project.checked.overrides
             run.save_source(resolve(self.project.source, overrides, self.program.name, statements))
+            run.save_data(splits.as_json())
         return trainer
 
     def evaluate(self, weights: Mapping[str, Array], data: DataSet) -> dict[str, float]:
@@ -164,9 +174,9 @@ def results(trainer: Trainer) -> Results:
     return Results(validation, trainer.evaluate(trainer.splits.test) if trainer.splits.test else {})
 
 
-def _path_statement(name: str, path: Path, folder: Path) -> str:
+def _moved(origin: Path, folder: Path, path: str) -> str:
+    """``path``, which starts at ``origin``, as it is written where paths start at ``folder``."""
     try:
-        shown = Path(os.path.relpath(path, folder))
+        return Path(os.path.relpath(origin / path, folder)).as_posix()
     except ValueError:  # another drive
-        shown = path.absolute()
-    return f"{name} {json.dumps(shown.as_posix(), ensure_ascii=False)}"
+        return (origin / path).absolute().as_posix()

@@ -10,6 +10,7 @@ checkpoint.safetensors    weights, optimizer state, position and history: what `
 history.csv               one line per epoch; with ``stop`` the best one has 1 in the column ``best``
 pictures/NAME-0003.png    what ``draw`` made of NAME after epoch 3
 source.dl                 the model file as it was trained, ``--set`` applied
+data.json                 what it was trained on: samples, how they were split, names of classes and characters
 NAME.onnx                 the exported model, written by the caller
 run.json                  when, where and how long the run was, and its results; written by the caller
 report.html               all of it to look at; written by the caller
@@ -19,18 +20,22 @@ report.html               all of it to look at; written by the caller
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from compiler.diagnostics import Diagnostic, DiagnosticError, error
 from runtime.files import reason, remove_leftovers, write_text
 
 CHECKPOINT, WEIGHTS, HISTORY, SOURCE = "checkpoint.safetensors", "weights.safetensors", "history.csv", "source.dl"
 RECORD, REPORT, PICTURES = "run.json", "report.html", "pictures"
+DATA = "data.json"
 RUNS = Path("runs")
 
 
@@ -68,6 +73,10 @@ class RunFolder:
         return self.path / SOURCE
 
     @property
+    def data(self) -> Path:
+        return self.path / DATA
+
+    @property
     def record(self) -> Path:
         return self.path / RECORD
 
@@ -78,14 +87,21 @@ class RunFolder:
 
     def clear(self) -> None:
         """Removes the files of the run before."""
-        names = (CHECKPOINT, WEIGHTS, HISTORY, SOURCE, RECORD, REPORT, self.model.name)
+        names = (CHECKPOINT, WEIGHTS, HISTORY, SOURCE, DATA, RECORD, REPORT, self.model.name)
         for path in (*(self.path / name for name in names), *self.pictures.glob("*.png")):
             path.unlink(missing_ok=True)
 
     def save_source(self, text: str) -> None:
         """Keeps the model file as it is trained. Raises DiagnosticError E0801."""
+        self._save(self.source, text)
+
+    def save_data(self, description: Mapping[str, Any]) -> None:
+        """Keeps what is known of the data: what JSON can hold. Raises DiagnosticError E0801."""
+        self._save(self.data, json.dumps(description, indent=2, ensure_ascii=False) + "\n")
+
+    def _save(self, path: Path, text: str) -> None:
         try:
-            write_text(self.source, text)
+            write_text(path, text)
         except OSError as failure:
             raise DiagnosticError([_unwritable(self.path, failure)]) from failure
 

@@ -17,9 +17,11 @@ from compiler.targets.onnx.metadata import Description
 from compiler.version import VERSION
 from runtime.batches import DataSet
 from runtime.certify import Certificate, certified_export
+from runtime.columns import gather
 from runtime.output import save_output
 from runtime.predict import Predictor
 from runtime.project import Project
+from runtime.readers.content import Names
 from runtime.session import Device, Session
 from runtime.tensors import Array
 
@@ -29,12 +31,14 @@ _SAMPLES = 100
 
 @dataclass(frozen=True)
 class Shipping:
-    """How to export: ``metrics`` go into the file, ``data`` are real samples to certify with, where there are any."""
+    """How to export: ``metrics``, and ``names`` of classes and characters, go into the file; ``data`` are real samples
+    to certify with, where there are any."""
 
     device: Device = "cpu"
     opset: int = 21
     metrics: Mapping[str, float] = field(default_factory=dict)
     data: DataSet | None = None
+    names: Names = field(default_factory=dict)
 
 
 def rehearse(model: ModelProgram, device: Device) -> None:
@@ -63,7 +67,7 @@ def ship(project: Project, model: ModelProgram, weights: Mapping[str, Array], pa
         compiler.onnx_graph(model),
         own,
         Predictor(model, own).run,
-        description=_description(project, how),
+        description=_description(project, model, how),
         samples=real_samples(model, how.data),
         device=how.device,
         opset=how.opset,
@@ -77,12 +81,26 @@ def export_unproved(
 ) -> None:
     """Writes the ONNX file of ``model`` without running it. Raises DiagnosticError (E0901 to E0904, E0801)."""
     own = {weight.name: weights[weight.name] for weight in model.weights}
-    metadata = _description(project, how).as_metadata()
+    metadata = _description(project, model, how).as_metadata()
     save_output(path, compiler.onnx_file(model, own, metadata, opset=how.opset))
 
 
-def _description(project: Project, how: Shipping) -> Description:
-    return Description(VERSION, hashlib.sha256(project.text.encode()).hexdigest(), metrics=dict(how.metrics))
+def _description(project: Project, model: ModelProgram, how: Shipping) -> Description:
+    source = hashlib.sha256(project.text.encode()).hexdigest()
+    return Description(VERSION, source, _labels(model, how.names), dict(how.metrics), names=how.names)
+
+
+def _labels(model: ModelProgram, names: Names) -> tuple[str, ...]:
+    """The names of the scores in the last axis of the one output, where there are as many of them in the data's targets
+    and it is clear which they are."""
+    inputs = {value.name for value in model.graph.inputs_of(Role.DATA)}
+    outputs = [output.value.type.shape for output in model.graph.outputs]
+    fitting = {
+        words
+        for name, words in names.items()
+        if name not in inputs and len(outputs) == 1 and outputs[0] and outputs[0][-1] == len(words)
+    }
+    return fitting.pop() if len(fitting) == 1 else ()
 
 
 def real_samples(model: ModelProgram, data: DataSet | None) -> dict[str, Array] | None:
@@ -96,5 +114,5 @@ def real_samples(model: ModelProgram, data: DataSet | None) -> dict[str, Array] 
             return None
         if any(isinstance(dim, int) and dim != size for dim, size in zip(value.type.shape, array.shape, strict=True)):
             return None
-        samples[value.name] = np.ascontiguousarray(array[data.rows[:_SAMPLES]])
+        samples[value.name] = gather(array, data.rows[:_SAMPLES])
     return samples

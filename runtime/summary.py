@@ -12,6 +12,7 @@ from compiler.ir.dims import Dim, as_symbol, evaluate, substitute, symbols
 from compiler.ir.graph import Role, Value
 from compiler.ir.types import TensorType
 from compiler.program import Settings, Weight
+from compiler.sources import DataSetting, Share, plain_split
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,16 @@ def _elements(weights: Iterable[Weight]) -> int:
 
 
 def _data(settings: Settings) -> str:
-    parts = [settings.data] if settings.data else []
+    parts = [_source(settings.data)] if settings.data else []
     for name, source in (("validation", settings.validate), ("test", settings.test)):
         if source is not None:
-            parts.append(f"{100 * source:g}% for {name}" if isinstance(source, float) else f"{source} for {name}")
+            share = Share(plain_split(settings.data), source) if isinstance(source, float) else source
+            parts.append(f"{share if isinstance(share, Share) else _source(share)} for {name}")
     return ", ".join(parts)
+
+
+def _source(source: DataSetting) -> str:
+    return source if isinstance(source, str) else source.text()
 
 
 def _settings(settings: Settings) -> str:

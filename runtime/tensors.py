@@ -77,6 +77,18 @@ def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     return tensors, metadata
 
 
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What a safetensors file says beside its arrays; nothing where it says nothing or can't be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            found = json.loads((file.metadata() or {}).get(_KEY, "{}"))
+    except (OSError, SafetensorError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _unreadable(path: Path, why: str, detail: str = "") -> DiagnosticError:
     return DiagnosticError(
         [

@@ -136,7 +136,7 @@ class Trainer:
         """Has the steps made ready for the batches of an epoch, its last one included, which may be small."""
         last = self._batches.count(len(self._batches) - 1)
         for count in dict.fromkeys((self._batches.size, last)):
-            inputs = {name: array[:count] for name, array in self.splits.train.arrays.items()}
+            inputs = self._batches.blank(count)
             for index in range(len(self.program.steps)):
                 try:
                     self.engine.bind(f"step{index}", inputs)
@@ -311,7 +311,8 @@ class Trainer:
         )
         with self._writing():
             save_checkpoint(self.run.checkpoint, checkpoint)
-            save_weights(self.run.weights, self.program, {**self.kept, **self._outcome().weights})
+            inference = {**self.kept, **self._outcome().weights}
+            save_weights(self.run.weights, self.program, inference, self.splits.train.names)
             write_text(self.run.history, self.history.csv())
         self._saved, self._saved_at = (self.position, len(self.history)), time.perf_counter()
 

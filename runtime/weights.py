@@ -14,8 +14,9 @@ from runtime.checkpoint import check_same, load_weights
 from runtime.engine import Engine
 from runtime.output import saving
 from runtime.project import Project
+from runtime.readers.content import Names
 from runtime.runs import RUNS, WEIGHTS, latest_run
-from runtime.tensors import Array, read_tensors, write_tensors
+from runtime.tensors import Array, read_metadata, read_tensors, write_tensors
 
 
 def load_trained(program: TrainProgram, path: Path | None = None) -> tuple[Path, dict[str, Array]]:
@@ -30,6 +31,12 @@ def load_trained(program: TrainProgram, path: Path | None = None) -> tuple[Path,
 def weights_file(path: Path) -> Path:
     """The file with the weights: ``path``, or the one in the run folder ``path``."""
     return path / WEIGHTS if path.is_dir() else path
+
+
+def load_names(path: Path) -> Names:
+    """What the numbers of classes and characters stood for when the weights in a file or a run folder were trained."""
+    names = read_metadata(weights_file(path)).get("names")
+    return {name: tuple(words) for name, words in names.items()} if isinstance(names, dict) else {}
 
 
 def load_model_weights(path: Path, model: ModelProgram) -> dict[str, Array]:
@@ -58,7 +65,8 @@ def fresh_weights(project: Project, model: ModelProgram) -> dict[str, Array]:
     return {name: np.array(array, order="C") for name, array in outputs.items() if name != "seed"}
 
 
-def save_weights_file(path: Path, weights: Mapping[str, Array]) -> None:
-    """Writes weights as a safetensors file. Raises DiagnosticError E0801."""
+def save_weights_file(path: Path, weights: Mapping[str, Array], names: Names) -> None:
+    """Writes weights as a safetensors file, with the ``names`` of the classes and characters that they were trained
+    with. Raises DiagnosticError E0801."""
     with saving(path):
-        write_tensors(path, weights, {"format": 1})
+        write_tensors(path, weights, {"format": 1} | ({"names": dict(names)} if names else {}))

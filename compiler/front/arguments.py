@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from compiler.diagnostics import Span, did_you_mean, error
 from compiler.front import tree
 from compiler.front.catalogue import Entry, entries
-from compiler.front.catalogue.entry import (
-    ArgumentError,
-    DType,
-    Each,
-    Factors,
-    Initialiser,
-    Lengths,
-    ModelWeights,
-    Numbers,
-    Operand,
-    Pads,
-    Parameter,
-    Tensors,
-)
+from compiler.front.catalogue.entry import ArgumentError, Columns, Initialiser, ModelWeights, Operand, Parameter
+from compiler.front.kinds import KIND_WORDS, as_kind
 from compiler.front.scope import Scope
 from compiler.front.signature import as_dim
 from compiler.front.values import NONE, Callable, DslValue, Poison, Tensor, describe, has_poison, is_number
-from compiler.ir.dims import Dim
-from compiler.ir.graph import Value
+from compiler.sources import Encoding
 
 if TYPE_CHECKING:
     from compiler.front.expressions import Evaluator
@@ -95,11 +82,33 @@ def bind_arguments(
                 failed = True
         if parameter.variadic:
             positional.extend(values)
+        elif parameter.per_input:
+            failed |= _bind_inputs(evaluator, entry, parameter, assigned, named, places, scope)
         elif values:
             named[parameter.name] = values[0]
     if failed:
         raise Refused
     return _split(entry, positional, named), {k: v for k, v in named.items() if k not in _before(entry)}, places
+
+
+def _bind_inputs(
+    evaluator: Evaluator,
+    entry: Entry,
+    parameter: Parameter,
+    assigned: dict[str, list[Given]],
+    named: dict[str, Any],
+    places: dict[str, Span],
+    scope: Scope,
+) -> bool:
+    """Puts what is given for inputs of the train block among the named arguments; whether anything was reported."""
+    failed, own = False, {parameter.name for parameter in entry.parameters if not parameter.per_input}
+    for name, (argument,) in ((name, given) for name, given in assigned.items() if name not in own):
+        places[name] = argument.span
+        try:
+            named[name] = _convert(evaluator, entry, replace(parameter, name=name), argument, scope)
+        except Refused:
+            failed = True
+    return failed
 
 
 def _before(entry: Entry) -> set[str]:
@@ -132,7 +141,7 @@ def _assign(
     known = {parameter.name: parameter for parameter in entry.parameters}
     for keyword in keywords:
         name = keyword.name.name
-        if name not in known or known[name].variadic:
+        if (name not in known and not entry.per_input) or (name in known and known[name].variadic):
             near = did_you_mean(name, known)
             evaluator.report(
                 error(
@@ -172,6 +181,8 @@ def _convert(evaluator: Evaluator, entry: Entry, parameter: Parameter, argument:
         return _choice(evaluator, entry, parameter, argument, scope)
     if parameter.kind is Initialiser:
         return _from_namespace(evaluator, "initialiser", argument, scope)
+    if parameter.kind == Columns:
+        return _columns(evaluator, entry, parameter, argument, scope)
     value = argument.value
     if value is None:
         assert argument.expression is not None
@@ -190,9 +201,13 @@ def _convert(evaluator: Evaluator, entry: Entry, parameter: Parameter, argument:
             )
         )
         raise Refused
-    converted = _as_kind(evaluator, parameter.kind, value)
+    converted = as_kind(evaluator, parameter.kind, value)
     if converted is not None:
         return converted
+    raise _wrong_kind(evaluator, entry, parameter, argument, value)
+
+
+def _wrong_kind(evaluator: Evaluator, entry: Entry, parameter: Parameter, argument: Given, value: DslValue) -> Refused:
     evaluator.report(
         error(
             "E0403",
@@ -202,85 +217,30 @@ def _convert(evaluator: Evaluator, entry: Entry, parameter: Parameter, argument:
             help=_kind_help(parameter, value, entry),
         )
     )
-    raise Refused
+    return Refused()
 
 
-def _as_kind(evaluator: Evaluator, kind: Any, value: DslValue) -> Any:
-    """``value`` as ``kind``, or None where it is not of that kind."""
-    if kind is Value:
-        return value.value if isinstance(value, Tensor) else None
-    if kind == Operand:
-        if isinstance(value, Tensor):
-            return value.value
-        return value if is_number(value) else None
-    if kind == Tensors:
-        parts = value if isinstance(value, tuple) else (value,)
-        tensors = tuple(part.value for part in parts if isinstance(part, Tensor))
-        return tensors if tensors and len(tensors) == len(parts) else None
-    if kind == Numbers:
-        numbers = [float(part) for part in value if is_number(part)] if isinstance(value, tuple) else []
-        return tuple(numbers) if isinstance(value, tuple) and len(numbers) == len(value) else None
-    if kind == Pads:
-        return _as_pads(value)
-    if kind in _SPATIAL:
-        return _as_each(value, _SPATIAL[kind])
-    if kind is int:
-        return value if isinstance(value, int) and not isinstance(value, bool) else None
-    if kind is float:
-        return float(value) if is_number(value) else None
-    if kind is ModelWeights:
-        return evaluator.declarations.model_weights(evaluator, value) if isinstance(value, Callable) else None
-    if kind == Dim:
-        return as_dim(value)
-    return value if isinstance(value, kind) else None
-
-
-def _as_each(value: DslValue, one: Any) -> Any:
-    """One of what ``one`` takes, or a tuple of them."""
-    if not isinstance(value, tuple):
-        return one(value)
-    parts = tuple(one(part) for part in value)
-    return parts if parts and None not in parts else None
-
-
-def _as_pads(value: DslValue) -> Any:
-    if value in ("same", "valid"):
-        return value
-    if isinstance(value, tuple) and all(isinstance(part, tuple) and len(part) == 2 for part in value):
-        pairs = tuple(_as_each(part, _whole) for part in value)
-        return pairs if pairs and None not in pairs else None
-    return _as_each(value, _whole)
-
-
-def _whole(value: DslValue) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _number(value: DslValue) -> float | None:
-    return float(value) if is_number(value) else None
-
-
-# What the kinds that speak of spatial dimensions have for each of them.
-_SPATIAL: dict[Any, Any] = {Each: _whole, Factors: _number, Lengths: as_dim}
-
-
-KIND_WORDS: dict[Any, str] = {
-    Value: "a tensor",
-    Operand: "a tensor or a number",
-    Tensors: "a tensor, or several in parentheses",
-    Numbers: "a list of numbers",
-    Each: "a whole number, or one for each spatial dimension",
-    Factors: "a number, or one for each spatial dimension",
-    Lengths: "a size, or one for each spatial dimension",
-    Pads: "same, valid, a whole number, or one or a pair of them for each spatial dimension",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "a text",
-    DType: "an element type",
-    Dim: "a size",
-    ModelWeights: "a model",
-}
+def _columns(evaluator: Evaluator, entry: Entry, parameter: Parameter, argument: Given, scope: Scope) -> Columns:
+    """Names of columns and encodings, one or a list of them."""
+    expression = argument.expression
+    parts = expression.items if isinstance(expression, tree.List) else (expression,)
+    found: list[str | Encoding] = []
+    for part in parts:
+        if isinstance(part, tree.Call):
+            found.append(build_from(evaluator, "encoding", part, scope))
+            continue
+        assert part is not None, "a reader's arguments are expressions"
+        value = evaluator.evaluate(part, scope)
+        if has_poison(value):
+            raise Refused
+        names = value if isinstance(value, tuple) else (value,)  # a constant may be a list of names
+        for name in names:
+            if not isinstance(name, str):
+                raise _wrong_kind(evaluator, entry, parameter, Given(part.span), name)
+            found.append(name)
+    if not found:
+        raise _wrong_kind(evaluator, entry, parameter, argument, ())
+    return tuple(found)
 
 
 def _kind_help(parameter: Parameter, value: DslValue, entry: Entry) -> tuple[str, ...]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from compiler.diagnostics import Label, Span, did_you_mean, error
-from compiler.front import tree
+from compiler.diagnostics import Diagnostic, Label, Span, did_you_mean, error
+from compiler.front import sources, tree
 from compiler.front.catalogue import entries
 from compiler.front.declarations import Declarations
 from compiler.front.expressions import Evaluator
@@ -21,22 +21,27 @@ _Setting = (
 PATIENCE = 10
 
 
-class _Reader:
+class SettingReader:
     """Evaluates the expressions of settings, which see the file's constants only."""
 
     def __init__(self, declarations: Declarations, train: tree.Train) -> None:
         self._declarations = declarations
-        self._scope = Scope(declarations.module_scope(train.name.name).naming)
+        self.evaluator = Evaluator(declarations)
+        self.scope = Scope(declarations.module_scope(train.name.name).naming)
+        self.inputs = tuple(parameter.name.name for parameter in train.parameters)
         self.failed = False
 
     def value(self, expression: tree.Expression) -> DslValue:
-        value = Evaluator(self._declarations).evaluate(expression, self._scope)
+        value = self.evaluator.evaluate(expression, self.scope)
         self.failed |= has_poison(value)
         return value
 
-    def refuse(self, code: str, title: str, at: Span, *help: str) -> None:
-        self._declarations.sink.report(error(code, title, at, help=help))
+    def report(self, diagnostic: Diagnostic) -> None:
+        self._declarations.sink.report(diagnostic)
         self.failed = True
+
+    def refuse(self, code: str, title: str, at: Span, *help: str) -> None:
+        self.report(error(code, title, at, help=help))
 
     def count(self, expression: tree.Expression, what: str, least: int) -> int | None:
         """A whole number of at least ``least``."""
@@ -51,22 +56,6 @@ class _Reader:
             return None
         return value
 
-    def share(self, expression: tree.Expression, what: str) -> float | str | None:
-        """A share of the data, above 0 and below 1, or the name of a file."""
-        value = self.value(expression)
-        if has_poison(value):
-            return None
-        if isinstance(value, str):
-            return value
-        if not is_number(value):
-            self.refuse("E0403", f"{what} takes a share or a file, not {describe(value)}", expression.span)
-            return None
-        if not 0.0 < value < 1.0:
-            title = f"{what} takes a share between 0% and 100%, not {value}"
-            self.refuse("E0404", title, expression.span, f"write for example {what} 20%")
-            return None
-        return float(value)
-
     def positive(self, expression: tree.Expression, what: str) -> float | None:
         """A number above 0."""
         value = self.value(expression)
@@ -80,18 +69,10 @@ class _Reader:
             return None
         return float(value)
 
-    def text(self, expression: tree.Expression, what: str) -> str | None:
-        value = self.value(expression)
-        if isinstance(value, str):
-            return value
-        if not has_poison(value):
-            self.refuse("E0403", f"{what} takes the name of a file, not {describe(value)}", expression.span)
-        return None
-
 
 def read_settings(declarations: Declarations, train: tree.Train) -> Settings | None:
     """The settings of ``train``; None where there are errors, which are reported."""
-    reader = _Reader(declarations, train)
+    reader = SettingReader(declarations, train)
     found: dict[str, _Setting] = {}
     for statement in train.statements:
         if isinstance(statement, _Setting):
@@ -101,9 +82,9 @@ def read_settings(declarations: Declarations, train: tree.Train) -> Settings | N
         value: Any
         match statement:
             case tree.Data():
-                value = reader.text(statement.source, name)
+                value = sources.data(reader, statement.source)
             case tree.Validate() | tree.Test():
-                value = reader.share(statement.source, name)
+                value = sources.set_aside(reader, statement.source, name)
             case tree.Batch():
                 value = reader.count(statement.size, name, 1)
             case tree.Epochs() | tree.Steps():
@@ -117,7 +98,7 @@ def read_settings(declarations: Declarations, train: tree.Train) -> Settings | N
                 value = reader.count(statement.value, name, 0)
         if value is not None:
             values[name] = value
-    shares = [value for name in ("validate", "test") if isinstance(value := values.get(name), float)]
+    shares = [sources.share_of(values.get(name)) for name in ("validate", "test")]
     if sum(shares) >= 1.0:
         reader.refuse("E0404", "validate and test leave nothing to train on", found["test"].span)
     if "epochs" in found and "steps" in found:
@@ -128,11 +109,11 @@ def read_settings(declarations: Declarations, train: tree.Train) -> Settings | N
     return Settings(**values, spans=spans)
 
 
-def _note(reader: _Reader, found: dict[str, _Setting], statement: _Setting) -> None:
+def _note(reader: SettingReader, found: dict[str, _Setting], statement: _Setting) -> None:
     name = type(statement).__name__.lower()
     before = found.setdefault(name, statement)
     if before is not statement:
-        reader._declarations.sink.report(
+        reader.report(
             error(
                 "E0507",
                 f"{name} stands twice in one train block",
@@ -141,7 +122,6 @@ def _note(reader: _Reader, found: dict[str, _Setting], statement: _Setting) -> N
                 labels=[Label(before.span, "first given here")],
             )
         )
-        reader.failed = True
 
 
 def check_stop(

@@ -88,13 +88,13 @@ def _onnx(
     opset: int,
 ) -> None:
     from runtime.ship import Shipping, export_unproved, ship
-    from runtime.weights import fresh_weights, load_model_weights
+    from runtime.weights import fresh_weights, load_model_weights, load_names
 
     program = project.model(model)
     if weights is None and program.weights:
         remark("note: no --weights: the file gets fresh weights, as at the start of a training")
     loaded = load_model_weights(weights, program) if weights else fresh_weights(project, program)
-    how = Shipping(device, opset)
+    how = Shipping(device, opset, names=load_names(weights) if weights else {})
     if certify:
         said = ship(project, program, loaded, output, how).summary()
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ _TITLES = {
     "--split", type=click.Choice(["test", "validate", "train", "all"]),
     help="Which samples. Default: test, or validate where there is no test set; all with --data.",
 )  # fmt: skip
+@options.SKIP_BAD
 def evaluate(
     file: Path,
     name: str | None,
@@ -38,6 +40,7 @@ def evaluate(
     data: Path | None,
     weights: Path | None,
     split: Split | None,
+    skip_bad: bool,
 ) -> None:
     """Evaluate trained weights: the loss and every measure of the train block NAME, dropout and augmentation off.
 
@@ -50,10 +53,11 @@ def evaluate(
     from runtime.job import Changes, make_job
     from runtime.progress import figures_line
     from runtime.project import open_project
-    from runtime.weights import load_trained
+    from runtime.weights import load_names, load_trained
 
-    job = make_job(open_project(file, constants), name, Changes(data=data))
+    job = make_job(open_project(file, constants), name, Changes(data=data, skip_bad=skip_bad))
     path, trained = load_trained(job.program, weights)
+    job = replace(job, names=load_names(path))
     chosen, samples = job.samples(split or ("all" if data else None))
     tell(f"{_TITLES[chosen]}: {len(samples):,} of {samples.source}, with {path}")
     tell(figures_line(job.evaluate(trained, samples)))

@@ -15,7 +15,9 @@ from dlc.terminal import table, tell, width_of
 if TYPE_CHECKING:
     from compiler.front.catalogue.entry import Entry, Kind
 
-_KINDS: tuple[Kind, ...] = ("layer", "function", "augmentation", "loss", "metric", "optimizer", "initialiser")
+_KINDS: tuple[Kind, ...] = (
+    "layer", "function", "augmentation", "loss", "metric", "optimizer", "initialiser", "reader", "encoding", "split",
+)  # fmt: skip
 _FENCE = re.compile(r"^```[^\n]*\n(.*?)^```\n?", re.MULTILINE | re.DOTALL)
 
 
@@ -23,7 +25,8 @@ _FENCE = re.compile(r"^```[^\n]*\n(.*?)^```\n?", re.MULTILINE | re.DOTALL)
 @click.argument("word", required=False)
 def explain(word: str | None) -> None:
     """Explain an error code, or what stands in a model file: a layer, a function, an augmentation, a loss, a metric, an
-    optimizer, an initialiser. Of a module of the standard library, show the source. Without a WORD, list them all.
+    optimizer, an initialiser, a reader of data. Of a module of the standard library, show the source. Without a WORD,
+    list them all.
 
     \b
     Examples:

@@ -43,5 +43,9 @@ CHECK_PASSES = click.option(
 )  # fmt: skip
 DATA = click.option(
     "--data", type=click.Path(path_type=Path), metavar="FILE",
-    help="Take the arrays from this .npz file instead of the one that the train block names.",
+    help="Read this file, or folder, instead of the one that the train block names.",
+)  # fmt: skip
+SKIP_BAD = click.option(
+    "--skip-bad", is_flag=True,
+    help="Leave samples that can't be read out, and say how many, instead of refusing the data.",
 )  # fmt: skip

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.argument("name", required=False)
 @options.SET
 @options.DATA
+@options.SKIP_BAD
 @click.option("--epochs", type=click.IntRange(1), metavar="N", help="Passes over the data.")
 @click.option("--batch", type=click.IntRange(1), metavar="N", help="Samples in a batch.")
 @click.option("--seed", type=click.IntRange(0, 2**62 - 1), metavar="N", help="Where all random numbers come from.")
@@ -43,6 +44,7 @@ def train(
     name: str | None,
     constants: dict[str, str],
     data: Path | None,
+    skip_bad: bool,
     epochs: int | None,
     batch: int | None,
     seed: int | None,
@@ -80,8 +82,10 @@ def train(
     project = open_project(file, constants)
     if project.checked.warnings:
         report(project.checked.warnings)
-    job = make_job(project, name, Changes(data=data, epochs=epochs, batch=batch, seed=seed))
+    job = make_job(project, name, Changes(data, epochs=epochs, batch=batch, seed=seed, skip_bad=skip_bad))
     splits = job.prepare()
+    if splits.warnings:
+        report(splits.warnings)
     if not no_export:
         for model in job.program.models:
             rehearse(project.model(model), device)
@@ -89,6 +93,8 @@ def train(
         with Recording(run, splits.sizes, show_progress(), resume=resume) as recording:
             trainer = job.trainer(splits, run=run, resume=resume, progress=recording)
             tell(_opening(job.program.name, splits, run.path))
+            for note in splits.notes:
+                tell(f"note: {note}")
             try:
                 trainer.fit()
             except Interrupted as stop:
@@ -106,10 +112,10 @@ def train(
 
 def _opening(name: str, splits: Splits, folder: Path) -> str:
     sizes = [f"{len(splits.train):,} samples to train on"]
-    if splits.validation:
-        sizes.append(f"{len(splits.validation):,} to validate")
-    if splits.test:
-        sizes.append(f"{len(splits.test):,} to test")
+    apart = (("validate", splits.validation, splits.validation_share), ("test", splits.test, splits.test_share))
+    for use, part, share in apart:
+        if part is not None:
+            sizes.append(f"{len(part):,} to {use} ({share or f'of {part.source}'})")
     return f"{name}: {', '.join(sizes)}; run folder {folder}"
 
 
@@ -125,7 +131,8 @@ def _ship(job: Job, trainer: Trainer, run: RunFolder, device: Device, recording:
     from runtime.ship import Shipping, ship
 
     splits, metrics = trainer.splits, recording.record.results
-    how = Shipping(device, metrics=metrics, data=splits.test or splits.validation or splits.train)
+    data = splits.test or splits.validation or splits.train
+    how = Shipping(device, metrics=metrics, data=data, names=splits.train.names)
     for name in job.program.models:
         path = run.model if len(job.program.models) == 1 else run.path / f"{name}.onnx"
         certificate = ship(job.project, job.project.model(name), trainer.weights, path, how)

@@ -21,7 +21,7 @@ train net(x: f32[N, 3], y: i64[N])
   minimize cross_entropy(logits, y) with adam(0.05)
   trains    26 parameters of Net
   measures  accuracy
-  data      net.npz, 20% for validation, 20% for test
+  data      net.npz, shuffled 20% for validation, shuffled 20% for test
   settings  batch 8, epochs 5, seed 1
 """
 

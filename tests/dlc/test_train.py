@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 # The same for the same run, byte for byte; times are in the others.
-FILES = {"weights.safetensors", "checkpoint.safetensors", "history.csv", "source.dl", "net.onnx"}
+FILES = {"weights.safetensors", "checkpoint.safetensors", "history.csv", "source.dl", "data.json", "net.onnx"}
 TIMES = {"run.json", "report.html"}
 
 
@@ -25,7 +25,10 @@ def test_a_run_from_beginning_to_end(dlc: Callable[..., Any], net: Path) -> None
     assert (outcome.code, outcome.err) == (0, "")
     assert {path.name for path in Path("runs/net").iterdir()} == FILES | TIMES
     opening, *epochs, validation, test, certificate, closing = outcome.out.splitlines()
-    assert opening == "net: 36 samples to train on, 12 to validate, 12 to test; run folder runs/net"
+    assert (
+        opening
+        == "net: 36 samples to train on, 12 to validate (shuffled 20%), 12 to test (shuffled 20%); run folder runs/net"
+    )
     assert len(epochs) == 5
     for number, line in enumerate(epochs, 1):
         figures = r"loss \d\.\d+  accuracy \d\.\d+  val\.loss \d\.\d+  val\.accuracy \d\.\d+"
@@ -89,7 +92,7 @@ def test_other_data(dlc: Callable[..., Any], net: Path) -> None:
     x = np.zeros((10, 3), np.float32)
     np.savez("data/other.npz", x=x, y=np.zeros(10, np.int64))
     outcome = dlc("train", net, "--data", "data/other.npz", "--epochs", 1)
-    assert outcome.out.startswith("net: 6 samples to train on, 2 to validate, 2 to test;")
+    assert outcome.out.startswith("net: 6 samples to train on, 2 to validate (shuffled 20%), 2 to test (shuffled 20%);")
     assert '    data "../../data/other.npz"' in Path("runs/net/source.dl").read_text().splitlines()
 
 

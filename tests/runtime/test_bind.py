@@ -275,7 +275,7 @@ def test_one_number_that_is_not_finite() -> None:
         (
             [[0, -1]],
             "the value -1 in row 0",
-            "the values go from -1 to 0: negative ones stand for nothing, leave those rows out",
+            "the values go from -1 to 0: a loss and its measures pass over -1 with ignore=-1",
         ),
     ],
 )

@@ -6,16 +6,24 @@ import pytest
 
 from compiler.diagnostics import DiagnosticError
 from compiler.program import TrainProgram
+from compiler.sources import Share
 from runtime.batches import DataSet
-from runtime.split import prepare, split
+from runtime.choose import split
+from runtime.split import prepare
 
 
 def data(count: int) -> DataSet:
     return DataSet({}, np.arange(count))
 
 
+def drawn(share: float | None) -> Share | None:
+    return None if share is None else Share("shuffled", share)
+
+
 def rows(count: int, validate: float | None, test: float | None, seed: int = 0) -> list[list[int]]:
-    return [[] if part is None else part.rows.tolist() for part in split(data(count), validate, test, seed)]
+    return [
+        [] if part is None else part.rows.tolist() for part in split(data(count), drawn(validate), drawn(test), seed)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -27,7 +35,6 @@ def rows(count: int, validate: float | None, test: float | None, seed: int = 0) 
         (10, None, 0.25, (8, 0, 2)),
         (3, 0.2, 0.2, (1, 1, 1)),
         (10, None, None, (10, 0, 0)),
-        (10, 0.0, None, (10, 0, 0)),
     ],
 )
 def test_shares(count: int, validate: float | None, test: float | None, sizes: tuple[int, ...]) -> None:
@@ -82,7 +89,7 @@ def test_files_named_in_the_block(line: Any, tmp_path: Path) -> None:
     assert splits.validation is not None
     assert splits.test is not None
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (16, 4, 5)
-    assert (splits.share_validation, splits.share_test) == (0.2, None)
+    assert (splits.validation_share, splits.test_share) == (Share("shuffled", 0.2), None)
     assert splits.test.source == "more.npz"
 
 

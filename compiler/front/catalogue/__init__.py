@@ -1,4 +1,4 @@
-"""The catalogue: every layer, function, loss, metric, optimizer and initialiser, one entry each."""
+"""The catalogue: every layer, function, loss, metric, optimizer, initialiser and reader of data, one entry each."""
 
 from compiler.front.catalogue import (
     activations,
@@ -14,6 +14,7 @@ from compiler.front.catalogue import (
     norms,
     optimizers,
     pooling,
+    readers,
     recurrent,
     resizing,
     sequence,
@@ -38,6 +39,7 @@ __all__ = [
     "norms",
     "optimizers",
     "pooling",
+    "readers",
     "recurrent",
     "resizing",
     "sequence",

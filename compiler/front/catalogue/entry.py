@@ -1,4 +1,4 @@
-"""How the catalogue describes a layer, function, loss, metric, optimizer or initialiser.
+"""How the catalogue describes a layer, function, loss, metric, optimizer, initialiser or a reader of data.
 
 An entry is a Python function under a decorator. Its signature is the signature in ``.dl``; its docstring is its
 page in the language reference. The annotations say what each argument has to be:
@@ -20,10 +20,14 @@ page in the language reference. The annotations say what each argument has to be
 ``Dim``             a size, symbols allowed
 ``Initialiser``     an initialiser, such as ``he`` or ``normal(0.02)``
 ``ModelWeights``    a model, for what speaks about its weights
+``DataPath``        the path of a data file or folder
+``Words``           a list of texts
+``Columns``         the name of a column, an encoding such as ``categories("species")``, or a list of them
 ==================  ==========================================================================
 
-``*name: T`` takes any number of them. An argument with a default may be left out; ``T | None`` allows None as that. An
-entry gives a value, or a tuple of values and of tuples of them.
+``*name: T`` takes any number of them, ``**name: T`` one for each input of the train block, under its name. An argument
+with a default may be left out; ``T | None`` allows None as that. An entry
+gives a value, or a tuple of values and of tuples of them.
 """
 
 from __future__ import annotations
@@ -39,11 +43,16 @@ from compiler.ir.dims import Dim
 from compiler.ir.graph import Value
 from compiler.ir.types import DType, TensorType
 from compiler.ops.emit import Emit
+from compiler.sources import Encoding
 
-Kind: TypeAlias = Literal["layer", "function", "augmentation", "loss", "metric", "optimizer", "initialiser"]
+Kind: TypeAlias = Literal[
+    "layer", "function", "augmentation", "loss", "metric", "optimizer", "initialiser", "reader", "encoding", "split"
+]
 Operand: TypeAlias = Value | float
 Tensors: TypeAlias = tuple[Value, ...]
 Numbers: TypeAlias = tuple[float, ...]
+Words: TypeAlias = tuple[str, ...]
+Columns: TypeAlias = tuple[str | Encoding, ...]
 Each: TypeAlias = int | tuple[int, ...]
 Factors: TypeAlias = float | tuple[float, ...]
 Lengths: TypeAlias = Dim | tuple[Dim, ...]
@@ -127,6 +136,7 @@ class Parameter:
     required: bool
     variadic: bool
     keyword_only: bool
+    per_input: bool = False
 
     @property
     def is_tensor(self) -> bool:
@@ -152,6 +162,11 @@ class Entry:
         return re.split(r"(?<=\.)\s", self.documentation, maxsplit=1)[0].replace("\n", " ")
 
     @property
+    def per_input(self) -> Parameter | None:
+        """What may be given for each input of the train block, if anything."""
+        return next((parameter for parameter in self.parameters if parameter.per_input), None)
+
+    @property
     def signature(self) -> str:
         """The signature as it reads in ``.dl``."""
         return f"{self.name}({', '.join(map(_parameter_text, self.parameters))})"
@@ -171,7 +186,7 @@ def entry(kind: Kind, name: str | None = None) -> Callable[[_Function], _Functio
             raise TypeError(f"the catalogue has a {kind} {called} already")
         if not function.__doc__:
             raise TypeError(f"the {kind} {called} has no documentation")
-        parameters = _parameters(function, skip=0 if kind in ("optimizer", "initialiser") else 1)
+        parameters = _parameters(function, skip=1 if namespace(kind) in ("value", "metric") else 0)
         documentation = inspect.cleandoc(function.__doc__)
         _ENTRIES[namespace(kind), called] = Entry(called, kind, parameters, function, documentation)
         return function
@@ -195,12 +210,13 @@ def _parameters(function: Callable[..., Any], skip: int) -> tuple[Parameter, ...
     hints = get_type_hints(function)
     found = []
     for parameter in list(inspect.signature(function).parameters.values())[skip:]:
-        required = parameter.default is inspect.Parameter.empty
+        per_input = parameter.kind is inspect.Parameter.VAR_KEYWORD
         variadic = parameter.kind is inspect.Parameter.VAR_POSITIONAL
-        default = None if required else parameter.default
-        keyword_only = parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        required = parameter.default is inspect.Parameter.empty and not variadic and not per_input
+        default = None if parameter.default is inspect.Parameter.empty else parameter.default
+        keyword_only = parameter.kind is inspect.Parameter.KEYWORD_ONLY or per_input
         kind = _kind(hints[parameter.name])
-        found.append(Parameter(parameter.name, kind, default, required and not variadic, variadic, keyword_only))
+        found.append(Parameter(parameter.name, kind, default, required, variadic, keyword_only, per_input))
     return tuple(found)
 
 
@@ -213,6 +229,8 @@ def _kind(hint: Any) -> Any:
 
 
 def _parameter_text(parameter: Parameter) -> str:
+    if parameter.per_input:
+        return "INPUT=…"
     if parameter.variadic:
         return f"*{parameter.name}"
     if parameter.required:
@@ -232,6 +250,6 @@ def default_text(default: Any) -> str:
 
 
 __all__ = [
-    "ArgumentError", "Context", "DType", "Dim", "Entry", "Initialiser", "Kind", "ModelWeights", "Numbers", "Operand",
-    "Parameter", "Tensors", "Totals", "Value", "entries", "entry", "namespace",
+    "ArgumentError", "Columns", "Context", "DType", "Dim", "Encoding", "Entry", "Initialiser", "Kind", "ModelWeights",
+    "Numbers", "Operand", "Parameter", "Tensors", "Totals", "Value", "Words", "entries", "entry", "namespace",
 ]  # fmt: skip

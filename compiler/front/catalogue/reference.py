@@ -12,10 +12,10 @@ from typing import get_args
 
 from compiler.diagnostics import Sink, Source
 from compiler.front import tree
-from compiler.front.arguments import KIND_WORDS
 from compiler.front.catalogue import Entry, entries
 from compiler.front.catalogue.entry import Initialiser, Kind, Parameter, default_text
 from compiler.front.imports import library
+from compiler.front.kinds import KIND_WORDS
 from compiler.front.parse import parse
 
 COMMAND = "python -m compiler.front.catalogue.reference > docs/layers.md"
@@ -31,9 +31,16 @@ _HEADINGS: dict[Kind, tuple[str, str]] = {
     "metric": ("Metrics", "For `measure`. Each is a figure over a whole data set, not a mean of figures of batches."),
     "optimizer": ("Optimizers", "For `with`. They can be written without parentheses where the defaults do."),
     "initialiser": ("Initialisers", "For arguments such as `init=`. They make a weight's first content."),
+    "reader": (
+        "Readers",
+        "For `data`, `validate` and `test`: files that do not explain themselves. Their arrays go to the inputs of the "
+        "train block that have their names.",
+    ),
+    "encoding": ("Encodings", "For the columns that `csv` reads: how text becomes numbers."),
+    "split": ("Splits", "For `validate` and `test`: which part of the samples is set apart."),
 }
 _INTRODUCTION = f"""\
-# Layers, functions, augmentations, losses, metrics, optimizers, initialisers
+# Layers, functions, augmentations, losses, metrics, optimizers, initialisers, readers
 
 Everything that a model file can name without declaring it, and the blocks of the standard library. How calls work is
 told in [the language reference](language.md): tensors come first, and the first one may be left out where it is the
@@ -44,6 +51,8 @@ This page is made from the catalogue: `{COMMAND}`."""
 _LIBRARY = """\
 Blocks written in the language itself. `import std.mlp` makes them known by their own names, `import std.mlp as m` as
 `m.MLP`; `dlc explain std.mlp` shows the source."""
+
+_PER_INPUT = "what has that name"
 
 
 def reference() -> str:
@@ -93,6 +102,8 @@ def _row(parameter: Parameter) -> str:
         words = f"any number of them, each {words}"
     if parameter.keyword_only:
         words += ", by name"
+    if parameter.per_input:
+        return f"| an input's name | {words} | {_PER_INPUT} |"
     default = f"`{default_text(parameter.default)}`"
     if parameter.required or parameter.variadic:
         default = "needed" if parameter.required else "none of them"

@@ -11,6 +11,7 @@ from compiler.ir.dims import Symbol
 _BOUNDS = "dlc.bounds"
 _LABELS = "dlc.labels"
 _METRICS = "dlc.metrics"
+_NAMES = "dlc.names"
 _SOURCE = "dlc.source.sha256"
 _VERSION = "dlc.version"
 _CERTIFICATE = "dlc.certificate."
@@ -21,7 +22,8 @@ class Description:
     """What a file says of itself.
 
     ``labels`` are the names of the classes in the order of the last axis of the output; ``metrics`` what
-    training reached; ``certificate`` the words of the certification, empty for a file that has none.
+    training reached; ``certificate`` the words of the certification, empty for a file that has none; ``names``
+    what the numbers in each array of the training data stand for, such as the characters of ``tokens``.
     """
 
     version: str = ""
@@ -29,13 +31,16 @@ class Description:
     labels: tuple[str, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
     certificate: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def as_metadata(self) -> dict[str, str]:
         """The entries that say this; nothing is written for what is empty."""
+        names = {name: list(words) for name, words in self.names.items()}
         entries = {
             _VERSION: self.version,
             _SOURCE: self.source_sha256,
             _LABELS: json.dumps(list(self.labels), ensure_ascii=False) if self.labels else "",
+            _NAMES: json.dumps(names, ensure_ascii=False) if names else "",
             _METRICS: json.dumps(dict(self.metrics), sort_keys=True) if self.metrics else "",
         }
         entries |= {f"{_CERTIFICATE}{key}": text for key, text in self.certificate.items()}
@@ -45,7 +50,7 @@ class Description:
 def describe(metadata: Mapping[str, str]) -> Description:
     """What ``metadata`` says; a file from elsewhere says nothing. Entries that another program garbled count
     as absent, as nothing but what is shown to the user depends on them."""
-    labels, metrics = _json(metadata.get(_LABELS)), _json(metadata.get(_METRICS))
+    labels, names, metrics = (_json(metadata.get(key)) for key in (_LABELS, _NAMES, _METRICS))
     return Description(
         metadata.get(_VERSION, ""),
         metadata.get(_SOURCE, ""),
@@ -54,6 +59,9 @@ def describe(metadata: Mapping[str, str]) -> Description:
         if isinstance(metrics, dict)
         else {},
         {k.removeprefix(_CERTIFICATE): text for k, text in metadata.items() if k.startswith(_CERTIFICATE)},
+        {name: tuple(map(str, words)) for name, words in names.items() if isinstance(words, list)}
+        if isinstance(names, dict)
+        else {},
     )
 
 

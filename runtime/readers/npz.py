@@ -1,12 +1,9 @@
-"""Readers of data files, one per kind of file: each gives a mapping from array names to arrays.
-
-A new kind is one function from a path to a mapping, and one row of ``READERS``. Nothing is ever unpickled.
-"""
+"""``.npz`` files, array by array. Nothing is ever unpickled."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from zipfile import BadZipFile
@@ -15,16 +12,8 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from runtime.files import reason
+from runtime.readers.content import ReadError
 from runtime.tensors import Array
-
-
-class ReadError(Exception):
-    """A file, or one array of it, can't be read: ``why`` goes on after "cannot read digits.npz: "."""
-
-    def __init__(self, why: str, help: str, code: str = "E0602") -> None:
-        super().__init__(why)
-        self.why, self.help, self.code = why, help, code
-
 
 _WHOLE = "make the file again, or take another copy of it; np.load(path) reads it when it is whole"
 # What NumPy, zipfile and zlib raise for content that is not what it should be.
@@ -88,6 +77,3 @@ def _object_array(name: str) -> ReadError:
         f"save numbers in one rectangular shape: np.savez(path, {name}=np.array(rows, dtype=np.float32))",
         "E0604",
     )
-
-
-READERS: dict[str, Callable[[Path], Mapping[str, Array]]] = {".npz": NpzArrays}
