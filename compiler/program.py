@@ -72,16 +72,21 @@ class IndexRange:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A figure over a whole data set.
+    """A figure over a whole data set, or a table such as a confusion matrix.
 
     ``totals`` name outputs of the step and evaluation graphs that add up over batches; ``finish`` takes inputs of those
-    names, in f64, and gives the output ``value``.
+    names, in f64, and gives the output ``value``: a scalar, or an array for a table, for which ``better`` is None.
     """
 
     name: str
     totals: tuple[str, ...]
     finish: Graph
-    better: Literal["higher", "lower"]
+    better: Literal["higher", "lower"] | None
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it gives an array rather than one number."""
+        return self.finish.outputs[0].value.type.rank > 0
 
 
 @dataclass(frozen=True, slots=True)

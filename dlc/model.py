@@ -96,8 +96,8 @@ class Model:
         self._metrics = results(trainer).metrics
         return self.history
 
-    def evaluate(self, data: Data | None = None, *, split: Split | None = None) -> dict[str, float]:
-        """The loss and every measure by name, dropout and augmentation off.
+    def evaluate(self, data: Data | None = None, *, split: Split | None = None) -> dict[str, Any]:
+        """The loss and every measure by name, dropout and augmentation off: numbers, and arrays for such as confusion.
 
         Over all of ``data``; without it over one ``split`` of what ``fit`` trained on, or else of the data that the
         file names: "test", "validate", "train" or "all", by default the test samples, or else those for validation.
@@ -105,7 +105,8 @@ class Model:
         """
         job = self._job(self._changes if data is None else Changes(data))
         _, samples = job.samples(split if data is None else "all")
-        return job.evaluate(self._weights_of(job.program.models), samples)
+        found = job.evaluate(self._weights_of(job.program.models), samples)
+        return {**found.figures, **found.tables}
 
     def predict(self, inputs: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> Array | Any:
         """The outputs of the model for a batch of any size: an array, or a dict of arrays by name where there are

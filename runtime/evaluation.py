@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -30,6 +31,30 @@ class Executor(Protocol):
         them."""
 
 
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What a data set gave by name: figures, and tables such as a confusion matrix."""
+
+    figures: Mapping[str, float]
+    tables: Mapping[str, Array]
+
+    def __or__(self, other: Measured) -> Measured:
+        return Measured({**self.figures, **other.figures}, {**self.tables, **other.tables})
+
+    def behind(self, prefix: str) -> Measured:
+        """What has ``prefix`` before its name, without it."""
+        figures = {name.removeprefix(prefix): f for name, f in self.figures.items() if name.startswith(prefix)}
+        tables = {name.removeprefix(prefix): t for name, t in self.tables.items() if name.startswith(prefix)}
+        return Measured(figures, tables)
+
+    def named(self, prefix: str) -> Measured:
+        """The same with ``prefix`` before each name."""
+        return Measured(
+            {f"{prefix}{name}": figure for name, figure in self.figures.items()},
+            {f"{prefix}{name}": table for name, table in self.tables.items()},
+        )
+
+
 class Totals:
     """Sums over the samples seen so far, in f64 or i64, whatever the program's own types are."""
 
@@ -50,10 +75,20 @@ class Totals:
     def mean(self, name: str) -> float:
         return float(self.sums[name]) / self.rows
 
-    def finish(self, measure: Measure) -> float:
-        """The figure that ``measure`` makes of its totals."""
+    def finish(self, measures: Iterable[Measure]) -> Measured:
+        """What the measures make of their totals."""
+        figures, tables = {}, {}
+        for measure in measures:
+            found = self._value(measure)
+            if measure.is_table:
+                tables[measure.name] = found
+            else:
+                figures[measure.name] = float(found)
+        return Measured(figures, tables)
+
+    def _value(self, measure: Measure) -> Array:
         inputs = {item.name: self.sums[item.name].astype(item.value.type.dtype.numpy) for item in measure.finish.inputs}
-        return float(interpret_outputs(measure.finish, inputs)["value"])
+        return interpret_outputs(measure.finish, inputs)["value"]
 
     def _add(self, name: str, amount: Array) -> None:
         self.sums[name] = np.asarray(self.sums[name] + amount) if name in self.sums else amount
@@ -71,7 +106,7 @@ def evaluate(
     *,
     batch: int | None = None,
     each: Callable[[int], None] = lambda rows: None,
-) -> dict[str, float]:
+) -> Measured:
     """The loss and every measure of ``program`` over ``data``, dropout and augmentation off.
 
     ``batch`` samples go in at a time, by default as many as in training; ``each`` is told how many went
@@ -89,4 +124,4 @@ def evaluate(
         totals.add_loss("loss", loss, rows)
         totals.add(names, outputs)
         each(rows)
-    return {"loss": totals.mean("loss")} | {measure.name: totals.finish(measure) for measure in program.measures}
+    return Measured({"loss": totals.mean("loss")}, {}) | totals.finish(program.measures)

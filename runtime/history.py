@@ -6,22 +6,28 @@ import csv
 import io
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
+
+from runtime.tensors import Array
 
 
 @dataclass(frozen=True)
 class Row:
-    """One epoch: its number from 1, the updates made since the run began, and the figures by name.
+    """One epoch: its number from 1, the updates made since the run began, and the figures and tables by name.
 
-    Names are those of history.csv: ``loss``, the measures, then the same of the validation set as
-    ``val.loss`` and so on.
+    Names of figures are those of history.csv: ``loss``, the measures, then the same of the validation set as
+    ``val.loss`` and so on. ``tables`` are measures that are arrays, such as ``confusion`` and ``val.confusion``; a
+    trainer keeps them for the final row alone.
     """
 
     epoch: int
     step: int
     figures: Mapping[str, float]
+    tables: Mapping[str, Array] = field(default_factory=dict, compare=False)
 
 
 @dataclass
@@ -66,6 +72,11 @@ class History:
             raise KeyError(name)
         return (max if better == "higher" else min)(rows, key=lambda row: row.figures[name])
 
+    def keep_final_tables(self) -> None:
+        """Drops the tables of all rows but :attr:`final`: those of every epoch would not be small."""
+        final = self.final
+        self.rows = [row if row is final or not row.tables else replace(row, tables={}) for row in self.rows]
+
     def csv(self) -> str:
         """A table with a head, one line per epoch; numbers in the fewest digits that tell them apart.
 
@@ -95,14 +106,19 @@ class History:
 
     def as_json(self) -> list[Any]:
         """Lists and numbers from which :meth:`from_json` makes the rows again."""
-        return [[row.epoch, row.step, dict(row.figures)] for row in self.rows]
+        return [
+            [row.epoch, row.step, dict(row.figures), {name: table.tolist() for name, table in row.tables.items()}]
+            for row in self.rows
+        ]
 
     @staticmethod
     def from_json(content: Any) -> History:
         """Raises TypeError or ValueError where ``content`` is not what :meth:`as_json` gives."""
         rows = []
-        for epoch, step, figures in content:
-            rows.append(Row(int(epoch), int(step), {str(name): float(value) for name, value in figures.items()}))
+        for epoch, step, figures, tables in content:
+            numbers = {str(name): float(value) for name, value in dict(figures).items()}
+            arrays = {str(name): np.array(table) for name, table in dict(tables).items()}
+            rows.append(Row(int(epoch), int(step), numbers, arrays))
         return History(rows)
 
 

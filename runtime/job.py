@@ -19,7 +19,7 @@ from compiler.sources import DataSource, Share, shown
 from runtime.batches import DataSet
 from runtime.data import like
 from runtime.engine import Engine
-from runtime.evaluation import evaluate
+from runtime.evaluation import Measured, evaluate
 from runtime.progress import Progress
 from runtime.project import Project
 from runtime.readers.content import Names
@@ -138,7 +138,7 @@ class Job:
             run.save_data(splits.as_json())
         return trainer
 
-    def evaluate(self, weights: Mapping[str, Array], data: DataSet) -> dict[str, float]:
+    def evaluate(self, weights: Mapping[str, Array], data: DataSet) -> Measured:
         """The loss and every measure over ``data`` with these weights. Raises DiagnosticError E0702."""
         kept = initial_state(self.program, self.make_engine) | dict(weights)
         return evaluate(self.program, self.make_engine(kept), data)
@@ -154,24 +154,22 @@ def make_job(project: Project, name: str | None = None, changes: Changes = _UNCH
 
 @dataclass(frozen=True)
 class Results:
-    """The figures of a trained program on samples that it was not trained on; empty where none were set apart."""
+    """What a trained program gives on samples that it was not trained on; empty where none were set apart."""
 
-    validation: Mapping[str, float]
-    test: Mapping[str, float]
+    validation: Measured
+    test: Measured
 
     @property
     def metrics(self) -> dict[str, float]:
-        """All of them, as ``val.loss``, ``test.accuracy`` and so on."""
-        parts = (("val", self.validation), ("test", self.test))
-        return {f"{part}.{name}": figure for part, figures in parts for name, figure in figures.items()}
+        """All figures, as ``val.loss``, ``test.accuracy`` and so on."""
+        return dict((self.validation.named("val.") | self.test.named("test.")).figures)
 
 
 def results(trainer: Trainer) -> Results:
     """How well the weights of a finished training do. Raises DiagnosticError E0702."""
-    row = trainer.history.final
-    figures = row.figures if row else {}
-    validation = {name.removeprefix("val."): figure for name, figure in figures.items() if name.startswith("val.")}
-    return Results(validation, trainer.evaluate(trainer.splits.test) if trainer.splits.test else {})
+    row, nothing = trainer.history.final, Measured({}, {})
+    validation = Measured(row.figures, row.tables).behind("val.") if row else nothing
+    return Results(validation, trainer.evaluate(trainer.splits.test) if trainer.splits.test else nothing)
 
 
 def _moved(origin: Path, folder: Path, path: str) -> str:

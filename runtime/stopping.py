@@ -34,7 +34,7 @@ class Watch:
         if stop is None:
             return Watch()
         name = stop.measure.removeprefix("val.")
-        directions = {measure.name: measure.better for measure in program.measures}
+        directions = {measure.name: measure.better for measure in program.measures if measure.better}
         return Watch(stop, directions.get(name, "lower"))  # what is no measure is a loss
 
     def after(self, row: Row, weights: Mapping[str, Array]) -> Watch:

@@ -27,7 +27,7 @@ from runtime.checkpoint import (
     types_of,
     weight_types,
 )
-from runtime.evaluation import Executor, Totals, evaluate, total_names
+from runtime.evaluation import Executor, Measured, Totals, evaluate, total_names
 from runtime.failure import not_finite
 from runtime.files import reason, write_text
 from runtime.history import History, Row
@@ -167,7 +167,7 @@ class Trainer:
             self.progress.stop()
         return self.history
 
-    def evaluate(self, data: DataSet) -> dict[str, float]:
+    def evaluate(self, data: DataSet) -> Measured:
         """The loss and every measure over ``data`` with the weights as they are. Raises DiagnosticError
         E0702."""
         return evaluate(self.program, self.engine, data)
@@ -232,6 +232,7 @@ class Trainer:
 
     def _mark_best(self) -> None:
         self.history.best_epoch = self._outcome().epoch or None
+        self.history.keep_final_tables()
 
     def _epoch(self) -> None:
         """What is left of the epoch at work: its batches, validation, its row in the history."""
@@ -244,11 +245,10 @@ class Trainer:
             self._step()
             self._snapshot.renew(self.kept, self.position)
         self._check_weights()
-        figures = self._figures()
+        found = self._measured()
         if self.splits.validation is not None:
-            validated = evaluate(self.program, self.engine, self.splits.validation, each=self._validated)
-            figures |= {f"val.{name}": value for name, value in validated.items()}
-        row = Row(self.position.epoch, self.position.step, figures)
+            found |= evaluate(self.program, self.engine, self.splits.validation, each=self._validated).named("val.")
+        row = Row(self.position.epoch, self.position.step, found.figures, found.tables)
         self.history.rows.append(row)
         if self.position.batch == len(self._batches):
             self._watch = self._watch.after(row, self.weights)
@@ -289,10 +289,13 @@ class Trainer:
             raise _Stop
         self.progress.advance(rows, self._figures)
 
-    def _figures(self) -> dict[str, float]:
+    def _measured(self) -> Measured:
         """The losses and measures of the epoch so far."""
         losses = {name: self._totals.mean(name) for name in self._losses}
-        return losses | {measure.name: self._totals.finish(measure) for measure in self.program.measures}
+        return Measured(losses, {}) | self._totals.finish(self.program.measures)
+
+    def _figures(self) -> Mapping[str, float]:
+        return self._measured().figures
 
     def _end(self) -> None:
         """Takes the best weights, once those of the last step are in the checkpoint."""

@@ -132,7 +132,7 @@ def check_stop(
     if statement is None or settings.stop is None:
         return
     name, span = settings.stop.measure, statement.measure.span
-    own = [measure.name for measure in measures]
+    own = [measure.name for measure in measures if not measure.is_table]
     figures = [*loss_names(losses), *own]
     validated = ["val.loss", *(f"val.{measure}" for measure in own)]
     if name in figures or (name in validated and settings.validate is not None):
@@ -141,6 +141,11 @@ def check_stop(
     near = did_you_mean(name, [*figures, *validated])
     if name in validated:
         title, help = f"{name} is measured in validation, and nothing is set apart for it", "add a line: validate 20%"
+    elif metric in (measure.name for measure in measures):
+        title, help = (
+            f"{metric} is a table, which is neither better nor worse than another",
+            "stop by a figure, such as loss or accuracy",
+        )
     elif metric in entries("metric"):
         title, help = f"{train.name.name} does not measure {metric}", f"add a line: measure {metric}(…)"
     else:

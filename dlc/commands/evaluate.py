@@ -50,6 +50,7 @@ def evaluate(
       dlc eval examples/digits.dl --weights runs/digits-2 --split validate
       dlc eval examples/digits.dl --data more_digits.npz
     """
+    from dlc.tables import table_lines
     from runtime.job import Changes, make_job
     from runtime.progress import figures_line
     from runtime.project import open_project
@@ -60,4 +61,7 @@ def evaluate(
     job = replace(job, names=load_names(path))
     chosen, samples = job.samples(split or ("all" if data else None))
     tell(f"{_TITLES[chosen]}: {len(samples):,} of {samples.source}, with {path}")
-    tell(figures_line(job.evaluate(trained, samples)))
+    found = job.evaluate(trained, samples)
+    tell(figures_line(found.figures))
+    for line in table_lines(found.tables):
+        tell(line)

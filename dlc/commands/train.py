@@ -120,11 +120,15 @@ def _opening(name: str, splits: Splits, folder: Path) -> str:
 
 
 def _tell_results(found: Results) -> None:
+    from dlc.tables import table_lines
     from runtime.progress import figures_line
 
-    for title, figures in (("validation", found.validation), ("test", found.test)):
-        if figures:
-            tell(f"{title:<10}  {figures_line(figures)}")
+    parts = [(title, part) for title, part in (("validation", found.validation), ("test", found.test)) if part.figures]
+    for title, part in parts:
+        tell(f"{title:<10}  {figures_line(part.figures)}")
+    for title, part in parts[-1:]:
+        for line in table_lines({f"{title} {name}": table for name, table in part.tables.items()}):
+            tell(line)
 
 
 def _ship(job: Job, trainer: Trainer, run: RunFolder, device: Device, recording: Recording) -> None:

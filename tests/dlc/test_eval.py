@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import dlc as dlc_module
+from dlc.tables import table_lines
+
 
 @pytest.fixture
 def trained(dlc: Callable[..., Any], net: Path) -> str:
@@ -74,3 +77,29 @@ def test_a_split_that_is_not_set_apart(dlc: Callable[..., Any], net: Path, train
     outcome = dlc("eval", net, "--split", "test")
     assert outcome.err.startswith("error[E0613]: the train block `net` sets no samples apart to test\n")
     assert dlc("eval", net).out.startswith("validation samples: ")
+
+
+def test_a_confusion_matrix_is_shown_as_a_table(dlc: Callable[..., Any], net: Path) -> None:
+    net.write_text(net.read_text().replace("measure accuracy(logits, y)", "measure confusion(logits, y)"))
+    trained = dlc("train", net).out
+    lines = dlc("eval", net).out.splitlines()
+    assert lines[1].startswith("loss ")
+    assert "confusion" not in lines[1]
+    assert lines[2:5] == ["", "confusion: the class of the row, taken for that of the column", lines[4]]
+    rows = [list(map(int, line.split())) for line in lines[6:]]
+    assert [row[0] for row in rows] == [0, 1]
+    assert sum(sum(row[1:]) for row in rows) == 12
+    assert "\n".join(["test confusion: the class of the row, taken for that of the column", *lines[4:]]) in trained
+    found = dlc_module.load(net)
+    found.fit()
+    assert found.evaluate()["confusion"].sum() == 12
+    assert found.history.final is not None
+    assert sorted(found.history.final.tables) == ["confusion", "val.confusion"]
+
+
+def test_of_many_classes_the_commonest_confusions_are_shown() -> None:
+    counts = np.zeros((40, 40), np.int64)
+    counts[3, 7], counts[11, 2], counts[5, 5] = 4, 9, 100
+    lines = list(table_lines({"confusion": counts}))
+    assert lines[1] == "confusion: what was confused most often of 40 classes"
+    assert [line.split() for line in lines[4:]] == [["11", "2", "9"], ["3", "7", "4"]]

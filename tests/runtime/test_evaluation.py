@@ -20,7 +20,7 @@ def engine(line: Any, program: TrainProgram) -> Any:
 def test_figures_are_those_of_the_whole_set_whatever_the_batch(line: Any, program: TrainProgram, batch: int) -> None:
     arrays = line.line_data(50)
     seen: list[int] = []
-    figures = evaluate(program, engine(line, program), bind(program, arrays), batch=batch, each=seen.append)
+    figures = evaluate(program, engine(line, program), bind(program, arrays), batch=batch, each=seen.append).figures
     difference = arrays["x"].astype(np.float64) @ WEIGHT + BIAS - np.log(arrays["y"])
     assert figures == pytest.approx({"loss": np.mean(difference**2), "mae": np.mean(np.abs(difference))}, rel=1e-6)
     assert sum(seen) == 50

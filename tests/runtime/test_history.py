@@ -2,6 +2,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from runtime.history import History, Row, read_history
@@ -54,7 +55,18 @@ def test_survives_json_exactly() -> None:
     assert len(again) == 3
 
 
-@pytest.mark.parametrize("content", [[[1, 2]], [[1, 2, {"loss": "much"}]], {"rows": 1}, None])
+def test_tables_are_kept_of_the_final_row_alone() -> None:
+    table = np.array([[3, 1], [0, 2]])
+    made = History([Row(number, number, {"loss": 1.0}, {"val.confusion": table * number}) for number in (1, 2, 3)])
+    made.best_epoch = 2
+    made.keep_final_tables()
+    again = History.from_json(json.loads(json.dumps(made.as_json())))
+    assert [list(row.tables) for row in again] == [[], ["val.confusion"], []]
+    np.testing.assert_array_equal(again.rows[1].tables["val.confusion"], 2 * table)
+    assert again.names == ("loss",)
+
+
+@pytest.mark.parametrize("content", [[[1, 2]], [[1, 2, {}]], [[1, 2, {"loss": "much"}]], {"rows": 1}, None])
 def test_refuses_what_is_no_history(content: object) -> None:
     with pytest.raises((TypeError, ValueError)):
         History.from_json(content)

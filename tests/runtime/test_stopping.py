@@ -166,9 +166,9 @@ def test_the_best_weights_are_those_of_a_run_of_so_many_epochs(train: Callable[.
     assert weights == (tmp_path / "short" / FILES[0]).read_bytes()
     assert same(trainer.weights, short.weights)
     assert trainer.splits.validation is not None
-    figures = trainer.evaluate(trainer.splits.validation)
+    figures = trainer.evaluate(trainer.splits.validation).figures
     assert trainer.history.final == short.history.rows[-1]
-    assert results(trainer).validation == figures == results(short).validation
+    assert results(trainer).validation.figures == figures == results(short).validation.figures
     # The checkpoint still is that of the last step, from where training could go on.
     last = train(epochs=5)
     assert same(load_checkpoint(tmp_path / "stopped" / FILES[1]).kept, last.kept)
@@ -258,7 +258,7 @@ def test_exactly_so_many_steps(train: Callable[..., Trainer]) -> None:
     assert trainer.history.names == whole.history.names
     assert trainer.splits.validation is not None
     cut = trainer.history.rows[2].figures
-    assert trainer.evaluate(trainer.splits.validation) == {"loss": cut["val.loss"], "mae": cut["val.mae"]}
+    assert trainer.evaluate(trainer.splits.validation).figures == {"loss": cut["val.loss"], "mae": cut["val.mae"]}
     begun = train(epochs=2)
     figures = []
     for index in (0, 1):

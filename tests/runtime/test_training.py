@@ -106,7 +106,7 @@ def test_it_learns_and_says_so(trainer: Callable[..., Trainer], line: Any) -> No
     assert history.names == ("loss", "mae", "val.loss", "val.mae")
     assert history["val.loss"][-1] < 0.1 * history["val.loss"][0]
     assert made.splits.validation is not None
-    figures = made.evaluate(made.splits.validation)
+    figures = made.evaluate(made.splits.validation).figures
     assert figures == {"loss": history["val.loss"][-1], "mae": history["val.mae"][-1]}
     assert set(made.weights) == {"Line.dense.weight", "Line.dense.bias"}
 

@@ -62,7 +62,7 @@ def test_it_learns(tmp_path: Path) -> None:
     trainer, _ = train(tmp_path, program(epochs=20))
     assert trainer.splits.test is not None
     assert (len(trainer.splits.train), len(trainer.splits.test)) == (210, 30)
-    assert trainer.evaluate(trainer.splits.test)["accuracy"] > 0.9
+    assert trainer.evaluate(trainer.splits.test).figures["accuracy"] > 0.9
     assert trainer.history.names == ("loss", "accuracy", "val.loss", "val.accuracy")
     loaded = load_weights(tmp_path / "weights.safetensors", trainer.program)
     assert set(loaded) == set(trainer.weights)

@@ -80,11 +80,11 @@ class ModelWeights:
 @dataclass(frozen=True)
 class Totals:
     """What a metric gives for one batch: sums that add up over batches, and ``finish(b, *sums)``, which makes the
-    figure of them in the same order."""
+    figure of them in the same order: one number, or a table, of which none is ``better`` than another."""
 
     totals: Mapping[str, Value]
     finish: Callable[..., Value]
-    better: Literal["higher", "lower"]
+    better: Literal["higher", "lower"] | None
 
 
 class ArgumentError(Exception):

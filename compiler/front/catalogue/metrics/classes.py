@@ -21,6 +21,7 @@ from compiler.front.catalogue.metrics.common import (
     size,
     sum_of_counted,
 )
+from compiler.ir.types import DType
 from compiler.ops.emit import Emit
 
 Average: TypeAlias = Literal["macro", "micro"]
@@ -178,6 +179,35 @@ def balanced_accuracy(
         return _averaged(b, right, actual, actual, False, "macro")
 
     return Totals(_counts(c.b, found), finish, "higher")
+
+
+@entry("metric")
+def confusion(
+    c: Context,
+    x: Value,
+    target: Value,
+    *,
+    ignore: int | None = None,
+    mask: Value | None = None,
+    given: Given = "auto",
+    axis: int = -1,
+) -> Totals:
+    """The confusion matrix: how many samples of the class of the row were taken for that of the column.
+
+    The operands are those of ``accuracy``. It is a table [classes, classes] rather than a number: ``dlc eval`` shows
+    it, ``dlc train`` shows that of the held-out samples when it is done, and nothing can be stopped by it.
+    """
+    b = c.b
+    found = decisions(c, "confusion", x, target, given, axis, ignore, mask)
+    classes = found.classes
+    cells = b.add(b.mul(found.truth, classes), found.predicted)
+    one = b.expand(b.scalar(1, DType.I64), found.truth.type.shape)
+    counts = b.scatter_add((classes**2,), cells, one if found.counted is None else found.counted)
+
+    def finish(b: Emit, counts: Value) -> Value:
+        return b.reshape(b.cast(counts, DType.I64), (classes, classes))
+
+    return Totals({"counts": counts}, finish, None)
 
 
 @entry("metric")

@@ -21,7 +21,7 @@ RNG = np.random.default_rng(5)
 BATCHES = [1, 2, 7, 61]
 
 
-def measure(text: str, batches: int, **inputs: Any) -> float:
+def measure(text: str, batches: int, **inputs: Any) -> Any:
     """A metric of the inputs, added up over batches as the runtime does."""
     types = {name: ", ".join(["N", *map(str, array.shape[1:])]) for name, array in inputs.items()}
     signature = ", ".join(f"{name}: {DType.of(array.dtype)}[{types[name]}]" for name, array in inputs.items())
@@ -41,7 +41,8 @@ def measure(text: str, batches: int, **inputs: Any) -> float:
         part = {name: pieces[index] for name, pieces in parts.items()}
         wanted = {item.name: part[item.name] for item in program.evaluate.inputs if item.name in part}
         totals.add(found.totals, engine.call("evaluate", wanted))
-    return totals.finish(found)
+    measured = totals.finish(program.measures)
+    return {**measured.figures, **measured.tables}["value"]
 
 
 def scores(*shape: int) -> Any:
@@ -95,6 +96,20 @@ def test_samples_that_do_not_count(text: str) -> None:
     for m in (mask, mask.astype(np.float32) / 2):
         found = measure(f"{text[:-1]}, ignore=-100, mask=m)", 3, x=X, y=y, m=m)
         assert found == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("batches", BATCHES)
+def test_confusion(batches: int) -> None:
+    found = measure("confusion(x, y)", batches, x=X, y=Y)
+    assert found.dtype == np.int64
+    np.testing.assert_array_equal(found, sklearn.confusion_matrix(Y, X.argmax(1), labels=range(7)))
+    y, mask = np.where(np.arange(61) % 4 == 0, -1, Y), RNG.random(61) > 0.3
+    counted = mask & (y >= 0)
+    found = measure("confusion(x, y, ignore=-1, mask=m)", batches, x=X, y=y, m=mask)
+    expected = sklearn.confusion_matrix(y[counted], X[counted].argmax(1), labels=range(7))
+    np.testing.assert_array_equal(found, expected)
+    two = measure("confusion(x, y)", batches, x=TWO, y=SIDE)
+    np.testing.assert_array_equal(two, sklearn.confusion_matrix(SIDE, TWO > 0))
 
 
 @pytest.mark.parametrize("text", OF_TWO)
