@@ -23,7 +23,7 @@ from compiler.ops.base import (
     operation,
 )
 from compiler.ops.checks import need_floats
-from compiler.ops.conv_onnx import onnx_transposed, padding_attributes, window_attributes
+from compiler.ops.conv_onnx import onnx_transposed, pooling_attributes, window_attributes
 from compiler.ops.parts import Cut, Joined
 from compiler.ops.pool import check_rank
 from compiler.ops.pool_numpy import pool_loop, reduce_windows, spread_windows
@@ -124,7 +124,7 @@ class AvgPool(Averaging):
 
     def onnx(self, c: OnnxLowering) -> None:
         _refuse_f64(c)
-        x, padding = c.inputs[0], padding_attributes(self.window, c.input_types[0].shape[2:])
+        x, padding = c.inputs[0], pooling_attributes(self.window, c.input_types[0].shape[2:])
         if padding is None:
             if not self.count_padding:
                 raise FacetError("ONNX has no avg_pool that leaves out padding whose size depends on symbols")
@@ -214,7 +214,7 @@ class AvgPoolGradient(Averaging):
         given, x, window = c.input_types[0], c.output_types[0], self.window
         source = c.inputs[0]
         if self.uneven:
-            padding = padding_attributes(window, x.shape[2:])
+            padding = pooling_attributes(window, x.shape[2:])
             if padding is None:
                 raise FacetError("ONNX has no avg_pool that leaves out padding whose size depends on symbols")
             ones = c.node("Expand", (c.scalar(1, x.dtype), c.shape((1, 1, *x.shape[2:]))))

@@ -8,7 +8,7 @@ from typing import Any
 from compiler.ir.dims import Dim
 from compiler.ir.types import DType, TensorType
 from compiler.ops.base import FacetError, OnnxLowering
-from compiler.ops.window import Window, same_padding
+from compiler.ops.window import Window, ceil_padding, same_padding
 
 
 def onnx_conv(c: OnnxLowering, window: Window, groups: int) -> None:
@@ -31,6 +31,21 @@ def padding_attributes(window: Window, sizes: Sequence[Dim]) -> dict[str, Any] |
     if same == list(zip(window.before, window.after, strict=True)):
         return {"auto_pad": "SAME_UPPER"}
     return None
+
+
+def pooling_attributes(window: Window, sizes: Sequence[Dim]) -> dict[str, Any] | None:
+    """The same for a pooling, which may also round its sizes up."""
+    found = padding_attributes(window, sizes)
+    if found is not None or not all(isinstance(amount, int) for amount in window.before):
+        return found
+    after = []
+    axes = zip(sizes, window.reach, window.strides, window.before, window.after, strict=True)
+    for size, reach, stride, before, wanted in axes:
+        fitting = [end for end in range(reach) if ceil_padding(size, reach, stride, before, end) == wanted]
+        if not fitting:
+            return None
+        after.append(fitting[0])
+    return {"pads": [*window.before, *after], "ceil_mode": 1}
 
 
 def padded(c: OnnxLowering, x: str, window: Window) -> str:

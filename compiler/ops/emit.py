@@ -332,7 +332,7 @@ class Emit(Builder):
         return self.add(AvgPool(window.kernel, window.strides, window.before, window.after, count_padding), x)
 
     def resize(self, x: Value, size: Sequence[Dim], mode: str) -> Value:
-        """``mode`` is "nearest" or "linear"."""
+        """``mode`` is "nearest", "linear" or "corners"."""
         return x if x.type.shape[2:] == tuple(size) else self.add(Resize(tuple(size), mode), x)
 
     def extend(self, x: Value, before: Sequence[int], after: Sequence[int], mode: str) -> Value:

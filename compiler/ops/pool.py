@@ -25,7 +25,7 @@ from compiler.ops.base import (
     without,
 )
 from compiler.ops.checks import listed, need_floats, need_one_dtype
-from compiler.ops.conv_onnx import padding_attributes, window_attributes
+from compiler.ops.conv_onnx import pooling_attributes, window_attributes
 from compiler.ops.parts import Cut, Joined
 from compiler.ops.pool_numpy import pool_loop, reduce_windows
 from compiler.ops.samples import Image
@@ -102,7 +102,7 @@ class MaxPool(Pooling):
         reduce_windows(c, loop, image, self.window, "maximum", c.output_types[0])
 
     def onnx(self, c: OnnxLowering) -> None:
-        x, padding = c.inputs[0], padding_attributes(self.window, c.input_types[0].shape[2:])
+        x, padding = c.inputs[0], pooling_attributes(self.window, c.input_types[0].shape[2:])
         if padding is None:
             pads = c.shape((0, 0, *self.before, 0, 0, *self.after))
             x, padding = c.node("Pad", (x, pads, c.scalar(-np.inf, c.input_types[0].dtype))), {}
@@ -227,7 +227,7 @@ class MaxPoolGradient(Pooling):
     def onnx(self, c: OnnxLowering) -> None:
         """Where the maximum was is the second result of MaxPool, counted over the whole tensor."""
         x = c.input_types[0]
-        padding = padding_attributes(self.window, x.shape[2:])
+        padding = pooling_attributes(self.window, x.shape[2:])
         if padding is None:
             raise FacetError("ONNX has no gradient of a max_pool whose padding depends on symbolic sizes")
         names = [c.name("pooled"), c.name("places")]

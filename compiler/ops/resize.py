@@ -39,17 +39,18 @@ SIZES = {"N": 3, "H": 4}
 class Resampling(Op):
     """``size`` is that of the spatial axes of the result. ``mode`` "nearest" takes for place i of n the element at
     ``floor(i * length / n)``; "linear" interpolates along each axis at ``(i + 0.5) * length / n - 0.5``, within the
-    edges: the half-pixel rule of PyTorch (align_corners=False), Keras and ONNX."""
+    edges: the half-pixel rule of PyTorch (align_corners=False), Keras and ONNX; "corners" does so at
+    ``i * (length - 1) / (n - 1)``, so that corners meet corners: PyTorch's align_corners=True."""
 
     size: tuple[Dim, ...]
     mode: str
 
     def check(self, verb: str, x: TensorType) -> TensorType:
         """x in the size. TypeMismatch where that makes no sense."""
-        if self.mode not in ("nearest", "linear"):
-            raise TypeMismatch("E0301", f"cannot {verb} {x} by the mode {self.mode}: it is nearest or linear")
+        if self.mode not in ("nearest", "linear", "corners"):
+            raise TypeMismatch("E0301", f"cannot {verb} {x} by the mode {self.mode}: it is nearest, linear or corners")
         need_numbers(verb, x)
-        if self.mode == "linear":
+        if self.mode != "nearest":
             need_floats(verb, x)
         check_rank(verb, x)
         if len(self.size) != x.rank - 2 or any(less_equal(1, dim) is False for dim in self.size):
@@ -68,7 +69,10 @@ class Resampling(Op):
         if self.mode == "nearest":
             chosen = np.arange(places)[:, None] * length // places
             return np.asarray(chosen == np.arange(length), np.float64)
-        centre = np.clip((np.arange(places) + 0.5) * length / places - 0.5, 0, length - 1)
+        if self.mode == "corners":
+            centre = np.arange(places) * (length - 1) / max(places - 1, 1)
+        else:
+            centre = np.clip((np.arange(places) + 0.5) * length / places - 0.5, 0, length - 1)
         return np.asarray(np.maximum(0, 1 - np.abs(centre[:, None] - np.arange(length))))
 
     def onnx_matrix(self, c: OnnxLowering, length: Dim, places: Dim, dtype: DType) -> str:
@@ -83,11 +87,16 @@ class Resampling(Op):
         def floating(name: str) -> str:
             return c.node("Cast", (name,), to=dtype)
 
-        half = c.scalar(0.5, dtype)
-        scale = c.node("Div", (floating(c.shape((length,))), floating(c.shape((places,)))))
-        centre = c.node("Sub", (c.node("Mul", (c.node("Add", (floating(column), half)), scale)), half))
-        last = c.node("Sub", (floating(c.shape((length,))), c.scalar(1, dtype)))
-        inside = c.node("Min", (c.node("Max", (centre, c.scalar(0, dtype))), last))
+        if self.mode == "corners":
+            steps = c.node("Max", (c.shape((places - 1,)), c.constant(np.array([1], np.int64))))
+            scale = c.node("Div", (floating(c.shape((length - 1,))), floating(steps)))
+            inside = c.node("Mul", (floating(column), scale))
+        else:
+            half = c.scalar(0.5, dtype)
+            scale = c.node("Div", (floating(c.shape((length,))), floating(c.shape((places,)))))
+            centre = c.node("Sub", (c.node("Mul", (c.node("Add", (floating(column), half)), scale)), half))
+            last = c.node("Sub", (floating(c.shape((length,))), c.scalar(1, dtype)))
+            inside = c.node("Min", (c.node("Max", (centre, c.scalar(0, dtype))), last))
         distance = c.node("Abs", (c.node("Sub", (inside, floating(_range(c, length)))),))
         return c.node("Max", (c.node("Sub", (c.scalar(1, dtype), distance)), c.scalar(0, dtype)))
 
@@ -156,7 +165,7 @@ class Resize(Resampling):
         factors = _factors(x.shape, result.shape)
         if not axes:
             c.alias(c.inputs[0])
-        elif x.dtype is not F32 and self.mode == "linear":
+        elif x.dtype is not F32 and self.mode != "nearest":
             _onnx_products(c, [(a, self.onnx_matrix(c, x.shape[a], result.shape[a], x.dtype)) for a in axes], x.rank)
         elif x.dtype is not F32 or (self.mode == "nearest" and not factors):
             # ONNX Runtime works out which element is nearest in f32, and errs where that is a close decision.
@@ -165,9 +174,10 @@ class Resize(Resampling):
             self._onnx_resize(c, factors)
 
     def _onnx_resize(self, c: OnnxLowering, factors: list[int]) -> None:
-        nearest = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-        linear = {"coordinate_transformation_mode": "half_pixel"}
-        attributes = {"mode": self.mode, **(nearest if self.mode == "nearest" else linear)}
+        places = {"nearest": "asymmetric", "linear": "half_pixel", "corners": "align_corners"}[self.mode]
+        attributes = {"mode": "linear", "coordinate_transformation_mode": places}
+        if self.mode == "nearest":
+            attributes |= {"mode": "nearest", "nearest_mode": "floor"}
         if factors:
             scales = c.constant(np.array(factors, np.float32))
             c.node("Resize", (c.inputs[0], "", scales), c.outputs, **attributes)
@@ -194,7 +204,7 @@ class Resize(Resampling):
 
 def _uses() -> Sequence[tuple[tuple[Dim, ...], tuple[Dim, ...], str]]:
     found: list[tuple[tuple[Dim, ...], tuple[Dim, ...], str]] = []
-    for mode in ("nearest", "linear"):
+    for mode in ("nearest", "linear", "corners"):
         found += [
             ((N, 2, 4), (8,), mode),
             ((2, 2, 5), (3,), mode),
@@ -299,7 +309,10 @@ def resize_table(length, places, mode, dtype):
     """For an axis in another size: which elements are to be taken for each place, and their weights."""
     if mode == "nearest":
         return [np.arange(places) * length // places], [None]
-    centre = np.clip((np.arange(places) + 0.5) * length / places - 0.5, 0, length - 1)
+    if mode == "corners":
+        centre = np.arange(places) * (length - 1) / max(places - 1, 1)
+    else:
+        centre = np.clip((np.arange(places) + 0.5) * length / places - 0.5, 0, length - 1)
     low = np.floor(centre).astype(np.int64)
     share = centre - low
     return [low, np.minimum(low + 1, length - 1)], [(1 - share).astype(dtype), share.astype(dtype)]

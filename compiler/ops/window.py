@@ -134,6 +134,16 @@ def padding_is_known(size: Dim, reach: int, stride: int) -> bool:
     return bounds(total)[0] >= 0 or bounds(total)[1] <= 0
 
 
+def ceil_padding(size: Dim, reach: int, stride: int, before: Dim, after: Dim) -> Dim | None:
+    """The padding behind an axis that makes room for one more place where a window would else have left cells out, as
+    PyTorch's and ONNX's ceil_mode have it: unless it began behind the tensor. None where that depends on symbols."""
+    places = ceil_divide(size + before + after - reach, stride) + 1
+    begins = less_equal(size + before, (places - 1) * stride)
+    if begins is None and not less_equal(stride + after, reach):
+        return None
+    return after if begins else (places - 1) * stride + reach - size - before
+
+
 def cut(array: Array, offset: Sequence[int], window: Window, places: Sequence[int]) -> Array:
     """The elements of a padded array [..., *spatial] that one cell of the window meets at each place; a view."""
     ranges = zip(offset, window.dilations, window.strides, places, strict=True)

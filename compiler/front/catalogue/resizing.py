@@ -15,12 +15,18 @@ from compiler.ir.types import TypeMismatch
 _RANKS = {"bilinear": 2, "trilinear": 3}
 
 
-def _mode(x: Value, mode: str) -> str:
+def _mode(x: Value, mode: str, align_corners: bool) -> str:
     """The mode as the operation has it. ArgumentError where it is one for another number of dimensions."""
     rank = x.type.rank - 2
     if _RANKS.get(mode, rank) != rank:
         raise ArgumentError("mode", f"{mode} is for {_RANKS[mode]} spatial dimensions, and {x.type} has {rank}")
-    return "nearest" if mode == "nearest" else "linear"
+    if mode != "nearest":
+        return "corners" if align_corners else "linear"
+    if align_corners:
+        raise ArgumentError(
+            "align_corners", "corners are aligned where elements are interpolated, which nearest is not"
+        )
+    return "nearest"
 
 
 @entry("layer")
@@ -30,13 +36,15 @@ def upsample(
     factor: Factors = 2,
     *,
     mode: Literal["nearest", "linear", "bilinear", "trilinear"] = "nearest",
+    align_corners: bool = False,
 ) -> Value:
     """Makes images ``factor`` times as large, without weights.
 
     Takes ``[N, channels, …]`` and gives the same with each spatial size multiplied by ``factor``, one number or one for
     each, and rounded down. ``nearest`` repeats elements; the others interpolate along each dimension by the half-pixel
-    rule, as PyTorch (``align_corners=False``) and Keras do; ``linear`` is for any number of dimensions. A fraction
-    counts only for the size: what is interpolated follows from the sizes themselves.
+    rule, as PyTorch and Keras do, or with ``align_corners=true`` so that the corners of both images meet; ``linear`` is
+    for any number of dimensions. A fraction counts only for the size: what is interpolated follows from the sizes
+    themselves.
     """
     spatial_rank(x, "upsample")
     sizes: list[Dim] = []
@@ -46,7 +54,7 @@ def upsample(
         sizes.append(floor_divide(size * share.numerator, share.denominator))
         if isinstance(sizes[-1], int) and sizes[-1] < 1:
             raise ArgumentError("factor", f"nothing is left of {size} cells with a factor of {times}")
-    return c.b.resize(x, sizes, _mode(x, mode))
+    return c.b.resize(x, sizes, _mode(x, mode, align_corners))
 
 
 @entry("layer")
@@ -56,14 +64,15 @@ def resize(
     size: Lengths,
     *,
     mode: Literal["nearest", "linear", "bilinear", "trilinear"] = "nearest",
+    align_corners: bool = False,
 ) -> Value:
     """Images in another ``size``: ``resize(32)``, or ``resize((32, 48))`` for height and width.
 
-    Takes ``[N, channels, …]`` and gives the same with these spatial sizes; modes are those of ``upsample``. It does not
-    average where it makes images smaller: ``avg_pool`` and ``adaptive_avg_pool`` do.
+    Takes ``[N, channels, …]`` and gives the same with these spatial sizes; the others are those of ``upsample``. It
+    does not average where it makes images smaller: ``avg_pool`` and ``adaptive_avg_pool`` do.
     """
     spatial_rank(x, "resize")
-    return c.b.resize(x, each("size", size, x), _mode(x, mode))
+    return c.b.resize(x, each("size", size, x), _mode(x, mode, align_corners))
 
 
 @entry("layer")

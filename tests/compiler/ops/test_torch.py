@@ -145,8 +145,10 @@ def avg_pool_gradient(o: Any, s: Sizes, gradient: Tensor) -> Tensor:
 
 
 def resize(o: Any, s: Sizes, x: Tensor, size: tuple[Dim, ...] | None = None) -> Tensor:
-    mode = {"nearest": "nearest"}.get(o.mode, ("linear", "bilinear", "trilinear")[x.ndim - 3])
-    return functional.interpolate(x, numbers(size or o.size, s), mode=mode)
+    if o.mode == "nearest":
+        return functional.interpolate(x, numbers(size or o.size, s))
+    mode, aligned = ("linear", "bilinear", "trilinear")[x.ndim - 3], o.mode == "corners"
+    return functional.interpolate(x, numbers(size or o.size, s), mode=mode, align_corners=aligned)
 
 
 def resize_gradient(o: Any, s: Sizes, gradient: Tensor) -> Tensor:

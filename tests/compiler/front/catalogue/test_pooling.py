@@ -67,6 +67,33 @@ def test_avg_pool_is_that_of_torch(
     )  # fmt: skip
 
 
+CEILED = [(2, 2, 0), (3, 2, 1), (2, 3, 0), (3, 3, 1), (1, 2, 0), (2, 3, 1), (4, 3, 2), (3, 1, 1)]
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize(("size", "stride", "pad"), CEILED)
+def test_sizes_may_be_rounded_up(bench: Any, agrees: Any, rank: int, size: int, stride: int, pad: int) -> None:
+    settings = f"({size}, stride={stride}, pad={pad}, ceil_mode=true"
+    x, most = numbers(3, 2, *SIZES[rank]), getattr(functional, f"max_pool{rank}d")
+    check(bench, agrees, f"max_pool{settings})", x, lambda x: most(x, size, stride, pad, ceil_mode=True))
+    for count in (True, False):
+        mean = getattr(functional, f"avg_pool{rank}d")
+        check(
+            bench, agrees, f"avg_pool{settings}, count_pad={str(count).lower()})", x,
+            lambda x, mean=mean, count=count: mean(x, size, stride, pad, ceil_mode=True, count_include_pad=count),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("dilation", [2, 3])
+def test_dilated_windows_may_be_rounded_up(bench: Any, agrees: Any, dilation: int) -> None:
+    for size, stride in ((2, 2), (3, 3), (2, 4)):
+        check(
+            bench, agrees, f"max_pool({size}, stride={stride}, dilation={dilation}, ceil_mode=true)",
+            numbers(2, 2, 11, 12),
+            lambda x, size=size, stride=stride: functional.max_pool2d(x, size, stride, 0, dilation, ceil_mode=True),
+        )  # fmt: skip
+
+
 @pytest.mark.parametrize("pad", ["(0, 1)", "((0, 0), (1, 1))"])
 def test_each_dimension_may_have_its_own_window(bench: Any, agrees: Any, pad: str) -> None:
     body = f"max_pool((1, 3), stride=(2, 1), pad={pad})"
@@ -104,9 +131,12 @@ def test_global_pools(bench: Any, agrees: Any, shape: tuple[int, ...], keep: boo
         ((2, 2, 4, 5, 6), (2, 3, 4)), ((2, 3, 7, 6), (7, 4)),
     ],
 )  # fmt: skip
-def test_adaptive_avg_pool_is_that_of_torch(bench: Any, agrees: Any, shape: tuple[int, ...], size: Any) -> None:
-    pool = getattr(functional, f"adaptive_avg_pool{len(shape) - 2}d")
-    check(bench, agrees, f"adaptive_avg_pool({size})", numbers(*shape), lambda x: pool(x, size))
+@pytest.mark.parametrize("kind", ["avg", "max"])
+def test_adaptive_pools_are_those_of_torch(
+    bench: Any, agrees: Any, shape: tuple[int, ...], size: Any, kind: str
+) -> None:
+    pool = getattr(functional, f"adaptive_{kind}_pool{len(shape) - 2}d")
+    check(bench, agrees, f"adaptive_{kind}_pool({size})", numbers(*shape), lambda x: pool(x, size))
 
 
 @pytest.mark.parametrize(
@@ -116,6 +146,10 @@ def test_adaptive_avg_pool_is_that_of_torch(bench: Any, agrees: Any, shape: tupl
         ("max_pool(3, stride=2, pad=same)", [(1, 1), (6, 5)]),
         ("avg_pool(3, stride=2, pad=same)", [(1, 1), (6, 5)]),
         ("avg_pool(3, stride=1, pad=1, count_pad=false)", [(1, 2), (4, 5)]),
+        ("max_pool(3, stride=2, ceil_mode=true)", [(3, 4), (7, 8), (6, 6)]),
+        ("max_pool(2, pad=1, stride=1, ceil_mode=true)", [(2, 3), (7, 8)]),
+        ("avg_pool(3, stride=2, ceil_mode=true)", [(3, 4), (7, 8), (6, 6)]),
+        ("avg_pool(4, stride=2, pad=1, ceil_mode=true)", [(3, 4), (7, 8), (6, 6)]),
     ],
 )
 def test_heights_and_widths_may_be_symbols(bench: Any, body: str, sizes: list[tuple[int, int]]) -> None:
@@ -130,6 +164,9 @@ MISTAKES = [
     ("f32[N, 3, 8, 8]", "max_pool(2, stride=0)", "E0404", "stride is at least 1, not 0"),
     ("f32[N, 3, 8, 8]", "max_pool(2, pad=2)", "E0404", "a window of 2 would see nothing but padding where pad is 2"),
     ("f32[N, 3, 2, 8]", "max_pool(3)", "E0301", "cannot max_pool f32[N, 3, 2, 8]: the 3x3 window is larger than what"),
+    ("f32[N, 3, 8, 8]", "max_pool(3, pad=same, ceil_mode=true)", "E0404", "pad=same leaves out no cells that ceil_mo"),
+    ("f32[N, 3, H, 8]", "max_pool(2, stride=3, ceil_mode=true)", "E0302", "ceil_mode of a window of 2 with a stride o"),
+    ("f32[N, 3, H, 8]", "adaptive_max_pool(2)", "E0302", "adaptive_max_pool needs known sizes, but dimension 2 of f32"),
     ("f32[N, 3]", "max_pool(3)", "E0301", "max_pool takes samples with channels and one to three spatial dimensions,"),
     ("u8[N, 3, 8, 8]", "avg_pool(3)", "E0303", "avg_pool takes floating-point numbers, not u8[N, 3, 8, 8]"),
     ("f32[N, 3, 8, 8]", "avg_pool((1, 2, 3))", "E0404", "size has 3 numbers, and f32[N, 3, 8, 8] has 2 spatial dimens"),

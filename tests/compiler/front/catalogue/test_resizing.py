@@ -52,6 +52,25 @@ def test_resize_is_that_of_torch(bench: Any, agrees: Any, size: Any, mode: str) 
     check(bench, agrees, body, numbers(3, 2, 5, 4), lambda x: functional.interpolate(x, size, mode=mode))
 
 
+@pytest.mark.parametrize("size", [7, (3, 9), (1, 1), (5, 4), (10, 2)])
+def test_corners_may_meet(bench: Any, agrees: Any, size: Any) -> None:
+    body = f"resize({size}, mode=bilinear, align_corners=true)"
+    check(
+        bench, agrees, body, numbers(3, 2, 5, 4),
+        lambda x: functional.interpolate(x, size, mode="bilinear", align_corners=True),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("factor", [1, 2, 1.5])
+def test_corners_may_meet_in_any_number_of_dimensions(bench: Any, agrees: Any, rank: int, factor: float) -> None:
+    def oracle(x: Any) -> Any:
+        options = {"mode": MODES[rank], "align_corners": True, "recompute_scale_factor": True}
+        return functional.interpolate(x, scale_factor=factor, **options)
+
+    check(bench, agrees, f"upsample({factor}, mode=linear, align_corners=true)", numbers(3, 2, *SIZES[rank]), oracle)
+
+
 def test_each_dimension_may_have_its_own_factor(bench: Any, agrees: Any) -> None:
     check(
         bench, agrees, "upsample((2, 3), mode=linear)", numbers(2, 2, 3, 4),
@@ -110,6 +129,7 @@ def test_unshuffle_undoes_shuffle_in_any_number_of_dimensions(bench: Any, shape:
     [
         "upsample(2)", "upsample(3, mode=bilinear)", "upsample(1.5)", "upsample(0.5, mode=linear)", "pad(2)",
         "pad(1, mode=edge)", "pixel_shuffle(2)", "resize((7, W))", "resize((2 * H, 5), mode=linear)",
+        "resize((2 * H, 5), mode=linear, align_corners=true)",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("sizes", [(3, 4), (6, 5), (14, 10)])
@@ -126,6 +146,7 @@ MISTAKES = [
     ("f32[N, 3, 8, 8]", "upsample(-1)", "E0404", "factor is at least 0, not -1"),
     ("f32[N, 3, 8]", "upsample(2, mode=bilinear)", "E0404", "bilinear is for 2 spatial dimensions, and f32[N, 3, 8] h"),
     ("f32[N, 3, 8, 8]", "upsample(2, mode=cubic)", "E0404", "mode of upsample is one of nearest, linear, bilinear"),
+    ("f32[N, 3, 8, 8]", "upsample(2, align_corners=true)", "E0404", "corners are aligned where elements are interp"),
     ("f32[N, 3, 8, 8]", "resize(0)", "E0404", "size is at least 1, not 0"),
     ("f32[N, 3, 8, 8]", "resize((4, 4, 4))", "E0404", "size has 3 numbers, and f32[N, 3, 8, 8] has 2 spatial dimensio"),
     ("f32[N, 3]", "upsample(2)", "E0301", "upsample takes samples with channels and one to three spatial dimensions,"),
