@@ -13,6 +13,8 @@ import pytest
 def pytest_addoption(parser: pytest.Parser) -> None:
     help = "write golden files anew instead of comparing with them"
     parser.addoption("--update-golden", action="store_true", help=help)
+    help = "how many texts each test of test_fuzz.py draws"
+    parser.addoption("--fuzz", type=int, default=300, help=help)
 
 
 @pytest.fixture

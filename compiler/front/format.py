@@ -5,16 +5,17 @@ if it was on one and fits. Lines go on with `->` below the first arrow where the
 than `WIDTH` columns; where that is not enough, brackets are opened up, their contents indented and followed by a
 comma. Empty lines are kept, one where there were several, and stand around declarations of several lines. Comments
 after code keep their column, so that what stood below each other still does, and are two columns away at least.
-Numbers and strings are as they were written.
+Numbers and strings are as they were written. Lists of lists with a row on each line, and statements of train blocks
+below each other, stay aligned in columns where they were.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from itertools import zip_longest
-from typing import TypeAlias, TypeGuard
+from typing import TypeGuard
 
 from lark import Lark, Token
 from lark.visitors import Transformer_NonRecursive
@@ -27,6 +28,7 @@ from compiler.front.layout import (
     Indent,
     Line,
     Next,
+    Page,
     chain,
     concat,
     group,
@@ -34,13 +36,23 @@ from compiler.front.layout import (
     render,
 )
 from compiler.front.parse import Layout, parse
+from compiler.front.pieces import (
+    DIGITS,
+    Body,
+    Child,
+    Declaration,
+    Entry,
+    If,
+    Pair,
+    Row,
+    Statement,
+    align_rows,
+    align_statements,
+)
 from compiler.front.trivia import SEPARATORS, Gap, Gaps
 from grammar import tables
 
 WIDTH = 100
-_DIGITS = tuple(".0123456789")
-
-Child: TypeAlias = "Token | Doc | _Pair | _Body | _If | _Declaration"
 
 
 def format_source(source: Source) -> str:
@@ -52,6 +64,12 @@ def format_source(source: Source) -> str:
     sink = Sink()
     parse(source, sink)
     sink.finish()
+    page = _laid_out(source)
+    # Comments that had to leave their line are now before something else, which says how far they are indented.
+    return page.text if page.settled else _laid_out(Source(source.name, page.text)).text
+
+
+def _laid_out(source: Source) -> Page:
     concrete = _parser().parse(source.text)
     return render(_Formatter(Gaps(source, concrete)).transform(concrete), WIDTH)
 
@@ -60,53 +78,6 @@ def format_source(source: Source) -> str:
 def _parser() -> Lark:
     """The parser of the language, giving trees that keep everything but spaces and comments."""
     return tables.load(postlex=Layout())
-
-
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """`kernel=3` among arguments, `error = mae(a, b)` among measures."""
-
-    name: Doc
-    sign: Doc
-    value: Doc
-
-
-@dataclass(frozen=True, slots=True)
-class _Body:
-    """What stands in braces, with them: its line ends belong to the group that it is put into."""
-
-    doc: Doc
-    after: tuple[Comment, ...]  # on the line of the closing brace
-
-
-@dataclass(frozen=True, slots=True)
-class _If:
-    """`if c { … } else { … }`: the parts are its bodies and what stands between them, which form one group."""
-
-    head: Doc
-    parts: tuple[Doc, ...]
-    after: tuple[Comment, ...]
-    forced: bool
-
-    @property
-    def doc(self) -> Doc:
-        return concat(self.head, replace(group(*self.parts), forced=self.forced), *self.after)
-
-
-@dataclass(frozen=True, slots=True)
-class _Declaration:
-    """A model, block or train block; one of several lines has empty lines around it."""
-
-    doc: Doc
-    tall: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A statement, or a comment on a line of its own, in a file or body."""
-
-    content: Child
-    after_blank: bool
 
 
 class _Formatter(Transformer_NonRecursive[Token, Doc]):
@@ -127,7 +98,7 @@ class _Formatter(Transformer_NonRecursive[Token, Doc]):
         before = False  # whether the declaration before takes several lines
         for entries in self._paragraphs(children):
             last = entries[-1].content
-            tall = isinstance(last, _Declaration) and last.tall
+            tall = isinstance(last, Declaration) and last.tall
             apart = (before or (tall and parts)) and not any(entry.after_blank for entry in entries)
             before = tall
             for entry in entries:
@@ -137,7 +108,7 @@ class _Formatter(Transformer_NonRecursive[Token, Doc]):
                 apart = False
         return concat(*parts)
 
-    def model(self, children: Sequence[Child]) -> _Declaration:
+    def model(self, children: Sequence[Child]) -> Declaration:
         opening = 2
         closing = next(index for index, child in enumerate(children) if _is(child, "RPAR"))
         parts = [*self._words(children[:opening]), self._brackets(children[opening : closing + 1], fill=False)]
@@ -150,31 +121,39 @@ class _Formatter(Transformer_NonRecursive[Token, Doc]):
 
     block = model
 
-    def train(self, children: Sequence[Child]) -> _Declaration:
+    def train(self, children: Sequence[Child]) -> Declaration:
         brace = next(index for index, child in enumerate(children) if _is(child, "LBRACE"))
         head = [*self._words(children[:2]), self._brackets(children[2:brace], fill=False)]
         return _declaration(concat(*head), self.body(children[brace:]))
 
-    def body(self, children: Sequence[Child]) -> _Body:
+    def body(self, children: Sequence[Child]) -> Body:
         opening, closing = _token(children[0]), _token(children[-1])
-        entries = [_Entry(remark.comment, after_blank=False) for remark in self.gaps.before(opening).own]
+        first = [remark.comment for remark in self.gaps.before(opening).own]
+        behind = self.gaps.after(opening).trailing
+        if first:  # what follows the brace stays after what stands before it
+            first += [replace(comment, trailing=False) for comment in behind]
+            behind = ()
+        entries = [Entry(comment, after_blank=False) for comment in first]
         entries += self._entries(children[1:-1])
-        forced = any(self.gaps.before(child).broken for child in children if _separates(child))
+        remarked = self.gaps.before(opening).holds_comments()  # it then has to end its line at the brace
+        forced = remarked or any(self.gaps.before(child).broken for child in children if _separates(child))
         after = self.gaps.after(closing).trailing
-        parts: list[Doc] = ["{", *self.gaps.after(opening).trailing]
-        if not entries and len(parts) == 1:
-            return _Body("{}", after)
+        parts: list[Doc] = ["{", *behind]
+        if not entries and len(parts) == 1 and not remarked:
+            return Body("{}", after)
+        if forced:
+            entries = align_statements(entries)
         inside: list[Doc] = []
         for entry in entries:
             inside += [
                 Line("; " if inside else " ", forced, entry.after_blank and bool(inside)),
                 self._doc(entry.content),
             ]
-        return _Body(concat(*parts, Indent(concat(*inside)), Line(" ", forced), "}"), after)
+        return Body(concat(*parts, Indent(concat(*inside)), Line(" ", forced), "}"), after)
 
-    def _paragraphs(self, children: Sequence[Child]) -> Iterator[list[_Entry]]:
+    def _paragraphs(self, children: Sequence[Child]) -> Iterator[list[Entry]]:
         """The entries of a file, each declaration with the comments before it."""
-        entries: list[_Entry] = []
+        entries: list[Entry] = []
         for entry in self._entries(children):
             entries.append(entry)
             if not isinstance(entry.content, Comment):
@@ -183,18 +162,33 @@ class _Formatter(Transformer_NonRecursive[Token, Doc]):
         if entries:
             yield entries
 
-    def _entries(self, children: Sequence[Child]) -> Iterator[_Entry]:
+    def _entries(self, children: Sequence[Child]) -> Iterator[Entry]:
         gap = Gap() if children else self.gaps.at_end()
         for child in children:
             if _separates(child):
                 gap = self.gaps.before(child)
                 continue
-            yield from (_Entry(remark.comment, remark.after_blank) for remark in gap.own)
-            yield _Entry(child, gap.ends_blank)
+            yield from (Entry(remark.comment, remark.after_blank) for remark in gap.own)
+            yield Entry(child, gap.ends_blank)
             gap = Gap()
-        yield from (_Entry(remark.comment, remark.after_blank) for remark in gap.own)
+        yield from (Entry(remark.comment, remark.after_blank) for remark in gap.own)
 
-    # Stages
+    # Statements and stages
+
+    def statement(self, children: Sequence[Child]) -> Statement:
+        word = _token(children[0])
+        return Statement(str(word), concat(*self._words(children[1:])), self.gaps.blanks_after(word) > 1)
+
+    data = validate = test = batch = epochs = steps = stop = clip = seed = freeze = statement
+
+    def minimize(self, children: Sequence[Child]) -> Statement:
+        word, loss, *tail = children
+        parts = [self._doc(loss)]
+        starts = [index for index, child in enumerate(tail) if _is(child, "OVER") or _is(child, "WITH")]
+        for start, end in zip_longest(starts, starts[1:]):
+            words = concat(*self._words(tail[start:end]))
+            parts.append(Next(words, " ", self.gaps.broken_around(_token(tail[start])), deeper=True))
+        return Statement("minimize", concat(*parts), self.gaps.blanks_after(_token(word)) > 1)
 
     def labelled_stage(self, children: Sequence[Child]) -> Doc:
         label, colon, stage = map(self._doc, children)
@@ -217,24 +211,24 @@ class _Formatter(Transformer_NonRecursive[Token, Doc]):
 
     def residual(self, children: Sequence[Child]) -> Doc:
         *head, body = children
-        assert isinstance(body, _Body)
+        assert isinstance(body, Body)
         return concat(*self._words(head), " ", group(body.doc), *body.after)
 
     repeat = residual
 
-    def if_stage(self, children: Sequence[Child]) -> _If:
+    def if_stage(self, children: Sequence[Child]) -> If:
         word, condition, then, *others = children
-        assert isinstance(then, _Body)
+        assert isinstance(then, Body)
         head = concat(self._doc(word), " ", self._doc(condition), " ")
         if not others:
-            return _If(head, (then.doc,), then.after, is_forced(then.doc))
+            return If(head, (then.doc,), then.after, is_forced(then.doc))
         between, otherwise = _token(others[0]), others[1]
         apart = Line(forced=self.gaps.before(between).holds_comments())
         parts = (then.doc, *then.after, apart if apart.forced else " ", self._doc(between), " ")
-        if isinstance(otherwise, _If):
-            return _If(head, (*parts, otherwise.head, *otherwise.parts), otherwise.after, forced=True)
-        assert isinstance(otherwise, _Body)
-        return _If(head, (*parts, otherwise.doc), otherwise.after, any(map(is_forced, (*parts, otherwise.doc))))
+        if isinstance(otherwise, If):
+            return If(head, (*parts, otherwise.head, *otherwise.parts), otherwise.after, forced=True)
+        assert isinstance(otherwise, Body)
+        return If(head, (*parts, otherwise.doc), otherwise.after, any(map(is_forced, (*parts, otherwise.doc))))
 
     # Expressions
 
@@ -280,23 +274,36 @@ class _Formatter(Transformer_NonRecursive[Token, Doc]):
     def parentheses(self, children: Sequence[Child]) -> Doc:
         return self._brackets(children, comma=False)
 
-    def tuple_literal(self, children: Sequence[Child]) -> Doc:
+    def tuple_literal(self, children: Sequence[Child]) -> Row:
         alone = sum(_is(child, "COMMA") for child in children) == 1 and _is(children[-2], "COMMA")
-        return self._brackets(children, lone=alone)
+        return self._row(children, self._brackets(children, lone=alone))
 
-    def list_literal(self, children: Sequence[Child]) -> Doc:
-        return self._brackets(children)
+    def list_literal(self, children: Sequence[Child]) -> Row:
+        signs = [self.gaps.broken_around(_token(sign)) for sign in children[2:-1:2]]
+        if all(signs[: len(children[1:-1:2]) - 1]):
+            children = [*children[:1], *align_rows(children[1:-1]), *children[-1:]]
+        return self._row(children, self._brackets(children))
 
-    def keyword(self, children: Sequence[Child]) -> _Pair:
+    def _row(self, children: Sequence[Child], doc: Doc) -> Row:
+        cells = [self._doc(item) for item in children[1:-1:2]]
+        plain = [cell for cell in cells if isinstance(cell, str)]
+        signs = [_token(sign) for sign in (children[0], *children[2:-1:2])]
+        if is_forced(doc) or len(plain) < len(cells):
+            plain = []
+        spaced = any(self.gaps.blanks_after(sign) > (sign == ",") for sign in signs)
+        return Row(doc, tuple(plain), f"{children[0]}{children[-1]}", spaced)
+
+    def keyword(self, children: Sequence[Child]) -> Pair:
         name, sign, value = map(self._doc, children)
-        return _Pair(name, sign, value)
+        return Pair(name, sign, value)
 
     def default_parameter(self, children: Sequence[Child]) -> Doc:
         return concat(*map(self._doc, children))
 
-    def measure(self, children: Sequence[Child]) -> Doc:
-        spaced = [concat(c.name, " ", c.sign, " ", c.value) if isinstance(c, _Pair) else c for c in children]
-        return concat(*self._words(spaced))
+    def measure(self, children: Sequence[Child]) -> Statement:
+        return self.statement(
+            [concat(c.name, " ", c.sign, " ", c.value) if isinstance(c, Pair) else c for c in children]
+        )
 
     draw = measure
 
@@ -307,11 +314,13 @@ class _Formatter(Transformer_NonRecursive[Token, Doc]):
             case Token():
                 gap = self.gaps.before(child)
                 return concat(*gap.own_lines(), str(child), *self.gaps.after(child).trailing)
-            case _Pair():
+            case Pair():
                 return concat(child.name, child.sign, child.value)
-            case _Body():
+            case Body():
                 return concat(group(child.doc), *child.after)
-            case _If() | _Declaration():
+            case Statement():
+                return concat(child.word, " ", child.rest)
+            case Row() | If() | Declaration():
                 return child.doc
             case _:
                 return child
@@ -370,15 +379,15 @@ class _Formatter(Transformer_NonRecursive[Token, Doc]):
         return concat(*self.gaps.before(sign).own_lines(), written, *self.gaps.after(sign).trailing)
 
 
-def _declaration(head: Doc, body: Child) -> _Declaration:
-    assert isinstance(body, _Body)
+def _declaration(head: Doc, body: Child) -> Declaration:
+    assert isinstance(body, Body)
     alone = concat(head, " ", group(body.doc))
-    return _Declaration(concat(alone, *body.after), is_forced(alone) or render(alone, WIDTH).count("\n") > 1)
+    return Declaration(concat(alone, *body.after), is_forced(alone) or render(alone, WIDTH).text.count("\n") > 1)
 
 
 def _after_number(doc: Doc) -> Doc:
     """The space that keeps a number from running into what follows it."""
-    return " " if isinstance(doc, str) and doc.startswith(_DIGITS) else ""
+    return " " if isinstance(doc, str) and doc.startswith(DIGITS) else ""
 
 
 def _separates(child: Child) -> TypeGuard[Token]:

@@ -31,6 +31,7 @@ class Next:
     content: Doc
     flat: str = " "
     forced: bool = False
+    deeper: bool = False  # whether that line is indented by one more level
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,15 @@ def chain(first: Doc, steps: list[Next]) -> Chain:
     return Chain(first, tuple(steps), any(map(is_forced, (first, *steps))))
 
 
-def render(doc: Doc, width: int) -> str:
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A text that was laid out; it is `settled` unless comments had to leave the lines that they stood on."""
+
+    text: str
+    settled: bool
+
+
+def render(doc: Doc, width: int) -> Page:
     """`doc` in at most `width` columns where its lines can be broken so; comments may be longer. Ends with a newline.
 
     Takes time in proportion to the size of `doc`, and needs no recursion.
@@ -153,8 +162,9 @@ class _Printer:
     column: int = 0
     late: list[str] = field(default_factory=list)  # comments that wait for the line end, after the first one
     jobs: list[_Job] = field(default_factory=list)
+    settled: bool = True
 
-    def run(self, doc: Doc) -> str:
+    def run(self, doc: Doc) -> Page:
         self.jobs.append((0, True, doc))
         while self.jobs:
             indent, broken, item = self.jobs.pop()
@@ -162,7 +172,7 @@ class _Printer:
         self._new_line(0)
         _align_comments(self.lines, self.width)
         texts = (f"{line.code:<{line.column}}{line.comment}".rstrip(" ") for line in self.lines[:-1])
-        return "".join(f"{text}\n" for text in texts)
+        return Page("".join(f"{text}\n" for text in texts), self.settled)
 
     def _write(self, indent: int, broken: bool, doc: Doc | _Steps) -> None:
         match doc:
@@ -201,6 +211,7 @@ class _Printer:
 
     def _next(self, following: Next, indent: int, broken: bool) -> None:
         if following.forced or (broken and not self._fits(concat(following.flat, following.content))):
+            indent += INDENT * following.deeper
             self._new_line(indent)
         else:
             self._text(following.flat)
@@ -214,6 +225,7 @@ class _Printer:
             self._text(comment.text)
         elif line.comment:
             self.late.append(comment.text)
+            self.settled = False
         else:
             line.comment, line.column, line.apart = comment.text, comment.column, comment.apart
 

@@ -5,7 +5,8 @@ import re
 _PIECE = re.compile(
     r"""
       (?P<nothing> "(?:[^"\\\r\n]|\\[^\r\n])*+"? | \#[^\r\n]* )
-    | (?P<end>     ; | (?:(?:\r\n?|\n)[ \t]*+(?:\#[^\r\n]*+)?+)++ (?!->|\{|else\b) )
+    | (?P<end>     ; | (?:(?:\r\n?|\n)[ \t]*+(?:\#[^\r\n]*+)?+)++
+                   (?!->|\{|else\b|(?:over|with)[ \t]+(?!(?:if|and|or)\b)[A-Za-z_]) )
     | (?P<open>    [(\[{] )
     | (?P<close>   [)\]}] )
     """,

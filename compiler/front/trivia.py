@@ -11,6 +11,7 @@ from compiler.diagnostics import Source
 from compiler.front.layout import COMMENT_GAP, INDENT, Comment, Doc, Line
 
 SEPARATORS = ("_NEWLINE", "SEMICOLON")
+_BLANKS = re.compile(r"[ \t]*+")
 _PIECE = re.compile(r"(?P<line_end>\r\n?|\n)|(?P<comment>#[^\r\n]*)")
 
 
@@ -71,6 +72,11 @@ class Gaps:
     def at_end(self) -> Gap:
         """The gap after the last token of the text, where no separator stands in it."""
         return self._before.get(len(self._source.text), _EMPTY)
+
+    def blanks_after(self, token: Token) -> int:
+        """How many blanks stand right after a token."""
+        found = _BLANKS.match(self._source.text, token.end_pos or 0)
+        return len(found[0]) if found else 0
 
     def broken_around(self, token: Token) -> bool:
         """Whether a line ends right before or right after a token."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -14,25 +15,26 @@ _STREAM = Path("-")
 
 
 @click.command("fmt", short_help="Lay model files out in the one usual way.")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
-@click.option("--check", is_flag=True, help="Write nothing; exit with 1 where a file is laid out otherwise.")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
+@click.option("--check", is_flag=True, help="Write nothing; show what would change, and exit with 1 if anything would.")
 @click.option("--diff", is_flag=True, help="Write nothing; show what would change.")
-def format_command(files: tuple[Path, ...], check: bool, diff: bool) -> None:
+def format_command(paths: tuple[Path, ...], check: bool, diff: bool) -> None:
     """Lay model files out in the one usual way: indentation, spaces, line ends. Comments and meaning stay.
 
-    Names the files that it changes. Where lines were broken, before `->` or inside brackets, they stay so; those longer
-    than 100 columns are broken there too. A file with syntax errors is left alone. With - for FILE, what comes in at
-    stdin goes out at stdout.
+    A folder stands for all .dl files in it, and - for what comes in at stdin, which goes out at stdout. Names the files
+    that it changes. Where lines were broken, before `->` or inside brackets, they stay so; those longer than 100
+    columns are broken there too. Line ends become line feeds. A file with syntax errors is left alone.
 
     \b
     Examples:
       dlc fmt digits.dl
-      dlc fmt --check *.dl
+      dlc fmt --check .
       dlc fmt --diff digits.dl
     """
     from compiler.diagnostics import DiagnosticError
 
     write = not check and not diff
+    files = _model_files(paths)
     changed = faulty = 0
     for path in files:
         try:
@@ -44,16 +46,29 @@ def format_command(files: tuple[Path, ...], check: bool, diff: bool) -> None:
             faulty += 1
             continue
         changed += before != after
-        if diff:
+        if not write:
             sys.stdout.write(_difference(path, before, after))
-        elif write and path == _STREAM:
+        elif path == _STREAM:
             sys.stdout.write(after.decode())
         elif before != after:
             tell(str(path))
     if len(files) > 1:
-        remark(f"{changed} of {len(files)} files {'changed' if write else 'would change'}")
+        unread = f"; {faulty} with errors left alone" if faulty else ""
+        remark(f"{changed} of {len(files)} files {'changed' if write else 'would change'}{unread}")
     if faulty or (check and changed):
         sys.exit(1)
+
+
+def _model_files(paths: Sequence[Path]) -> list[Path]:
+    """The files that are meant, each once; hidden folders, and runs with their copies of model files, are not."""
+    found: dict[Path, None] = {}
+    for path in paths:
+        inside = sorted(path.rglob("*.dl")) if path.is_dir() else [path]
+        for file in inside:
+            folders = file.relative_to(path).parts[:-1]
+            if not any(part.startswith(".") or part == "runs" for part in folders):
+                found[file] = None
+    return list(found)
 
 
 def _laid_out(path: Path) -> tuple[bytes, bytes]:

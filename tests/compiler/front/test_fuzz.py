@@ -1,7 +1,8 @@
 """Drawn sources: whatever the text, it ends in graphs or in diagnostics, in reasonable time.
 
 Sources are drawn from the grammar, with names and numbers that mean something in places, and made from the files of
-the repository by exchanging their parts. ``pytest tests/compiler/front/test_fuzz.py --fuzz 100000`` draws that many.
+the repository by exchanging their parts. With ``--fuzz 100000`` each test
+draws that many.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from pathlib import Path
 from random import Random
 from types import FrameType
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
 from lark import UnexpectedInput
 from lark.grammar import NonTerminal, Rule, Symbol
 from lark.lexer import PatternStr
@@ -45,7 +48,7 @@ class TooSlow(Exception):
 
 @contextmanager
 def limited(seconds: int) -> Iterator[None]:
-    """Ends what is inside with TooSlow after so many seconds, where the system can."""
+    """Ends what is inside with TooSlow after so many seconds of computing, where the system can."""
     if not hasattr(signal, "setitimer"):
         yield
         return
@@ -53,13 +56,13 @@ def limited(seconds: int) -> Iterator[None]:
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise TooSlow
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def outcome(text: str) -> list[Diagnostic]:
@@ -254,13 +257,11 @@ def drawn(draw: st.DrawFn) -> str:
 _QUICK = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
-@settings(_QUICK, max_examples=300)
-@given(exchanged())
-def test_files_with_parts_exchanged(text: str) -> None:
-    check_outcome(text)
+@pytest.mark.parametrize("strategy", [exchanged(), drawn()], ids=["exchanged", "drawn"])
+def test_texts_end_in_graphs_or_diagnostics(request: pytest.FixtureRequest, strategy: SearchStrategy[str]) -> None:
+    @settings(_QUICK, max_examples=request.config.getoption("--fuzz"))
+    @given(strategy)
+    def check(text: str) -> None:
+        check_outcome(text)
 
-
-@settings(_QUICK, max_examples=300)
-@given(drawn())
-def test_texts_that_the_grammar_allows(text: str) -> None:
-    check_outcome(text)
+    check()
