@@ -285,13 +285,16 @@ class _Formatter(Transformer_NonRecursive[Token, Doc]):
         return self._row(children, self._brackets(children))
 
     def _row(self, children: Sequence[Child], doc: Doc) -> Row:
+        opening, *commas = map(_token, children[:-1:2])
+        closing = _token(children[-1])
         cells = [self._doc(item) for item in children[1:-1:2]]
         plain = [cell for cell in cells if isinstance(cell, str)]
-        signs = [_token(sign) for sign in (children[0], *children[2:-1:2])]
-        if is_forced(doc) or len(plain) < len(cells):
+        broken = self.gaps.after(opening).broken or any(map(self.gaps.broken_around, commas))
+        if broken or self.gaps.before(closing).broken or self.gaps.after(closing).holds_comments():
             plain = []
-        spaced = any(self.gaps.blanks_after(sign) > (sign == ",") for sign in signs)
-        return Row(doc, tuple(plain), f"{children[0]}{children[-1]}", spaced)
+        spaced = any(self.gaps.blanks_after(sign) > (sign == ",") for sign in (opening, *commas))
+        remarks = self.gaps.before(opening).own_lines()
+        return Row(doc, remarks, tuple(plain) if len(plain) == len(cells) else (), f"{opening}{closing}", spaced)
 
     def keyword(self, children: Sequence[Child]) -> Pair:
         name, sign, value = map(self._doc, children)

@@ -29,6 +29,7 @@ class Row:
     """A list or tuple. Where it has `cells`, texts without comments, it may be a row of a table."""
 
     doc: Doc
+    remarks: tuple[Doc, ...]  # the comments before it
     cells: tuple[str, ...]
     brackets: str
     spaced: bool  # whether there are more blanks in it than there have to be
