@@ -15,8 +15,10 @@ from dlc.commands.dump import dump
 from dlc.commands.evaluate import evaluate
 from dlc.commands.explain import explain
 from dlc.commands.format import format_command
+from dlc.commands.plot import plot
 from dlc.commands.report import report_command
 from dlc.commands.run import run
+from dlc.commands.runs import runs_command
 from dlc.commands.train import train
 from dlc.terminal import remark, report
 
@@ -47,7 +49,19 @@ def cli() -> None:
     """
 
 
-for command in (check, train, evaluate, compile_command, run, report_command, dump, explain, format_command):
+for command in (
+    check,
+    train,
+    evaluate,
+    compile_command,
+    run,
+    report_command,
+    runs_command,
+    plot,
+    dump,
+    explain,
+    format_command,
+):
     cli.add_command(command)
 
 

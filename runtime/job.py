@@ -23,6 +23,7 @@ from runtime.evaluation import Measured, evaluate
 from runtime.progress import Progress
 from runtime.project import Project
 from runtime.readers.content import Names
+from runtime.record import Recording
 from runtime.runs import RunFolder
 from runtime.split import Arrays, Given, Splits, prepare
 from runtime.tensors import Array
@@ -137,6 +138,11 @@ class Job:
             run.save_source(resolve(self.project.source, overrides, self.program.name, statements))
             run.save_data(splits.as_json())
         return trainer
+
+    def recording(self, run: RunFolder, splits: Splits, shown: Progress, *, resume: bool = False) -> Recording:
+        """The progress that keeps the record of a run in ``run`` and tells ``shown``."""
+        better = {measure.name: measure.better for measure in self.program.measures if measure.better}
+        return Recording(run, splits.sizes, shown, better=better, resume=resume)
 
     def evaluate(self, weights: Mapping[str, Array], data: DataSet) -> Measured:
         """The loss and every measure over ``data`` with these weights. Raises DiagnosticError E0702."""

@@ -38,13 +38,19 @@ class Miss:
 @dataclass(frozen=True, eq=False)
 class Judgement:
     """What came out. ``predicted`` and ``wanted`` are class indices, or numbers, one for each thing that is predicted;
-    ``classes`` is 0 where these are numbers. ``worst`` are the worst samples, the very worst first."""
+    ``classes`` is 0 where these are numbers. ``worst`` are the worst samples, the very worst first; ``names`` those of
+    the classes, where the data has any."""
 
     samples: int
     classes: int
     predicted: Array
     wanted: Array
     worst: tuple[Miss, ...]
+    names: tuple[str, ...] = ()
+
+    def name_of(self, index: int) -> str:
+        """What the class ``index`` is called: its name, or its number."""
+        return self.names[index] if index < len(self.names) else str(index)
 
     def confusion(self) -> Array:
         """i64[classes, classes]: how often the class of the row was taken for that of the column."""
@@ -66,6 +72,7 @@ def judge(
     compared, graph = comparison.compared, comparison.graph
     kept = dict(weights) | {value.name: np.zeros((), np.int64) for value in graph.inputs_of(Role.STATE)}
     engine = Engine(compiler.numpy_module([graph], f"predictions of {block}"), kept, block)
+    data = data.apart()
     batches = Batches(data, 64, seed=None)
     pairs: list[tuple[Array, Array]] = []
     misses: list[Miss] = []
@@ -89,7 +96,8 @@ def judge(
         return None
     predicted, wanted = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
     classes = _classes(compared)
-    return Judgement(done, classes, predicted, wanted, tuple(sorted(misses, reverse=True)))
+    names = tuple(data.names.get(compared.target.name, ()))
+    return Judgement(done, classes, predicted, wanted, tuple(sorted(misses, reverse=True)), names)
 
 
 def _classes(compared: Compared) -> int:

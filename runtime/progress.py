@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Figures = Mapping[str, float]
 # Seconds between two looks at the figures of an epoch at work, and between two lines above a live bar.
 _REFRESH = 0.1
+_BAR = 12  # columns of a live bar
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,28 @@ class Silent:
         return
 
 
+class Relay:
+    """Passes everything on to ``shown``: for what wants to be told of some of it."""
+
+    def __init__(self, shown: Progress) -> None:
+        self._shown = shown
+
+    def start(self, outline: Outline) -> None:
+        self._shown.start(outline)
+
+    def advance(self, samples: int, figures: Callable[[], Figures]) -> None:
+        self._shown.advance(samples, figures)
+
+    def epoch(self, row: Row) -> None:
+        self._shown.epoch(row)
+
+    def note(self, text: str) -> None:
+        self._shown.note(text)
+
+    def stop(self) -> None:
+        self._shown.stop()
+
+
 class Lines(Silent):
     """One line per epoch, for files and pipes: ``epoch 3/30  loss 0.1234  val.loss 0.2345  1.21s``."""
 
@@ -105,12 +128,14 @@ class Live(Silent):
     def start(self, outline: Outline) -> None:
         # Imported late: other ways to show a run do without rich.
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.table import Column
 
         self._outline, self._epoch = outline, outline.epoch
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            TextColumn("{task.fields[figures]}"),
+            BarColumn(bar_width=_BAR),
+            # Where the screen is narrow the last figures give way, and nothing else.
+            TextColumn("{task.fields[figures]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
             TextColumn("left"),

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from runtime.environment import environment
 from runtime.history import Row
 from runtime.output import save_output
-from runtime.progress import Figures, Outline, Progress
+from runtime.progress import Outline, Progress, Relay
 from runtime.runs import RunFolder
 
 _FORMAT = 1
@@ -28,7 +28,8 @@ Status = Literal["unfinished", "finished"]
 class Record:
     """What is known of a run beside its figures. ``seconds`` has the duration of every finished epoch, by its number;
     ``samples`` the sizes of the sets, ``results`` the figures of the weights that are kept, such as ``test.accuracy``,
-    and ``exports`` for each exported file what its certificate says."""
+    ``exports`` for each exported file what its certificate says, and ``better`` for each measure whether it is to be
+    "higher" or "lower"."""
 
     block: str
     started: str = ""
@@ -38,6 +39,7 @@ class Record:
     results: Mapping[str, float] = field(default_factory=dict)
     exports: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    better: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def duration(self) -> float:
@@ -73,10 +75,11 @@ def _record(content: Any) -> Record:
         {str(name): float(figure) for name, figure in content["results"].items()},
         {str(name): str(text) for name, text in content["exports"].items()},
         {str(name): str(text) for name, text in content["environment"].items()},
+        {str(name): str(text) for name, text in content["better"].items()},
     )
 
 
-class Recording:
+class Recording(Relay):
     """Keeps the record of a run up to date while it goes on: a progress, to be given to the trainer, that notes how
     long every epoch takes. What it is told goes on to ``shown``.
 
@@ -90,14 +93,24 @@ class Recording:
         samples: Mapping[str, int],
         shown: Progress,
         *,
+        better: Mapping[str, str] | None = None,
         resume: bool = False,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._path, self._shown, self._clock = run.record, shown, clock
+        super().__init__(shown)
+        self._path, self._clock = run.record, clock
         before = load_record(run.record) if resume else None
         started = before.started if before else datetime.now(UTC).isoformat(timespec="seconds")
         self._seconds = dict(before.seconds) if before else {}
-        self.record = Record(run.name, started, "unfinished", self._seconds, samples, environment=environment())
+        self.record = Record(
+            run.name,
+            started,
+            "unfinished",
+            self._seconds,
+            samples,
+            environment=environment(),
+            better=dict(better or {}),
+        )
         self._since = 0.0
         self._began = False
 
@@ -123,18 +136,9 @@ class Recording:
     def start(self, outline: Outline) -> None:
         self._began, self._since = True, self._clock()
         save_record(self._path, self.record)
-        self._shown.start(outline)
-
-    def advance(self, samples: int, figures: Callable[[], Figures]) -> None:
-        self._shown.advance(samples, figures)
+        super().start(outline)
 
     def epoch(self, row: Row) -> None:
         now = self._clock()
         self._seconds[row.epoch], self._since = now - self._since, now
-        self._shown.epoch(row)
-
-    def note(self, text: str) -> None:
-        self._shown.note(text)
-
-    def stop(self) -> None:
-        self._shown.stop()
+        super().epoch(row)

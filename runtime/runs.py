@@ -12,6 +12,7 @@ pictures/NAME-0003.png    what ``draw`` made of NAME after epoch 3
 source.dl                 the model file as it was trained, ``--set`` applied
 data.json                 what it was trained on: samples, how they were split, names of classes and characters
 NAME.onnx                 the exported model, written by the caller
+tensorboard/events…       event files, where they were asked for
 run.json                  when, where and how long the run was, and its results; written by the caller
 report.html               all of it to look at; written by the caller
 .lock                     there while a process writes to the folder
@@ -34,8 +35,8 @@ from compiler.diagnostics import Diagnostic, DiagnosticError, error
 from runtime.files import reason, remove_leftovers, write_text
 
 CHECKPOINT, WEIGHTS, HISTORY, SOURCE = "checkpoint.safetensors", "weights.safetensors", "history.csv", "source.dl"
-RECORD, REPORT, PICTURES = "run.json", "report.html", "pictures"
-DATA = "data.json"
+RECORD, REPORT, DATA = "run.json", "report.html", "data.json"
+PICTURES, EVENTS = "pictures", "tensorboard"
 RUNS = Path("runs")
 
 
@@ -77,6 +78,11 @@ class RunFolder:
         return self.path / DATA
 
     @property
+    def events(self) -> Path:
+        """Where TensorBoard's event files go."""
+        return self.path / EVENTS
+
+    @property
     def record(self) -> Path:
         return self.path / RECORD
 
@@ -88,7 +94,11 @@ class RunFolder:
     def clear(self) -> None:
         """Removes the files of the run before."""
         names = (CHECKPOINT, WEIGHTS, HISTORY, SOURCE, DATA, RECORD, REPORT, self.model.name)
-        for path in (*(self.path / name for name in names), *self.pictures.glob("*.png")):
+        for path in (
+            *(self.path / name for name in names),
+            *self.pictures.glob("*.png"),
+            *self.events.glob("events.*"),
+        ):
             path.unlink(missing_ok=True)
 
     def save_source(self, text: str) -> None:
@@ -138,7 +148,7 @@ def open_run(
     if resume and not (path / CHECKPOINT).exists():
         advice = "leave --resume out to begin a new run"
         raise DiagnosticError([error("E0804", f"there is no checkpoint to resume in {path}", None, help=advice)])
-    if _holds_run(path) and not resume and not overwrite:
+    if holds_run(path) and not resume and not overwrite:
         advice = "go on with it (--resume), replace it (--overwrite), or name another folder"
         raise DiagnosticError([error("E0803", f"{path} holds a training run already", None, help=advice)])
     try:
@@ -164,7 +174,7 @@ def _numbered(name: str, root: Path) -> dict[int, Path]:
     numbered = {}
     for path in root.iterdir() if root.is_dir() else ():
         match = pattern.fullmatch(path.name)
-        if match and _holds_run(path):
+        if match and holds_run(path):
             numbered[int(match[1] or 1)] = path
     return numbered
 
@@ -181,14 +191,30 @@ def _open_next(name: str, root: Path) -> RunFolder:
         except OSError as failure:
             raise DiagnosticError([_unwritable(path, failure)]) from failure
         # Another process may have trained there since the folders were listed.
-        if not _holds_run(path):
+        if not holds_run(path):
             return run
         run.close()
 
 
-def _holds_run(path: Path) -> bool:
+def holds_run(path: Path) -> bool:
     """Whether a run left something in ``path``, or there are files that a run would write over."""
     return any((path / name).exists() for name in (CHECKPOINT, WEIGHTS, HISTORY, SOURCE))
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process trains in the run folder ``path`` now."""
+    lock = path / ".lock"
+    try:
+        descriptor = os.open(lock, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        _lock_descriptor(descriptor)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _unwritable(path: Path, failure: OSError) -> Diagnostic:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 @click.option("--overwrite", is_flag=True, help="Replace the run that --out holds.")
 @options.DEVICE
 @click.option("--no-export", is_flag=True, help="Write no ONNX file.")
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard's event files to the run folder too.")
 @click.option("--no-report", is_flag=True, help="Write no report.html.")
 @options.CHECK_PASSES
 @click.pass_obj
@@ -53,6 +55,7 @@ def train(
     overwrite: bool,
     device: Device,
     no_export: bool,
+    tensorboard: bool,
     no_report: bool,
 ) -> None:
     """Train the block NAME of a model file (its only one, if it has one) with NumPy.
@@ -69,13 +72,10 @@ def train(
       dlc train examples/digits.dl --resume
       dlc train gan.dl gan --data faces.npz --out runs/faces
     """
-    from runtime.job import Changes, make_job, results
+    from runtime.job import Changes, make_job
     from runtime.project import open_project
-    from runtime.record import Recording
-    from runtime.report.write import write_report
     from runtime.runs import open_run
     from runtime.ship import rehearse
-    from runtime.training import Interrupted
 
     if resume and overwrite:
         raise click.UsageError("--resume goes on with a run, --overwrite replaces it: give one of them")
@@ -89,25 +89,46 @@ def train(
     if not no_export:
         for model in job.program.models:
             rehearse(project.model(model), device)
+    wanted = _Wanted(None if no_export else device, not no_report, tensorboard)
+    again = shlex.join(["dlc", *(word for word in arguments if word not in ("--resume", "--overwrite"))])
     with open_run(job.program.name, out=out, resume=resume, overwrite=overwrite) as run:
-        with Recording(run, splits.sizes, show_progress(), resume=resume) as recording:
-            trainer = job.trainer(splits, run=run, resume=resume, progress=recording)
-            tell(_opening(job.program.name, splits, run.path))
-            for note in splits.notes:
-                tell(f"note: {note}")
-            try:
-                trainer.fit()
-            except Interrupted as stop:
-                again = shlex.join(["dlc", *(word for word in arguments if word not in ("--resume", "--overwrite"))])
-                raise KeyboardInterrupt(f"{stop}; go on with: {again} --resume") from None
-            found = results(trainer)
-            recording.note_results(found.metrics)
-            _tell_results(found)
-            if not no_export:
-                _ship(job, trainer, run, device, recording)
-        if not no_report:
-            write_report(run.path, job, trainer.weights, splits, trainer.history, recording.record)
+        _train(job, splits, run, wanted, resume=resume, again=f"{again} --resume")
     tell(f"all files are in {run.path}")
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a run is to leave beside the weights: an export proved on a device, a report, event files."""
+
+    export: Device | None
+    report: bool
+    events: bool
+
+
+def _train(job: Job, splits: Splits, run: RunFolder, wanted: _Wanted, *, resume: bool, again: str) -> None:
+    """``again`` is the command that goes on with the run after Ctrl-C."""
+    from runtime.job import results
+    from runtime.report.write import write_report
+    from runtime.tensorboard import Events
+    from runtime.training import Interrupted
+
+    shown = Events(run.events, show_progress()) if wanted.events else show_progress()
+    with job.recording(run, splits, shown, resume=resume) as recording:
+        trainer = job.trainer(splits, run=run, resume=resume, progress=recording)
+        tell(_opening(job.program.name, splits, run.path))
+        for note in splits.notes:
+            tell(f"note: {note}")
+        try:
+            trainer.fit()
+        except Interrupted as stop:
+            raise KeyboardInterrupt(f"{stop}; go on with: {again}") from None
+        found = results(trainer)
+        recording.note_results(found.metrics)
+        _tell_results(found)
+        if wanted.export:
+            _ship(job, trainer, run, wanted.export, recording)
+    if wanted.report:
+        write_report(run.path, job, trainer.weights, splits, trainer.history, recording.record)
 
 
 def _opening(name: str, splits: Splits, folder: Path) -> str:

@@ -38,21 +38,23 @@ def predictions(content: Content) -> str:
         f"Over {content.judged}: {right:,} of {int(matrix.sum()):,} are right "
         f"({100 * right / max(1, int(matrix.sum())):.4g}%). Rows are what it is, columns what it was taken for."
     )
-    shown = _matrix(matrix) if judgement.classes <= _CLASSES else _pairs(matrix)
+    shown = _matrix(judgement) if judgement.classes <= _CLASSES else _pairs(judgement)
     return section("predictions", "Confusion matrix", paragraph(text), shown)
 
 
-def _matrix(matrix: Array) -> str:
+def _matrix(judgement: Judgement) -> str:
+    matrix = judgement.confusion()
     sums, taken = matrix.sum(1), matrix.sum(0)
     classes = range(len(matrix))
-    head = "".join(f'<th scope="col">{index}</th>' for index in classes)
+    head = "".join(f'<th scope="col">{escape(judgement.name_of(index))}</th>' for index in classes)
     lines = [
         '<table class="confusion"><caption>How often the class of the row was taken for that of the column</caption>',
         f'<thead><tr><th scope="col">is</th>{head}<th scope="col">recall</th></tr></thead><tbody>',
     ]
     for row in classes:
         cells = "".join(_cell(int(matrix[row, column]), int(sums[row]), row == column) for column in classes)
-        lines.append(f'<tr><th scope="row">{row}</th>{cells}<td>{_share(matrix[row, row], sums[row])}</td></tr>')
+        name, recall = escape(judgement.name_of(row)), _share(matrix[row, row], sums[row])
+        lines.append(f'<tr><th scope="row">{name}</th>{cells}<td>{recall}</td></tr>')
     precisions = "".join(f"<td>{_share(matrix[index, index], taken[index])}</td>" for index in classes)
     lines.append(f'<tr><th scope="row">precision</th>{precisions}<td></td></tr></tbody></table>')
     return scrolled("\n".join(lines), "Confusion matrix")
@@ -70,8 +72,9 @@ def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f}%" if whole else "–"
 
 
-def _pairs(matrix: Array) -> str:
+def _pairs(judgement: Judgement) -> str:
     """The classes that are taken for others most often."""
+    matrix = judgement.confusion()
     wrong = matrix.copy()
     np.fill_diagonal(wrong, 0)
     rows = []
@@ -79,10 +82,15 @@ def _pairs(matrix: Array) -> str:
         true, taken = divmod(int(place), len(matrix))
         if wrong[true, taken]:
             rows.append(
-                (str(true), str(taken), f"{wrong[true, taken]:,}", _share(wrong[true, taken], matrix[true].sum()))
+                (
+                    judgement.name_of(true),
+                    judgement.name_of(taken),
+                    f"{wrong[true, taken]:,}",
+                    _share(wrong[true, taken], matrix[true].sum()),
+                )
             )
     caption = f"The commonest confusions of {len(matrix)} classes"
-    return table(("is", "taken for", "times", "of its samples"), rows, caption=caption, numbers=(0, 1, 2, 3))
+    return table(("is", "taken for", "times", "of its samples"), rows, caption=caption, numbers=(2, 3))
 
 
 def worst(content: Content) -> str:
@@ -115,21 +123,27 @@ def _pictures(judgement: Judgement, name: str) -> str:
     for miss in judgement.worst:
         pixels = as_pixels(miss.inputs[name], low, high)
         assert pixels is not None, "all samples have one shape"
-        verdict = _verdict(miss)
+        verdict = _verdict(judgement, miss)
         caption = f"<strong>{escape(verdict)}</strong><br>sample {miss.number}, loss {number_text(miss.loss)}"
         image = picture(png(pixels), f"Sample {miss.number}: {verdict}")
         figures.append(f"<figure>{image}<figcaption>{caption}</figcaption></figure>")
     return f'<div class="samples">\n{"".join(figures)}\n</div>'
 
 
-def _verdict(miss: Miss) -> str:
-    predicted, wanted = _text(miss.predicted), _text(miss.wanted)
+def _verdict(judgement: Judgement, miss: Miss) -> str:
+    predicted, wanted = _answer(judgement, miss.predicted), _answer(judgement, miss.wanted)
     return f"rightly {wanted}, but unsure" if predicted == wanted else f"taken for {predicted}, is {wanted}"
 
 
 def _rows(judgement: Judgement) -> str:
     rows = [
-        (str(miss.number), number_text(miss.loss), _text(miss.predicted), _text(miss.wanted), *_inputs(miss))
+        (
+            str(miss.number),
+            number_text(miss.loss),
+            _answer(judgement, miss.predicted),
+            _answer(judgement, miss.wanted),
+            *_inputs(miss),
+        )
         for miss in judgement.worst
     ]
     head = ("sample", "loss", "predicted", "wanted", *judgement.worst[0].inputs)
@@ -138,6 +152,13 @@ def _rows(judgement: Judgement) -> str:
 
 def _inputs(miss: Miss) -> Iterator[str]:
     return (_text(array) for array in miss.inputs.values())
+
+
+def _answer(judgement: Judgement, array: Array) -> str:
+    """What was predicted or wanted: names of classes where there are any."""
+    if not judgement.names or array.size > _NUMBERS:
+        return _text(array)
+    return ", ".join(judgement.name_of(int(index)) for index in array.ravel())
 
 
 def _text(array: Array) -> str:

@@ -6,6 +6,7 @@ import base64
 import re
 import struct
 import zlib
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ import numpy as np
 import pytest
 
 from compiler.diagnostics import DiagnosticError
+from runtime.checkpoint import load_weights
+from runtime.history import History
 from runtime.job import Changes, Job, make_job, results
 from runtime.progress import Silent
 from runtime.project import open_project
-from runtime.record import Recording
+from runtime.record import Record, Recording
 from runtime.report.write import rewrite_report, write_report
 from runtime.runs import open_run
 
@@ -178,6 +181,18 @@ def test_what_is_drawn_is_shown(tmp_path: Path) -> None:
     (last,) = [picture for picture in page.all("img") if picture["alt"] == "image after epoch 3"]
     content = base64.b64decode(last["src"].partition(",")[2])
     assert content == (tmp_path / "run" / "pictures" / "image-0003.png").read_bytes()
+
+
+def test_classes_have_their_names(tmp_path: Path) -> None:
+    job = train(tmp_path, IMAGES, images())
+    splits = job.prepare()
+    named = replace(splits.test, names={"label": ("cat", "<dog>", "hen")}) if splits.test else None
+    run, weights = tmp_path / "run", load_weights(tmp_path / "run" / "weights.safetensors", job.program)
+    write_report(run, job, weights, replace(splits, test=named), History(), Record("net"))
+    page = read(tmp_path)
+    heads = [text for tag, text in page.texts if tag == "th"]
+    assert heads[:5] == ["is", "cat", "<dog>", "hen", "recall"]
+    assert all(re.search(r"(?:is|rightly) (?:cat|<dog>|hen)", picture["alt"]) for picture in page.all("img"))
 
 
 def test_numbers(tmp_path: Path) -> None:
