@@ -58,6 +58,7 @@ class Model:
         validate: float | Data | None = None,
         test: float | Data | None = None,
         epochs: int | None = None,
+        steps: int | None = None,
         batch: int | None = None,
         seed: int | None = None,
         out: str | Path | None = None,
@@ -68,16 +69,17 @@ class Model:
         """Trains, and gives the figures of every epoch.
 
         Arguments go before the statements of the train block: ``data`` is a data file or arrays by name with one row
-        for each sample; ``validate`` and ``test`` are a share of the samples between 0 and 1, or other data. The first
-        fit begins with fresh weights, a later one with the weights that are there. Nothing is written unless ``out``
-        names a run folder; ``resume`` goes on with the run in it. ``progress`` shows how it goes.
-        ``skip_bad`` leaves samples that can't be read out, instead of refusing the data.
+        for each sample; ``validate`` and ``test`` are a share of the samples between 0 and 1, or other data;
+        ``steps`` are batches, in place of epochs. The first fit begins with fresh weights, a later one with the weights
+        that are there. Nothing is written unless ``out`` names a run folder; ``resume`` goes on with the run in it.
+        ``progress`` shows how it goes. ``skip_bad`` leaves samples that can't be read out, instead of refusing the
+        data.
 
         Raises DiagnosticError for data that does not fit (E06xx), a loss that becomes NaN or infinite (E0701), and
         what is wrong with the run folder (E08xx); :class:`Interrupted` after Ctrl-C, the weights being as far as they
         came.
         """
-        changes = Changes(data, validate, test, epochs, batch, seed, skip_bad)
+        changes = Changes(data, validate, test, epochs, steps, batch, seed, skip_bad)
         job = self._job(changes)
         splits = job.prepare()
         for warning in splits.warnings:

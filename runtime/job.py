@@ -40,30 +40,35 @@ class Changes:
     validate: float | str | Path | Arrays | None = None
     test: float | str | Path | Arrays | None = None
     epochs: int | None = None
+    steps: int | None = None
     batch: int | None = None
     seed: int | None = None
     skip_bad: bool = False
 
     def applied(self, settings: Settings) -> Settings:
-        """``settings`` with the changed counts. Raises DiagnosticError E0404 for counts and shares out of range."""
-        least = {"epochs": 1, "batch": 1, "seed": 0}
+        """``settings`` with the changed counts. Raises DiagnosticError E0404 for counts and shares out of range, and
+        where both epochs and steps are given."""
+        least = {"epochs": 1, "steps": 1, "batch": 1, "seed": 0}
         wrong = [f"{name} is at least {least[name]}, not {n}" for name, n in self._counts().items() if n < least[name]]
         for name, share in (("validate", self.validate), ("test", self.test)):
             if isinstance(share, int | float) and not 0.0 < share < 1.0:
                 wrong.append(f"{name} takes a share above 0 and below 1, not {share}")
+        if self.epochs is not None and self.steps is not None:
+            wrong.append("epochs and steps both say when training ends: give one of them")
         if wrong:
             raise DiagnosticError([error("E0404", title, None) for title in wrong])
         changed: dict[str, Any] = self._counts()
+        if "epochs" in changed or "steps" in changed:
+            changed = {"epochs": None, "steps": None, **changed}
         return replace(settings, **changed)
 
     def statements(self, stated: Settings, origin: Path, folder: Path) -> dict[str, str]:
         """The changes as whole statements, by their first word, and with them those whose paths start at ``origin``
         and have to be written anew from ``folder``. Arrays have no statement."""
         texts = {name: f"{name} {count}" for name, count in self._counts().items()}
-        if "epochs" in texts and stated.steps is not None:
-            texts["steps"] = texts.pop("epochs")  # one of the two says when training ends
-        if stated.steps is not None and "epochs" in texts:
-            texts["steps"] = texts.pop("epochs")  # in its place: a block has one of them
+        for given, other in (("epochs", "steps"), ("steps", "epochs")):
+            if given in texts and other in stated.spans:
+                texts[other] = texts.pop(given)  # in its place: a block has one of them
         for name in ("data", "validate", "test"):
             given, before = getattr(self, name), getattr(stated, name)
             if isinstance(given, float):
@@ -76,7 +81,7 @@ class Changes:
         return texts
 
     def _counts(self) -> dict[str, int]:
-        counts = {"epochs": self.epochs, "batch": self.batch, "seed": self.seed}
+        counts = {"epochs": self.epochs, "steps": self.steps, "batch": self.batch, "seed": self.seed}
         return {name: count for name, count in counts.items() if count is not None}
 
 

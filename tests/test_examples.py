@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import os
+import re
 import runpy
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +20,18 @@ import dlc
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def trained(name: str, folder: Path, data: str = "", epochs: int | None = None) -> tuple[Any, dict[str, Any]]:
-    """The example after its training, exported to ``folder``, and its data; ``epochs`` cuts the training short."""
-    model = dlc.load(EXAMPLES / f"{name}.dl")
-    model.fit(epochs=epochs)
+def trained(
+    name: str, folder: Path, data: str = "", set: dict[str, int] | None = None, **fit: int
+) -> tuple[Any, dict[str, Any]]:
+    """The example after its training, exported to ``folder``, and its data, where that is arrays. ``set`` makes it
+    smaller, ``epochs`` or ``steps`` cut the training short."""
+    model = dlc.load(EXAMPLES / f"{name}.dl", set=set)
+    model.fit(**fit)
     model.export(folder / f"{name}.onnx")
-    with np.load(EXAMPLES / "data" / f"{data or name}.npz") as file:
+    path = EXAMPLES / "data" / f"{data or name}.npz"
+    if not path.exists():
+        return model, {}
+    with np.load(path) as file:
         return model, dict(file)
 
 
@@ -31,6 +42,20 @@ def assert_onnx_agrees(model: Any, path: Path, **arrays: np.ndarray[Any, Any]) -
         batch = {name: np.resize(rows, (size, *rows.shape[1:])) for name, rows in arrays.items()}
         (result,) = session.run(batch).values()
         np.testing.assert_allclose(result, model.predict(batch), rtol=1e-5, atol=1e-5)
+
+
+def run_script(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """A script of the examples in a process of its own, which finds no dlc."""
+    command = [sys.executable, str(EXAMPLES / name), *map(str, arguments)]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def written_by(name: str, *arguments: str | Path) -> list[str]:
+    """The lines that a script of the examples prints."""
+    outcome = run_script(name, *arguments)
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+    return outcome.stdout.removesuffix("\n").split("\n")
 
 
 def made_by(script: str) -> Any:
@@ -121,6 +146,84 @@ def test_ratings_are_told_better_than_by_their_mean(tmp_path: Path) -> None:
     assert figures["always_mean"] > 1.1
     pairs = {name: data[name].astype(np.int64) for name in ("person", "film")}
     assert_onnx_agrees(model, tmp_path / "recommend.onnx", **pairs)
+
+
+def test_dates_are_translated(tmp_path: Path) -> None:
+    """A smaller network, for one epoch: it has the order of things, and some dates whole."""
+    model, data = trained("dates", tmp_path, set={"width": 32, "depth": 1}, epochs=1)
+    figures = model.evaluate(split="test")
+    assert figures["accuracy"] > 0.65
+    file = tmp_path / "dates.onnx"
+    inputs = {"written": data["written"], "so_far": data["iso"][:, :-1]}
+    assert_onnx_agrees(model, file, **inputs)
+    assert_onnx_agrees(model, file, written=data["written"][:, :7], so_far=data["iso"][:, :1])
+
+    wanted = {
+        bytes(row).rstrip(b"\0").decode(): bytes(iso[1:]).decode() for row, iso in zip(*data.values(), strict=True)
+    }
+    texts = [text for text in wanted if text.endswith("1999")]
+    found = dict(line.split("  ->  ") for line in written_by("translate.py", file, *texts))
+    right = np.mean([sum(a == b for a, b in zip(found[text], wanted[text], strict=True)) / 10 for text in texts])
+    assert right > 0.6
+    drawn = [written_by("translate.py", file, "3 May 1997", "--temperature", "2", "--seed", seed) for seed in "112"]
+    assert drawn[0] == drawn[1] != drawn[2]
+    for wrong in ("", "Mär 3", "x" * 33):
+        outcome = run_script("translate.py", file, wrong)
+        assert outcome.returncode == 2
+        assert "is not 1 to 32 ASCII characters" in outcome.stderr
+
+
+def test_intents_are_told_in_phrasings_that_training_never_saw(tmp_path: Path) -> None:
+    model, data = trained("intents", tmp_path, epochs=3)
+    assert model.evaluate(split="test")["accuracy"] > 0.8
+    assert_onnx_agrees(model, tmp_path / "intents.onnx", text=data["text"])
+    assert_onnx_agrees(model, tmp_path / "intents.onnx", text=data["text"][:, :33])
+
+
+def test_names_are_invented(tmp_path: Path) -> None:
+    """120 steps: it knows which letters follow each other. Knowing nothing is a perplexity of 27."""
+    model, _ = trained("names", tmp_path, steps=120)
+    assert model.evaluate(split="test")["perplexity"] < 12
+    file = tmp_path / "names.onnx"
+    assert_onnx_agrees(model, file, tokens=np.arange(64 * 20).reshape(64, 20) % 27)
+
+    names = written_by("generate.py", file, "--lines", "30", "--start", "ma")
+    assert len(names) == 30
+    assert len(set(names)) > 10
+    assert all(re.fullmatch("ma[a-z]*", name) for name in names)
+    assert names == written_by("generate.py", file, "--lines", "30", "--start", "ma", "--seed", "0")
+    assert names != written_by("generate.py", file, "--lines", "30", "--start", "ma", "--seed", "1")
+    assert len(set(written_by("generate.py", file, "--lines", "5", "--temperature", "0"))) == 1
+    for wrong, sentence in (
+        (["--start", "Ü"], "does not know 'Ü'"),
+        (["--temperature", "-1"], "a temperature is 0 or more"),
+        (["--lines", "0"], "are 1 or more"),
+    ):
+        outcome = run_script("generate.py", file, *wrong)
+        assert outcome.returncode == 2
+        assert sentence in outcome.stderr
+
+
+def test_shakespeare_is_written(tmp_path: Path) -> None:
+    """A smaller network, for 150 steps; what it writes is longer than what it can look back on."""
+    model, _ = trained("shakespeare", tmp_path, set={"width": 32, "depth": 1}, steps=150)
+    assert model.evaluate(split="validate")["perplexity"] < 24
+    file = tmp_path / "shakespeare.onnx"
+    assert_onnx_agrees(model, file, tokens=np.arange(64 * 64).reshape(64, 64) % 62)
+    assert_onnx_agrees(model, file, tokens=np.arange(64 * 5).reshape(64, 5) % 62)
+
+    scene = written_by("generate.py", file, "--start", "ROMEO:", "--length", "150", "--temperature", "0.8")
+    assert scene[0].startswith("ROMEO:")
+    assert len("\n".join(scene)) == 156
+
+
+def test_scripts_need_numpy_and_onnx_runtime_alone() -> None:
+    allowed = {"numpy", "onnxruntime", *sys.stdlib_module_names, *(path.stem for path in EXAMPLES.glob("*.py"))}
+    for path in EXAMPLES.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert {name.split(".")[0] for name in names} <= allowed, path
 
 
 def test_data_is_what_its_readme_says() -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @options.DATA
 @options.SKIP_BAD
 @click.option("--epochs", type=click.IntRange(1), metavar="N", help="Passes over the data.")
+@click.option("--steps", type=click.IntRange(1), metavar="N", help="Batches in all, in place of epochs.")
 @click.option("--batch", type=click.IntRange(1), metavar="N", help="Samples in a batch.")
 @click.option("--seed", type=click.IntRange(0, 2**62 - 1), metavar="N", help="Where all random numbers come from.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The run folder. Default: runs/NAME.")
@@ -48,6 +49,7 @@ def train(
     data: Path | None,
     skip_bad: bool,
     epochs: int | None,
+    steps: int | None,
     batch: int | None,
     seed: int | None,
     out: Path | None,
@@ -79,10 +81,12 @@ def train(
 
     if resume and overwrite:
         raise click.UsageError("--resume goes on with a run, --overwrite replaces it: give one of them")
+    if epochs is not None and steps is not None:
+        raise click.UsageError("--epochs and --steps both say when training ends: give one of them")
     project = open_project(file, constants)
     if project.checked.warnings:
         report(project.checked.warnings)
-    job = make_job(project, name, Changes(data, epochs=epochs, batch=batch, seed=seed, skip_bad=skip_bad))
+    job = make_job(project, name, Changes(data, epochs=epochs, steps=steps, batch=batch, seed=seed, skip_bad=skip_bad))
     splits = job.prepare()
     if splits.warnings:
         report(splits.warnings)

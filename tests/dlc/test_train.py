@@ -56,6 +56,17 @@ def test_options_go_before_the_file(dlc: Callable[..., Any], net: Path) -> None:
         assert line in source.splitlines()
 
 
+def test_steps_in_place_of_epochs(dlc: Callable[..., Any], net: Path) -> None:
+    assert dlc("train", net, "--steps", 3, "--batch", 36, "--out", "there").code == 0
+    assert [row["step"] for row in table(Path("there/history.csv"))] == ["1", "2", "3"]
+    source = Path("there/source.dl").read_text().splitlines()
+    assert "    steps 3" in source
+    assert not any("epochs" in line for line in source)
+    outcome = dlc("train", net, "--steps", 3, "--epochs", 3)
+    assert outcome.code == 2
+    assert "--epochs and --steps both say when training ends" in outcome.err
+
+
 def test_the_saved_source_trains_the_same(dlc: Callable[..., Any], net: Path) -> None:
     dlc("train", net, "--epochs", 2, "--set", "units=9", "--out", "first")
     assert dlc("train", "first/source.dl", "--out", "second").code == 0

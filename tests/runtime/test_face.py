@@ -57,6 +57,19 @@ def test_changes_as_statements(project: Project, tmp_path: Path) -> None:
         "batch": "batch 5",
         "steps": "epochs 3",
     }
+    assert Changes(steps=7).statements(settings, tmp_path, folder)["steps"] == "steps 7"
+    in_epochs = project_of_text(TEXT.replace("steps 10", "epochs 2"), tmp_path).train().settings
+    assert Changes(steps=7).statements(in_epochs, tmp_path, folder)["epochs"] == "steps 7"
+
+
+def test_epochs_and_steps_take_each_others_place(project: Project) -> None:
+    settings = project.train().settings
+    in_epochs = Changes(epochs=3).applied(settings)
+    assert (in_epochs.epochs, in_epochs.steps) == (3, None)
+    in_steps = Changes(steps=7).applied(in_epochs)
+    assert (in_steps.epochs, in_steps.steps) == (None, 7)
+    with pytest.raises(DiagnosticError, match="both say when training ends"):
+        Changes(epochs=3, steps=7).applied(settings)
 
 
 def test_arrays_leave_the_statement_as_it_is(project: Project, tmp_path: Path) -> None:
@@ -104,12 +117,12 @@ def test_fresh_weights_are_those_of_the_block_that_trains_the_model(project: Pro
 
 def test_weights_of_one_model_out_of_several(project: Project, tmp_path: Path) -> None:
     weights = fresh_weights(project, project.model())
-    save_weights_file(tmp_path / "new" / "w.safetensors", {**weights, "Other.dense.bias": np.zeros(3)})
+    save_weights_file(tmp_path / "new" / "w.safetensors", {**weights, "Other.dense.bias": np.zeros(3)}, {})
     loaded = load_model_weights(tmp_path / "new" / "w.safetensors", project.model())
     assert loaded.keys() == weights.keys()
     with pytest.raises(DiagnosticError, match="E0804"):
         load_model_weights(tmp_path / "none", project.model())
-    save_weights_file(tmp_path / "less.safetensors", {"Net.dense.bias": weights["Net.dense.bias"]})
+    save_weights_file(tmp_path / "less.safetensors", {"Net.dense.bias": weights["Net.dense.bias"]}, {})
     with pytest.raises(DiagnosticError, match="E0806"):
         load_model_weights(tmp_path / "less.safetensors", project.model())
 
