@@ -14,16 +14,17 @@ from typing import Any
 
 import numpy.typing as npt
 
-from compiler.diagnostics import Diagnostic, DiagnosticError, Sink, Source, did_you_mean, error
+from compiler.diagnostics import Diagnostic, DiagnosticError, Sink, Source, did_you_mean, error, warning
 from compiler.front.elaborate import Elaborated, elaborate
 from compiler.front.parse import parse
 from compiler.front.training import ElaboratedTrain, Loss, first_weights
 from compiler.ir.graph import Graph, Output
+from compiler.ir.types import TypeMismatch
 from compiler.ops.emit import Emit
 from compiler.passes.autodiff import Gradient, NotDifferentiable, differentiate
 from compiler.passes.base import Observer
-from compiler.passes.update import Update, initial_state
-from compiler.program import Comparison, ModelProgram, TrainProgram
+from compiler.passes.update import Update, check_update, initial_state
+from compiler.program import Comparison, ModelProgram, Settings, TrainProgram
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,7 @@ def check(source: Source, overrides: Mapping[str, str] | None = None) -> Checked
     sink.finish()
     elaborated = elaborate(file, overrides or {}, sink)
     for train in elaborated.trains.values():
-        for loss in train.losses:
-            _check_gradient(loss, sink)
+        _check_steps(train, sink)
     sink.finish()
     return Checked(source, elaborated, tuple(sink.warnings), dict(overrides or {}))
 
@@ -213,13 +213,51 @@ def _step(loss: Loss, number: int, count: int, clip: float | None, observer: Obs
     return Pipeline(passes, observer).run(loss.graph)
 
 
-def _check_gradient(loss: Loss, sink: Sink) -> None:
-    """Report a loss on the way to which something has no gradient."""
-    try:
-        differentiate(loss.graph, "loss", loss.over)
-    except NotDifferentiable as problem:
-        span = problem.origin.spans[0] if problem.origin.spans else loss.span
-        sink.report(error("E0508", problem.title, span, problem.reason))
+def _check_steps(train: ElaboratedTrain, sink: Sink) -> None:
+    """Report losses on the way to which something has no gradient, and optimizers that do not go with the weights."""
+    learned: set[str] = set()
+    before = len(sink.errors)
+    for loss in train.losses:
+        try:
+            unreached = differentiate(loss.graph, "loss", loss.over).unreached
+            learned |= set(loss.over) - set(unreached)
+        except NotDifferentiable as problem:
+            span = problem.origin.spans[0] if problem.origin.spans else loss.span
+            sink.report(error("E0508", problem.title, span, problem.reason))
+        _check_optimizer(loss, train.settings, sink)
+    if len(sink.errors) == before:
+        _warn_of_unlearned(train, learned, sink)
+
+
+def _check_optimizer(loss: Loss, settings: Settings, sink: Sink) -> None:
+    """Report numbers of the optimizer, or of ``clip``, that the element type of a weight does not have."""
+    inputs = {item.name: item.value for item in loss.graph.inputs}
+    weights = [inputs[name] for name in loss.over]
+    for limit, span in ((None, loss.optimizer), (settings.clip, settings.spans.get("clip"))):
+        try:
+            check_update(weights, loss.rule, limit)
+        except TypeMismatch as problem:
+            sink.report(error(problem.code, problem.title, span, problem.detail, help=problem.help))
+            return
+
+
+def _warn_of_unlearned(train: ElaboratedTrain, learned: set[str], sink: Sink) -> None:
+    """Warn of weights that stay as they begin: no loss gets to them, and neither ``freeze`` nor ``over`` says so."""
+    meant = {name for loss in train.losses if loss.named for name in loss.over}
+    everything = not all(loss.named for loss in train.losses)
+    left = [
+        traced.weight
+        for traced in train.weights
+        if traced.weight.trainable
+        and traced.weight.name not in learned | train.frozen
+        and (everything or traced.weight.name in meant)
+    ]
+    if left:
+        more = f" and {len(left) - 1} more weight{'s' * (len(left) > 2)}" if len(left) > 1 else ""
+        title = f"{train.name} never changes {left[0].name}{more}"
+        part = left[0].name.rpartition(".")[0]
+        help = f"let a loss depend on it, or say that it is meant: freeze {part}"
+        sink.report(warning("W0501", title, left[0].span, "no loss gets here", help=help))
 
 
 def _with_state(train: ElaboratedTrain, steps: Sequence[Graph]) -> Graph:

@@ -7,18 +7,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from compiler.diagnostics import Diagnostic, DiagnosticError, Label, Span, did_you_mean, error
+from compiler.diagnostics import Diagnostic, DiagnosticError, Label, Span, error
 from compiler.front import bodies, tree
-from compiler.front.arguments import Given, Refused, bind_arguments, build_from, report_argument
-from compiler.front.catalogue import Entry, entries
-from compiler.front.catalogue.entry import ArgumentError, Totals
+from compiler.front.arguments import Refused, build_from
 from compiler.front.declarations import Declarations
 from compiler.front.expressions import Evaluator
+from compiler.front.measures import measure
 from compiler.front.modules import declare_inputs
 from compiler.front.pictures import elaborate_pictures
 from compiler.front.scope import Scope
 from compiler.front.settings import check_stop, read_settings
 from compiler.front.trace import Trace, TracedWeight
+from compiler.front.trained import belongs, choose, frozen_parts, values_behind, weights_behind
 from compiler.front.values import Tensor, describe, has_poison
 from compiler.ir.dims import Symbol, as_symbol
 from compiler.ir.graph import Graph, Output, Role, Value
@@ -33,8 +33,10 @@ class Loss:
 
     graph: Graph
     over: tuple[str, ...]
+    named: bool  # whether ``over`` was said in the source
     rule: Any  # an update rule, as compiler.passes.update describes it
     span: Span
+    optimizer: Span
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class ElaboratedTrain:
     augmented: Graph
     initial: Graph
     weights: tuple[TracedWeight, ...]
+    frozen: frozenset[str]
     models: tuple[str, ...]
     measures: tuple[Measure, ...]
     ranges: tuple[IndexRange, ...]
@@ -85,7 +88,16 @@ def elaborate_train(declarations: Declarations, train: tree.Train) -> Elaborated
     if len(sink.errors) > before or batch is None or settings is None:
         return None
     weights = {traced.weight.name: traced for run in runs for traced in run.trace.weights.values()}
+    learned = [name for name, traced in weights.items() if traced.weight.trainable]
+    frozen = choose(frozen_parts(train), learned, sink, "of this train block")
     weights |= {traced.weight.name: traced for traced in pictures.weights} if pictures else {}
+    try:
+        initial = first_weights(tuple(weights.values()))
+    except DiagnosticError as problem:
+        for diagnostic in problem.diagnostics:
+            sink.report(diagnostic)
+    if len(sink.errors) > before:
+        return None
     return ElaboratedTrain(
         train.name.name,
         train.name.span,
@@ -95,8 +107,9 @@ def elaborate_train(declarations: Declarations, train: tree.Train) -> Elaborated
         evaluation.trace.b.finish(),
         pictures.graph if pictures else None,
         _augmented(runs[0].trace),
-        first_weights(tuple(weights.values())),
+        initial,
         tuple(weights.values()),
+        frozenset(frozen),
         tuple(_models_used(declarations, weights)),
         tuple(evaluation.measures),
         tuple(dict.fromkeys(evaluation.trace.ranges)),
@@ -129,7 +142,7 @@ class _Run:
     scope: Scope
     inputs: list[Tensor]
     measures: list[Measure]
-    frozen: list[tuple[tree.Expression, ...]]
+    frozen: tuple[tree.Expression, ...]
     statement: tree.Minimize | None = None
     rule: Any = None
     over: tuple[str, ...] = ()
@@ -137,7 +150,9 @@ class _Run:
 
     def loss(self) -> Loss:
         assert self.statement is not None
-        return Loss(self.trace.b.finish(), self.over, self.rule, self.statement.span)
+        statement = self.statement
+        named = bool(statement.over)
+        return Loss(self.trace.b.finish(), self.over, named, self.rule, statement.span, statement.optimizer.span)
 
 
 def _run(declarations: Declarations, train: tree.Train, number: int, *, training: bool) -> _Run:
@@ -147,8 +162,8 @@ def _run(declarations: Declarations, train: tree.Train, number: int, *, training
     evaluator = Evaluator(declarations, trace)
     scope = declarations.module_scope(name)
     inputs = declare_inputs(evaluator, train.parameters, scope, name)
-    frozen = [statement.parts for statement in train.statements if isinstance(statement, tree.Freeze)]
-    trace.frozen_parts = tuple(part.span.text for parts in frozen for part in parts)
+    frozen = frozen_parts(train)
+    trace.frozen_parts = tuple(part.span.text for part in frozen)
     run = _Run(evaluator, trace, scope, inputs, [], frozen)
     seen = 0
     for statement in train.statements:
@@ -161,7 +176,8 @@ def _run(declarations: Declarations, train: tree.Train, number: int, *, training
                 seen += 1
             case tree.Measure() if number == 0:
                 for item in statement.items:
-                    _measure(run, item)
+                    found = measure(evaluator, item, scope, inputs, run.measures)
+                    run.measures += [found] if found else []
     return run
 
 
@@ -193,151 +209,20 @@ def _minimize(run: _Run, statement: tree.Minimize) -> None:
         return
     trace.b.output("loss", loss.value)
     if trace.training:
-        reached = _behind(trace.b, loss.value)
-        run.over = _parameters_over(run, statement, reached)
-        for name, value in trace.updates_behind(reached):
+        _choose_weights(run, statement, weights_behind(trace.b, loss.value, trace.weights.values()))
+        for name, value in trace.updates_behind(values_behind(trace.b, loss.value)):
             trace.b.output(name, value, updates=name)
     run.sound = True
 
 
-def _parameters_over(run: _Run, statement: tree.Minimize, reached: set[Value]) -> tuple[str, ...]:
-    """The names of the weights that a minimize statement changes: those of the models named, or all it depends on."""
-    every = tuple(
-        name for name, traced in run.trace.weights.items() if traced.weight.trainable and traced.value in reached
-    )
-    chosen = _weights_of(run, statement.over, every) if statement.over else set(every)
-    frozen = {name for parts in run.frozen for name in _weights_of(run, parts, every)}
+def _choose_weights(run: _Run, statement: tree.Minimize, every: tuple[str, ...]) -> None:
+    """Settle what the statement changes of the weights ``every`` that its loss depends on."""
+    sink = run.evaluator.sink
+    chosen = choose(statement.over, every, sink, "that this loss depends on") if statement.over else set(every)
+    frozen = {name for name in every if any(belongs(name, part) for part in run.frozen)}
     if every and chosen and chosen <= frozen:
-        run.evaluator.report(error("E0503", "everything that this statement could change is frozen", statement.span))
-    return tuple(name for name in every if name in chosen and name not in frozen)
-
-
-def _behind(b: Emit, value: Value) -> set[Value]:
-    """Every value that ``value`` was computed from."""
-    found = {value}
-    pending = [value]
-    while pending:
-        node = b.producer(pending.pop())
-        fresh = [operand for operand in node.inputs if operand not in found] if node else []
-        found.update(fresh)
-        pending += fresh
-    return found
-
-
-def _weights_of(run: _Run, parts: tuple[tree.Expression, ...], every: tuple[str, ...]) -> set[str]:
-    """The names of the weights that belong to models or labels such as ``Critic`` or ``VGG.body``."""
-    chosen: set[str] = set()
-    for part in parts:
-        prefix = part.span.text
-        found = {name for name in every if name == prefix or name.startswith(f"{prefix}.")}
-        if not found:
-            known = {name.rsplit(".", count)[0] for name in every for count in range(1, name.count(".") + 1)}
-            near = did_you_mean(prefix, known)
-            models = ", ".join(sorted({name.split(".")[0] for name in every})) or "no model"
-            run.evaluator.report(
-                error(
-                    "E0201",
-                    f"no weight that this loss depends on belongs to {prefix}",
-                    part.span,
-                    "nothing here",
-                    help=f"did you mean {near}?" if near else f"it depends on {models}",
-                )
-            )
-        chosen |= found
-    return chosen
-
-
-def _measure(run: _Run, item: tree.Expression | tree.Keyword) -> None:
-    """One measure: a metric of the catalogue, or a scalar whose mean over the samples is taken."""
-    evaluator = run.evaluator
-    expression = item.value if isinstance(item, tree.Keyword) else item
-    callee = expression.function if isinstance(expression, tree.Call) else expression
-    known = entries("metric")
-    name = item.name.name if isinstance(item, tree.Keyword) else _text(callee)
-    if any(measure.name == name for measure in run.measures):
-        evaluator.report(
-            error(
-                "E0202", f"two measures are called {name}", item.span, "named again here",
-                help=f"give this one a name: measure other_{name} = …",
-            )
-        )  # fmt: skip
-        return
-    totals = None
-    if isinstance(callee, tree.Name) and callee.name in known and run.scope.find(callee.name) is None:
-        totals = _metric(run, known[callee.name], expression)
-    elif not isinstance(expression, tree.Call) or _is_expression(evaluator, callee, run.scope):
-        totals = _mean_over_samples(run, expression)
-    else:
-        near = [f"the metrics are {', '.join(sorted(known))}"]
-        evaluator.report(error("E0201", f"there is no metric {_text(callee)}", callee.span, "not found", help=near))
-    if totals is not None:
-        run.measures.append(_as_measure(run.trace.b, name, totals))
-
-
-def _text(expression: tree.Expression) -> str:
-    return " ".join(expression.span.text.split())
-
-
-def _is_expression(evaluator: Evaluator, callee: tree.Expression, scope: Scope) -> bool:
-    """Whether a call that names no metric can be one of something else."""
-    if not isinstance(callee, tree.Name):
-        return True
-    return evaluator.is_known(callee.name, scope) or callee.name in entries("layer")
-
-
-def _metric(run: _Run, entry: Entry, expression: tree.Expression) -> Totals | None:
-    evaluator = run.evaluator
-    call = expression if isinstance(expression, tree.Call) else None
-    given = []
-    for item in call.positional if call else ():
-        value = evaluator.evaluate(item, run.scope)
-        given.append(Given(value.span if isinstance(value, Tensor) else item.span, None, value))
-    keywords = call.keywords if call else ()
-    at = expression.span
-    try:
-        positional, named, places = bind_arguments(evaluator, entry, at, given, keywords, run.scope)
-    except Refused:
-        return None
-    with run.trace.at(at, run.scope.naming.path):
-        try:
-            totals: Totals = entry.build(run.trace, *positional, **named)
-            return totals
-        except ArgumentError as problem:
-            report_argument(evaluator, problem, at, places)
-        except TypeMismatch as problem:
-            evaluator.mismatch(problem, at, [item.value for item in given if item.value is not None])
-    return None
-
-
-def _mean_over_samples(run: _Run, expression: tree.Expression) -> Totals | None:
-    value = run.evaluator.stage(expression, run.scope)
-    if has_poison(value):
-        return None
-    if not isinstance(value, Tensor) or value.value.type.rank or not value.value.type.dtype.is_float:
-        run.evaluator.report(
-            error("E0504", f"a measure is one floating-point number, not {describe(value)}", expression.span)
-        )
-        return None
-    b = run.trace.b
-    first = run.inputs[0].value.type.shape[0] if run.inputs and run.inputs[0].value.type.rank else 1
-    with run.trace.at(expression.span, run.scope.naming.path):
-        count = b.size(first, DType.I64)
-        total = b.mul(value.value, b.cast(count, value.value.type.dtype))
-    return Totals({"total": total, "count": count}, lambda b, total, count: b.div(total, count), "lower")
-
-
-def _as_measure(b: Emit, name: str, totals: Totals) -> Measure:
-    """Make the totals outputs of the graph, and the finishing formula a graph of its own."""
-    finish = Emit(f"finish {name}")
-    operands = []
-    names = []
-    for key, value in totals.totals.items():
-        total = f"{name}.{key}"
-        b.output(total, value)
-        names.append(total)
-        operands.append(finish.input(total, value.type.with_dtype(DType.F64)))
-    finish.output("value", totals.finish(finish, *operands))
-    return Measure(name, tuple(names), finish.finish(), totals.better)
+        sink.report(error("E0503", "everything that this statement could change is frozen", statement.span))
+    run.over = tuple(name for name in every if name in chosen and name not in frozen)
 
 
 def _batch_symbol(declarations: Declarations, train: tree.Train, inputs: list[Tensor]) -> Symbol | None:
@@ -394,6 +279,7 @@ def first_weights(weights: tuple[TracedWeight, ...]) -> Graph:
     b = Emit("initial")
     seed = b.input("seed", TensorType(DType.I64), Role.STATE)
     b.output("seed", seed)
+    refused: list[Diagnostic] = []
     for traced in weights:
         weight = traced.weight
         stream = zlib.crc32(weight.name.encode())
@@ -401,5 +287,7 @@ def first_weights(weights: tuple[TracedWeight, ...]) -> Graph:
             b.output(weight.name, traced.init.build(b, weight.type, seed, stream))
         except TypeMismatch as problem:
             title = f"{weight.name} cannot begin as {traced.init.text}: {problem.title}"
-            raise DiagnosticError([error(problem.code, title, weight.span, problem.detail)]) from None
+            refused.append(error(problem.code, title, weight.span, problem.detail))
+    if refused:
+        raise DiagnosticError(refused)
     return b.finish()

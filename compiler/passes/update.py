@@ -89,6 +89,16 @@ def apply_updates(
     return b.finish()
 
 
+def check_update(weights: Iterable[Value], rule: UpdateRule, clip: float | None = None) -> None:
+    """Try the step of ``rule`` on one weight of each element type. Raises TypeMismatch where it does not go with it, as
+    a rate that the element type cannot hold."""
+    for weight in {weight.type.dtype: weight for weight in weights}.values():
+        b = Emit("trial")
+        b.input(weight.name, weight.type, Role.WEIGHT)
+        b.output(f"{_GRADIENT}{weight.name}", b.input("gradient", weight.type))
+        apply_updates(b.finish(), rule, [weight.name], rule.name, clip=clip)
+
+
 def initial_state(graphs: Iterable[Graph], rules: Iterable[UpdateRule]) -> dict[str, tuple[TensorType, float]]:
     """Type and first content of the optimizers' states, by name: for step graphs, each with its rule."""
     states: dict[str, tuple[TensorType, float]] = {STEP: (TensorType(DType.I64), 0.0)}
