@@ -27,7 +27,7 @@ from compiler.ops.gather import Gather, ScatterAdd
 from compiler.ops.matmul import MatMul
 from compiler.ops.pool import MaxPool
 from compiler.ops.positions import Arange
-from compiler.ops.random import RandomBits, RandomUniform
+from compiler.ops.random import RandomBits, RandomKeep, RandomUniform
 from compiler.ops.resize import Resize
 from compiler.ops.shape import Expand, Reshape, Transpose
 from compiler.ops.slice import Concat, Pad, Slice
@@ -376,6 +376,10 @@ class Emit(Builder):
     def random_bits(self, shape: Sequence[Dim], seed: Value, counter: Value, stream: int) -> Value:
         """u32 bits; seed and counter are i64 scalars, ``stream`` is a number of this use of theirs."""
         return self.add(RandomBits(tuple(shape), stream), seed, counter)
+
+    def random_keep(self, shape: Sequence[Dim], seed: Value, counter: Value, stream: int, rate: float) -> Value:
+        """Truth values of which the share ``rate`` does not hold, by chance."""
+        return self.add(RandomKeep(tuple(shape), stream, rate=rate), seed, counter)
 
     def uniform(
         self,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,6 +43,8 @@ LAST_SHIFT = 14
 # Where the two keys start: the first digits of pi and of e after the point, so that nothing is chosen.
 STARTS = (0x243F6A88, 0xB7E15162)
 MASK = 0xFFFFFFFF
+# How many numbers are worked on at a time: three arrays of them stay in the cache.
+PART = 1 << 15
 # How many random bits a float of each type takes: all that it can hold between 0 and 1, at most 24.
 FLOAT_BITS = {DType.F16: 11, DType.BF16: 8, DType.F32: 24, DType.F64: 24}
 
@@ -104,14 +107,20 @@ class Random(Op):
             places = places + np.asarray(number).astype(np.uint32)
         return _reference_hash(places + keys[0], keys[1])
 
-    def numpy_bits(self, c: NumpyLowering, out: str) -> None:
-        """Write the statements that fill the u32 array ``out`` with the bits."""
-        work = c.scratch(TensorType(U32, self.shape))
-        count = f"np.arange({c.dim(product(self.shape))}, dtype=np.uint32)"
-        places = c.bound(f"{count}.reshape({c.shape(self.shape)})", TensorType(U32, self.shape))
-        keys = c.helper("random_keys", RANDOM_KEYS)
-        fill = c.helper("random_bits", RANDOM_BITS)
-        c.line(f"{fill}({places}, {keys}({self.start_keys()}, {', '.join(c.inputs)}), {out}, {work})")
+    def numpy_parts(self, c: NumpyLowering, *statements: str) -> None:
+        """Write the loop over parts of the bits: ``statements`` have ``{bits}`` for them and ``{out}`` for the same
+        part of the result."""
+        total = product(self.shape)
+        size = max(1, min(total, PART)) if isinstance(total, int) else PART
+        type = TensorType(U32, (size,))
+        places = c.bound(f"np.arange({size}, dtype=np.uint32)", type)
+        keys, parts = c.helper("random_keys", RANDOM_KEYS), c.helper("random_parts", RANDOM_PARTS)
+        part, bits, flat = c.local("part"), c.local("bits"), c.view(c.outputs[0], "reshape(-1)")
+        drawn = f"{keys}({self.start_keys()}, {', '.join(c.inputs)})"
+        arrays = f"{places}, {c.scratch(type)}, {c.scratch(type)}"
+        c.line(f"for {part}, {bits} in {parts}({drawn}, {c.dim(total)}, {arrays}):")
+        for statement in statements:
+            c.line(f"    {statement.format(bits=bits, out=f'{flat}[{part}]')}")
 
     def onnx_bits(self, c: OnnxLowering) -> str:
         """Write the nodes that make the bits; gives the name of their u32 tensor."""
@@ -156,7 +165,7 @@ class RandomBits(Random):
         return (self.reference_bits(sizes, *operands),)
 
     def numpy(self, c: NumpyLowering) -> None:
-        self.numpy_bits(c, c.outputs[0])
+        self.numpy_parts(c, "np.copyto({out}, {bits})")
 
     def onnx(self, c: OnnxLowering) -> None:
         c.node("Identity", (self.onnx_bits(c),), c.outputs)
@@ -190,11 +199,13 @@ class RandomUniform(Random):
         return ((top.astype(np.float64) / 2**bits).astype(self.dtype.numpy),)
 
     def numpy(self, c: NumpyLowering) -> None:
-        bits, drawn = FLOAT_BITS[self.dtype], c.scratch(TensorType(U32, self.shape))
-        self.numpy_bits(c, drawn)
-        c.line(f"np.right_shift({drawn}, {c.scalar(32 - bits, U32)}, out={drawn})")
-        c.line(f"np.copyto({c.outputs[0]}, {drawn}, casting='unsafe')")
-        c.line(f"np.multiply({c.outputs[0]}, {c.scalar(2.0**-bits, self.dtype)}, out={c.outputs[0]})")
+        bits = FLOAT_BITS[self.dtype]
+        self.numpy_parts(
+            c,
+            f"np.right_shift({{bits}}, {c.scalar(32 - bits, U32)}, out={{bits}})",
+            "np.copyto({out}, {bits}, casting='unsafe')",
+            f"np.multiply({{out}}, {c.scalar(2.0**-bits, self.dtype)}, out={{out}})",
+        )
 
     def onnx(self, c: OnnxLowering) -> None:
         bits = FLOAT_BITS[self.dtype]
@@ -206,6 +217,46 @@ class RandomUniform(Random):
     @classmethod
     def samples(cls) -> Sequence[Sample]:
         return (*cls._samples(DType.F32), *cls._samples(DType.F64)[:1])
+
+
+@operation
+@dataclass(frozen=True)
+class RandomKeep(Random):
+    """Truth values that hold with probability 1 - ``rate``: where :class:`RandomUniform` in f32 would be at least that.
+
+    Dropout draws one for each element; made like this it takes a byte and nothing else of that size.
+    """
+
+    rate: float = 0.5
+
+    opcode = "random_keep"
+
+    @property
+    def limit(self) -> int:
+        """The least bits for which it holds."""
+        bits = FLOAT_BITS[DType.F32]
+        return ceil(float(np.float32(self.rate)) * (1 << bits)) << 32 - bits
+
+    def infer(self, inputs: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
+        if not 0 <= self.rate < 1:
+            raise TypeMismatch("E0301", f"cannot drop a share of {self.rate}: it lies from 0 up to, not including, 1")
+        return (super().infer(inputs)[0].with_dtype(DType.BOOL),)
+
+    def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
+        (drawn,) = RandomUniform(self.shape, self.stream, self.word).reference(sizes, *operands)
+        return (np.asarray(drawn >= np.float32(self.rate)),)
+
+    def numpy(self, c: NumpyLowering) -> None:
+        self.numpy_parts(c, f"np.greater_equal({{bits}}, {c.scalar(self.limit, U32)}, out={{out}})")
+
+    def onnx(self, c: OnnxLowering) -> None:
+        # ONNX Runtime compares no u32.
+        bits = c.node("Cast", (self.onnx_bits(c),), to=I64)
+        c.node("GreaterOrEqual", (bits, c.scalar(self.limit, I64)), c.outputs)
+
+    @classmethod
+    def samples(cls) -> Sequence[Sample]:
+        return (*cls._samples(0.25), *cls._samples(0.1)[:1], *cls._samples(0.0)[:1], *cls._samples(0.9999999)[2:3])
 
 
 def _reference_hash(x: Array, key: Any = 0) -> Array:
@@ -246,20 +297,26 @@ def random_keys(keys, seed, counter, start=0):
     return first + int(start) & 0xFFFFFFFF, second
 '''
 
-RANDOM_BITS = '''\
-def random_bits(places, keys, out, work):
-    """Random bits for each place by the hash triple32 of C. Wellons with two keys; all arrays are u32."""
-    np.add(places, np.uint32(keys[0]), out=out)
-    np.right_shift(out, np.uint32(17), out=work)
-    np.bitwise_xor(out, work, out=out)
-    np.multiply(out, np.uint32(0xED5AD4BB), out=out)
-    np.right_shift(out, np.uint32(11), out=work)
-    np.bitwise_xor(out, work, out=out)
-    np.multiply(out, np.uint32(0xAC4C1B51), out=out)
-    np.add(out, np.uint32(keys[1]), out=out)
-    np.right_shift(out, np.uint32(15), out=work)
-    np.bitwise_xor(out, work, out=out)
-    np.multiply(out, np.uint32(0x31848BAB), out=out)
-    np.right_shift(out, np.uint32(14), out=work)
-    np.bitwise_xor(out, work, out=out)
+# Part by part, so that what is worked on stays in the cache, and is small beside the result.
+RANDOM_PARTS = '''\
+def random_parts(keys, count, places, bits, work):
+    """Random bits for `count` places by the hash triple32 of C. Wellons with two keys, in parts no longer than
+    `places`: pairs of where a part lies and its bits, which the next one overwrites. All arrays are u32."""
+    for start in range(0, count, len(places)):
+        size = min(len(places), count - start)
+        out, part = bits[:size], work[:size]
+        np.add(places[:size], np.uint32(keys[0] + start & 0xFFFFFFFF), out=out)
+        np.right_shift(out, np.uint32(17), out=part)
+        np.bitwise_xor(out, part, out=out)
+        np.multiply(out, np.uint32(0xED5AD4BB), out=out)
+        np.right_shift(out, np.uint32(11), out=part)
+        np.bitwise_xor(out, part, out=out)
+        np.multiply(out, np.uint32(0xAC4C1B51), out=out)
+        np.add(out, np.uint32(keys[1]), out=out)
+        np.right_shift(out, np.uint32(15), out=part)
+        np.bitwise_xor(out, part, out=out)
+        np.multiply(out, np.uint32(0x31848BAB), out=out)
+        np.right_shift(out, np.uint32(14), out=part)
+        np.bitwise_xor(out, part, out=out)
+        yield slice(start, start + size), out
 '''

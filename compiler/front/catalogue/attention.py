@@ -37,6 +37,8 @@ def attention(
     ``causal=true`` lets each step see itself and those before it only. ``mask`` is true where a step may be seen:
     ``bool[N, S]`` for padding, or ``bool[N, T, S]``. Fewer ``key_value_heads`` serve several heads each; ``rotary``
     is the base, usually 10000, of a rotary embedding of queries and keys; ``dropout`` drops weights while training.
+    Memory grows with T, not with T²: scores are worked out in blocks, and again for the gradient; dropout alone keeps a
+    byte for each of them. In ONNX Runtime a whole table of scores is made.
 
     Weights: ``in_proj_weight`` [D, D + 2·E] with the queries' columns first, then those of the keys and of the values,
     where E is D, or D·key_value_heads/heads; ``in_proj_bias``; ``out_proj.weight`` [D, D] and ``out_proj.bias``. They
@@ -148,7 +150,7 @@ def _attend(c: Context, operands: Sequence[Value], masks: Masks, causal: bool, d
     if not rate:
         return b.add(Attention(causal, bool(masks)), *operands, *masks)
     scores = (q.type.shape[0], q.type.shape[2], q.type.shape[1], k.type.shape[1])
-    kept = b.greater_equal(b.uniform(scores, *c.random()), rate)
+    kept = b.random_keep(scores, *c.random(), rate)
     return b.add(Attention(causal, bool(masks), rate), *operands, *masks, kept)
 
 

@@ -76,7 +76,7 @@ def dropout(c: Context, x: Value, rate: float = 0.5) -> Value:
     if not c.training or rate == 0.0:
         return x
     b = c.b
-    kept = b.greater_equal(b.uniform(x.type.shape, *c.random()), rate)
+    kept = b.random_keep(x.type.shape, *c.random(), rate)
     scaled = b.mul(x, 1.0 / (1.0 - rate))
     return b.select(kept, scaled, b.scalar(0.0, x.type.dtype))
 

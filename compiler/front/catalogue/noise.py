@@ -15,7 +15,7 @@ def _drop(c: Context, x: Value, rate: float, shape: tuple[Dim, ...], layer: str)
     if not c.training or rate == 0.0:
         return x
     b = c.b
-    kept = b.greater_equal(b.uniform(shape, *c.random()), rate)
+    kept = b.random_keep(shape, *c.random(), rate)
     return b.mul(x, b.mul(b.cast(kept, x.type.dtype), 1.0 / (1.0 - rate)))
 
 

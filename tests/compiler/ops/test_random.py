@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from compiler.ir.types import DType, TensorType
 from compiler.ops import Emit
 from compiler.ops.base import Array
 from compiler.ops.interpret import interpret_outputs
-from compiler.ops.random import RandomBits, RandomUniform, triple32
+from compiler.ops.random import PART, RandomBits, RandomKeep, RandomUniform, triple32
+from compiler.targets.numpy import generate
 
 I64 = TensorType(DType.I64)
 SIGMAS = 5.0
@@ -166,3 +168,17 @@ def test_a_bad_generator_is_found() -> None:
     weak = np.arange(COUNT, dtype=np.uint32) * np.uint32(0x9E3779B1)
     assert abs(correlation(weak[:-1], weak[1:])) > SIGMAS
     assert abs(chi_square(np.bincount(weak.view(np.uint8)[::4], minlength=256))) > SIGMAS
+
+
+def test_a_program_makes_the_same_bits_in_parts_as_at_once() -> None:
+    """Also where the last part is a short one, and where others come before them."""
+    for count in (PART - 1, PART, 2 * PART + 17):
+        for operation in (RandomBits((count,), 3), RandomUniform((count,), 3), RandomKeep((count,), 3, rate=0.3)):
+            b = Emit("step")
+            seed, start = (b.input(name, TensorType(DType.I64)) for name in ("seed", "start"))
+            b.output("y", b.add(operation, seed, seed, start))
+            module: dict[str, Any] = {"__name__": "generated"}
+            exec(compile(generate([b.finish()]), "generated.py", "exec"), module)
+            numbers = np.array(5), np.array(2**32 - 100)
+            (expected,) = operation.reference({}, numbers[0], *numbers)
+            np.testing.assert_array_equal(module["bind_step"]({})(*numbers)["y"], expected)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import compiler
 from compiler.diagnostics import DiagnosticError, Source
 from compiler.ops import attention_numpy
+from runtime.engine import Engine
 
 torch = pytest.importorskip("torch", reason="PyTorch is the oracle here")
 RNG = np.random.default_rng(0)
@@ -252,6 +254,28 @@ def test_a_file_has_no_table_of_steps_times_steps(bench: Any) -> None:
     # The second layer takes the mask of the first.
     assert (kinds.count("Range"), kinds.count("Where"), kinds.count("LessOrEqual")) == (1, 1, 1)
     assert sum(initializer.dims[0] for initializer in graph.initializer if len(initializer.dims) == 1) < 80
+
+
+@pytest.mark.parametrize("dropout", ["0", "0.1"])
+def test_memory_does_not_grow_with_the_square_of_the_steps(dropout: str) -> None:
+    """A step keeps no table of steps by steps: with dropout a byte for each cell, which is kept or not."""
+    text = f"""
+        model Net(x: f32[N, T, 32]) -> f32[N, T, 32] {{ attention(8, causal=true, dropout={dropout}) }}
+        train net(x: f32[N, T, 32], y: f32[N, T, 32]) {{ minimize mse(Net(x), y) with sgd(0.1) }}
+    """
+    program = compiler.compile_train(compiler.check(Source("test.dl", text)), "net")
+    (name,) = (graph.name for graph in program.steps)
+    module = compiler.train_module(program)
+    kept = Engine(module, {"seed": np.array(0)}).call("initial", {})
+    engine = Engine(module, {**{n: a.copy() for n, a in kept.items()}, "seed": np.array(0), "step": np.array(0)})
+    x, table = numbers(1, 1024, 32), 8 * 1024 * 1024
+    for function, tables in (("evaluate", 0), (name, dropout != "0")):
+        tracemalloc.start()
+        engine.call(function, {"x": x, "y": x})
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        # One table of scores would take 4 bytes a cell.
+        assert peak < (2.5 + tables) * table
 
 
 MISTAKES = [

@@ -259,7 +259,7 @@ def test_dropout_stands_between_layers_while_training(bench: Any) -> None:
     assert not np.allclose(plain, dropped)
     np.testing.assert_allclose(bench.infer("gru(5, 3, dropout=0.5)", {"x": x}, weights), plain, rtol=1e-5, atol=1e-6)
     graph = bench.training_graph("gru(5, 3, dropout=0.5)", {"x": x}, received)
-    drawn = [node.outputs[0].type.shape for node in graph.nodes if node.operation.opcode == "random_uniform"]
+    drawn = [node.outputs[0].type.shape for node in graph.nodes if node.operation.opcode == "random_keep"]
     assert len(drawn) == 2
 
 
