@@ -290,11 +290,15 @@ class _Formatter(Transformer_NonRecursive[Token, Doc]):
         cells = [self._doc(item) for item in children[1:-1:2]]
         plain = [cell for cell in cells if isinstance(cell, str)]
         broken = self.gaps.after(opening).broken or any(map(self.gaps.broken_around, commas))
-        if broken or self.gaps.before(closing).broken or self.gaps.after(closing).holds_comments():
-            plain = []
-        spaced = any(self.gaps.blanks_after(sign) > (sign == ",") for sign in (opening, *commas))
-        remarks = self.gaps.before(opening).own_lines()
-        return Row(doc, remarks, tuple(plain) if len(plain) == len(cells) else (), f"{opening}{closing}", spaced)
+        row = len(plain) == len(cells) and not broken and not self.gaps.before(closing).broken
+        return Row(
+            doc,
+            before=self.gaps.before(opening).own_lines(),
+            cells=tuple(plain) if row else (),
+            brackets=f"{opening}{closing}",
+            after=self.gaps.after(closing).trailing,
+            spaced=any(self.gaps.blanks_after(sign) > (sign == ",") for sign in (opening, *commas)),
+        )
 
     def keyword(self, children: Sequence[Child]) -> Pair:
         name, sign, value = map(self._doc, children)

@@ -29,9 +29,10 @@ class Row:
     """A list or tuple. Where it has `cells`, texts without comments, it may be a row of a table."""
 
     doc: Doc
-    remarks: tuple[Doc, ...]  # the comments before it
+    before: tuple[Doc, ...]  # comments
     cells: tuple[str, ...]
     brackets: str
+    after: tuple[Comment, ...]
     spaced: bool  # whether there are more blanks in it than there have to be
 
 
@@ -114,9 +115,8 @@ def align_rows(children: Sequence[Child]) -> Sequence[Child]:
         return children
     padded: list[Child] = list(children)
     columns = [list(column) for column in zip(*(row.cells for row in rows), strict=True)]
-    padded[::2] = [
-        f"{row.brackets[0]}{cells}{row.brackets[1]}" for row, cells in zip(rows, _lines(columns), strict=True)
-    ]
+    for index, (row, cells) in enumerate(zip(rows, _lines(columns), strict=True)):
+        padded[2 * index] = concat(*row.before, f"{row.brackets[0]}{cells}{row.brackets[1]}", *row.after)
     return padded
 
 

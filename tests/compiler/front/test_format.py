@@ -84,6 +84,14 @@ LONG = "bce(Critic(image), 1) + bce(Critic(stop_gradient(fake)), 0) + l2(Critic)
             "train t(x: f32[N, 2]) {\n    minimize f(x) with adam\n    data     'x'\n\n    batch  8\n    epochs 3\n}",
         ),
         ("const a = [\n[1,  200,3],\n[40,5, 6]]", "const a = [\n    [ 1, 200, 3],\n    [40,   5, 6],\n]"),
+        (
+            "const a = [\n# no\n[1,  2], # one\n#two\n[40, 5]\n# end\n]",
+            "const a = [\n    # no\n    [ 1, 2],  # one\n    #two\n    [40, 5],\n    # end\n]",
+        ),
+        (
+            "const a = [\n[1,  2 # a\n],\n[40, 5]]",
+            "const a = [\n    [\n        1,\n        2,  # a\n    ],\n    [40, 5],\n]",
+        ),
         ("const a = [\n('a',  1),\n('bc',2)]", "const a = [\n    ('a',  1),\n    ('bc', 2),\n]"),
         ("const a = [\n[1,200],\n[40,5]]", "const a = [\n    [1, 200],\n    [40, 5],\n]"),
         ("const a = [\n[1,  2],\n[40, 5, 6]]", "const a = [\n    [1, 2],\n    [40, 5, 6],\n]"),
@@ -114,6 +122,20 @@ def is_sound(path: Path) -> bool:
     return not sink.errors
 
 
+TABLES = """\
+const tables = [[
+    [1,  "a", 20],
+    [10, "bc",  3],
+], [
+    (1,  2),
+    (10, 2),
+]]
+train net(x: f32[N, 3]) {
+    minimize mse(Net(x), x) over Net with adam(1e-3)
+    measure  mae(Net(x), x), error=mse(Net(x), x)
+    batch    64
+}
+"""
 SOUND = [path for path in FILES if is_sound(path)]
 
 
@@ -154,7 +176,8 @@ CLOSE = ("(", ")", "[", "]", ",", ":", ".", "**", "*", "/", "+", "@", "==", "=",
 @st.composite
 def spaced_anew(draw: st.DrawFn) -> str:
     """A file of the repository with other spaces, line ends and comments between its tokens."""
-    text = draw(st.sampled_from([*SOUND, None]).map(lambda path: path.read_text(encoding="utf-8") if path else DESIGN))
+    files = st.sampled_from(SOUND).map(lambda path: path.read_text(encoding="utf-8"))
+    text = draw(st.one_of(files, st.sampled_from([DESIGN, TABLES])))
     assume(len(text) < 6000)
     parser = tables.load(postlex=Layout())
     tokens = list(parser.parse(text).scan_values(lambda token: True))
