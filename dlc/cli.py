@@ -15,6 +15,7 @@ from dlc.commands.dump import dump
 from dlc.commands.evaluate import evaluate
 from dlc.commands.explain import explain
 from dlc.commands.format import format_command
+from dlc.commands.new import new
 from dlc.commands.plot import plot
 from dlc.commands.report import report_command
 from dlc.commands.run import run
@@ -43,6 +44,7 @@ def cli() -> None:
 
     \b
     Examples:
+      dlc new spirals                   a model file to begin with, and data for it
       dlc check examples/digits.dl      every shape, parameter and multiply-add
       dlc train examples/digits.dl      train it, export it, prove the export
       dlc explain E0301                 the long story of an error
@@ -61,6 +63,7 @@ for command in (
     dump,
     explain,
     format_command,
+    new,
 ):
     cli.add_command(command)
 

@@ -26,6 +26,26 @@ def declare(file: tree.File, overrides: Mapping[str, str], sink: Sink) -> Declar
     return _Importer(main.parent, sink).declare(file, main, overrides)
 
 
+def files_of(main: Path) -> set[Path]:
+    """A model file and those of its folder that it imports, directly or not, as far as they can be read. The standard
+    library is not among them; a file that is imported but not there is."""
+    folder = main.parent.resolve()
+    found: set[Path] = set()
+    waiting = [main]
+    while waiting:
+        path = waiting.pop()
+        if path in found or not path.resolve().is_relative_to(folder):
+            continue
+        found.add(path)
+        try:
+            file = parse(source_from_bytes(str(path), path.read_bytes()), Sink())
+        except (OSError, DiagnosticError):
+            continue
+        names = [statement.source.value for statement in file.imports if isinstance(statement.source, tree.String)]
+        waiting += [path.parent / name for name in names if name.endswith(".dl")]
+    return found | {main}
+
+
 class _Importer:
     """Reads imported files. ``folder`` is that of the main file: nothing outside it is read."""
 

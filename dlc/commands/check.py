@@ -8,14 +8,15 @@ from pathlib import Path
 import click
 
 from dlc.commands import options
-from dlc.terminal import report, tell, width_of
+from dlc.terminal import remark, report, tell, width_of
 
 
 @click.command(short_help="Check a model file and show its shapes and costs.")
 @options.FILE
 @options.SET
 @click.option("--batch", type=click.IntRange(1), metavar="N", help="Show shapes and costs for batches of N samples.")
-def check(file: Path, constants: dict[str, str], batch: int | None) -> None:
+@click.option("--watch", is_flag=True, help="Check again whenever the file, or one that it imports, is saved.")
+def check(file: Path, constants: dict[str, str], batch: int | None, watch: bool) -> None:
     """Check a model file: every name, argument and shape, without running anything.
 
     Shows for each model its stages with the types they give, their parameters and their multiply-adds (MACs) for one
@@ -26,7 +27,15 @@ def check(file: Path, constants: dict[str, str], batch: int | None) -> None:
       dlc check examples/digits.dl
       dlc check examples/digits.dl --set classes=26
       dlc check examples/digits.dl --batch 64
+      dlc check digits.dl --watch
     """
+    if watch:
+        _watch(file, constants, batch)
+    else:
+        _check(file, constants, batch)
+
+
+def _check(file: Path, constants: dict[str, str], batch: int | None) -> None:
     from dlc.overview import overview
     from runtime.project import open_project
 
@@ -34,3 +43,23 @@ def check(file: Path, constants: dict[str, str], batch: int | None) -> None:
     if project.checked.warnings:
         report(project.checked.warnings)
     tell(overview(project, batch, width_of(sys.stdout)))
+
+
+def _watch(file: Path, constants: dict[str, str], batch: int | None) -> None:
+    """Checks again and again until Ctrl-C. Raises DiagnosticError E0809 where there is no file to begin with."""
+    from compiler.diagnostics import DiagnosticError
+    from runtime.project import read_model_file
+    from runtime.watch import watch
+
+    def again(files: int) -> None:
+        if sys.stdout.isatty():
+            click.clear()
+        try:
+            _check(file, constants, batch)
+        except DiagnosticError as wrong:
+            report(wrong.diagnostics)
+        imported = f" and {files - 1} more" if files > 1 else ""
+        remark(f"watching {file}{imported}; Ctrl-C ends")
+
+    read_model_file(file)
+    watch(file, again)

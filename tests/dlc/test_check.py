@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 TABLE = """\
 model Net(x: f32[N, 3]) -> f32[N, 2]
 
@@ -131,3 +133,26 @@ def test_wrong_usage(dlc: Callable[..., Any], net: Path) -> None:
         outcome = dlc(*arguments)
         assert (outcome.code, outcome.out) == (2, "")
         assert said in outcome.err
+
+
+def test_watching(dlc: Callable[..., Any], net: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = net.read_text()
+    steps = iter([lambda: net.write_text("model A(x: f32[N]) {\n    dens(4)\n}\n"), lambda: net.write_text(before)])
+
+    def pause(_seconds: float) -> None:
+        step = next(steps, None)
+        if step is None:
+            raise KeyboardInterrupt
+        step()
+
+    monkeypatch.setattr("runtime.watch.time.sleep", pause)
+    outcome = dlc("check", net, "--watch")
+    assert (outcome.code, outcome.out) == (130, TABLE + TABLE)
+    assert outcome.err.count("error[E0201]: unknown name dens\n") == 1
+    assert outcome.err.count("watching net.dl; Ctrl-C ends\n") == 3
+
+
+def test_watching_needs_a_file_to_begin_with(dlc: Callable[..., Any], net: Path) -> None:
+    outcome = dlc("check", "none.dl", "--watch")
+    assert outcome.code == 1
+    assert "there is no file none.dl" in outcome.err
