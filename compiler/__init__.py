@@ -157,16 +157,24 @@ def numpy_graph(graph: Graph, observer: Observer | None = None) -> Graph:
     return Pipeline(NUMPY, observer).run(graph)
 
 
-def numpy_module(graphs: Sequence[Graph], title: str, source: Source | None = None) -> str:
-    """The text of a Python module that runs the graphs with NumPy alone."""
-    from compiler.targets.numpy import generate
+def numpy_module(
+    graphs: Sequence[Graph], title: str, source: Source | None = None, program: TrainProgram | None = None
+) -> str:
+    """The text of a Python module that runs the graphs with NumPy alone; those of ``program`` in stages, where it pays
+    that threads share a batch."""
+    from compiler.targets.numpy import generate, in_stages
 
-    return generate([numpy_graph(graph) for graph in graphs], title=title, source=source)
+    cut = (*program.steps, program.evaluate) if program else ()
+    made = []
+    for graph in graphs:
+        staged = in_stages(graph, program.batch_symbol, program.settings.batch) if program and graph in cut else None
+        made.append(numpy_graph(graph) if staged is None else staged.through(numpy_graph))
+    return generate(made, title=title, source=source)
 
 
 def train_module(program: TrainProgram) -> str:
     """The NumPy module of a training program: ``initial``, ``step0`` …, ``evaluate``, ``pictures``."""
-    return numpy_module(program.graphs, f"train {program.name}")
+    return numpy_module(program.graphs, f"train {program.name}", program=program)
 
 
 def model_module(program: ModelProgram) -> str:

@@ -1,4 +1,4 @@
-"""Running a generated NumPy module: one binding for each combination of sizes, on one BLAS thread."""
+"""Running a generated NumPy module: one binding for each combination of sizes, BLAS on one thread for each part."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from runtime.blas import single_threaded_blas
 from runtime.tensors import Array
+from runtime.threads import run_all
 
 _Function: TypeAlias = Callable[..., dict[str, Array]]
 
@@ -80,7 +81,8 @@ class Engine:
     def _bind(self, name: str, arrays: Sequence[Array], key: tuple[object, ...]) -> _Function:
         signature = self._signatures[name]
         sizes = _sizes(name, signature, arrays)
-        function: _Function = self._module[signature["bind"]](self.kept, **sizes)
+        how = {"run": run_all} if "in_parts" in signature else {}
+        function: _Function = self._module[signature["bind"]](self.kept, **sizes, **how)
         bound: _Function = np.errstate(all="ignore")(function)
         if signature["updates"]:
             bound = _one_at_a_time(bound, self._updating)

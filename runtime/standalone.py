@@ -17,14 +17,14 @@ def standalone(project: Project, model: str | None = None, train: str | None = N
     Raises DiagnosticError E0203 where the train block is not clear.
     """
     if train is None and not project.checked.trains:
-        name = project.model(model).name
+        name, program = project.model(model).name, None
         graphs = [compiler.initial_graph(project.checked, name), *_inference(project, [name])]
     else:
         program = project.train(train)
         models = program.models if model is None else [project.model(model).name]
         graphs = [*program.graphs, *_inference(project, models)]
         name = program.name
-    return compiler.numpy_module(graphs, name, project.source)
+    return compiler.numpy_module(graphs, name, project.source, program)
 
 
 def _inference(project: Project, names: Sequence[str]) -> Iterator[Graph]:

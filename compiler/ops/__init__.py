@@ -21,6 +21,7 @@ from compiler.ops.pool import MaxPool, MaxPoolGradient
 from compiler.ops.resize import Resize, ResizeGradient
 from compiler.ops.rnn import Rnn, RnnGradient
 from compiler.ops.running_norm import RunningNorm
+from compiler.ops.sum_product import SumProduct
 
 __all__ = [
     "Attention",
@@ -59,6 +60,7 @@ __all__ = [
     "RnnGradient",
     "RunningNorm",
     "Step",
+    "SumProduct",
     "has_facet",
     "operation",
     "registry",

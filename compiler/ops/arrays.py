@@ -16,6 +16,11 @@ def row_major(c: NumpyLowering, index: int) -> str:
     return copied
 
 
+def channel_axes(rank: int) -> tuple[int, ...]:
+    """Every axis but that of the channels, the second one."""
+    return (0, *range(2, rank))
+
+
 def filled(c: NumpyLowering, length: Dim, value: str, dtype: DType) -> str:
     """A vector of ``length`` elements that are all ``value``, an expression of sizes; with it, ``np.dot`` sums rows or
     columns several times as fast as ``np.add.reduce`` does."""

@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +58,14 @@ class Sample:
     high: float = 2.0
     sizes: Sizes | None = None
     values: tuple[Array, ...] | None = None
+
+
+class Requirement(NamedTuple):
+    """A size that a program has to be run with, ``least`` or more, and the sentence for those who run it with less."""
+
+    size: Dim
+    least: int
+    sentence: str
 
 
 class NumpyLowering(Protocol):
@@ -213,6 +221,10 @@ class Op(Operation):
         the axis along which those of the parts are joined, or that they are added up. None where it can't be done.
         """
         return cut.broadcast() if self.elementwise else None
+
+    def requirements(self, inputs: tuple[TensorType, ...]) -> tuple[Requirement, ...]:
+        """What a program asks of the sizes that its symbols turn out to have, besides that the types fit."""
+        return ()
 
     @abstractmethod
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.ir.dims import Dim, bounds, equal, product, symbol
+from compiler.ir.dims import Dim, equal, product, symbol
 from compiler.ir.types import DType, TensorType, TypeMismatch
-from compiler.ops.arrays import filled, number, row_major, sum_channels, sum_products
+from compiler.ops.arrays import channel_axes, filled, number, row_major, sum_channels, sum_products
 from compiler.ops.base import (
     Array,
     Gradients,
     NumpyLowering,
     OnnxLowering,
     Op,
+    Requirement,
     Sample,
     Sizes,
     Values,
@@ -58,11 +59,6 @@ def grid(x: TensorType) -> tuple[Dim, Dim, Dim]:
     return x.shape[0], x.shape[1], product(x.shape[2:])
 
 
-def others(x: TensorType) -> tuple[int, ...]:
-    """The axes that are not the channels'."""
-    return (0, *range(2, x.rank))
-
-
 def column(b: Emit, vector: Value, x: TensorType) -> Value:
     """A vector with one number for each channel, so that it broadcasts against x."""
     return b.reshape(vector, (*x.shape[1:2], *(1,) * (x.rank - 2)))
@@ -91,7 +87,7 @@ class BatchNorm(Op):
         x, scale = inputs[0], inputs[1:2]
         _, mean, variance = outputs
         to_x, *to_parameters = b.add_node(BatchNormGradient(self.epsilon), (gradients[0], x, mean, variance, *scale))
-        count = b.size(product(x.type.shape[axis] for axis in others(x.type)), x.type.dtype)
+        count = b.size(product(x.type.shape[axis] for axis in channel_axes(x.type.rank)), x.type.dtype)
         if not _is_zero(b, gradients[1]):
             to_x = b.add(to_x, b.div(column(b, gradients[1], x.type), count))
         if not _is_zero(b, gradients[2]):
@@ -106,25 +102,25 @@ class BatchNorm(Op):
         result = normalised(x, mean, variance, self.epsilon, *parameters)
         return tuple(array.astype(operands[0].dtype) for array in (result, mean, variance))
 
+    def requirements(self, inputs: tuple[TensorType, ...]) -> tuple[Requirement, ...]:
+        samples, _, places = grid(inputs[0])
+        few = "training takes two values of each channel or more, but this batch has one"
+        return (Requirement(samples * places, 2, few),)
+
     def expand(self, b: Emit, x: Value, *parameters: Value) -> tuple[Value, ...]:
         """The operations that this one stands for, made with ``b``."""
-        axes = others(x.type)
-        mean = b.mean(x, axes, keepdims=True)
-        variance = b.mean(b.square(b.sub(x, mean)), axes, keepdims=True)
-        result = b.div(b.sub(x, mean), b.sqrt(b.add(variance, self.epsilon)))
+        axes, type = channel_axes(x.type.rank), x.type
+        mean = b.mean(x, axes)
+        variance = b.mean(b.square(b.sub(x, column(b, mean, type))), axes)
+        result = standardised(b, x, mean, variance, self.epsilon)[0]
         if parameters:
-            scale, bias = (column(b, value, x.type) for value in parameters)
+            scale, bias = (column(b, value, type) for value in parameters)
             result = b.add(b.mul(result, scale), bias)
-        shape = x.type.shape[1:2]
-        return result, b.reshape(mean, shape), b.reshape(variance, shape)
+        return result, mean, variance
 
     def numpy(self, c: NumpyLowering) -> None:
         type, out, mean, variance = c.input_types[0], *c.outputs
         x, whole = row_major(c, 0), grid(type)
-        count = whole[0] * whole[2]
-        if bounds(count)[0] < 2:
-            few = "training takes two values of each channel or more, but this batch has one"
-            c.require(f"{c.dim(count)} >= 2", few)
         _channel_means(c, x, "", mean)
         cube, columns = f"reshape({c.shape(whole)})", "reshape(-1, 1)"
         target = c.view(out, cube)
@@ -154,6 +150,12 @@ class BatchNorm(Op):
             Sample(cls(), (rows,), sizes=SIZES),
             Sample(cls(), (TensorType(DType.F32, (N, 2, 6)), two, two), 5, 7, SIZES),
         )
+
+
+def standardised(b: Emit, x: Value, mean: Value, variance: Value, epsilon: float) -> tuple[Value, Value]:
+    """x without the mean and divided by the deviation, and that [C]."""
+    deviation = b.sqrt(b.add(variance, epsilon))
+    return b.div(b.sub(x, column(b, mean, x.type)), column(b, deviation, x.type)), deviation
 
 
 def normalised(x: Array, mean: Array, variance: Array, epsilon: float, *parameters: Array) -> Array:
@@ -208,15 +210,14 @@ class BatchNormGradient(FusedOp):
 
     def expand(self, b: Emit, *inputs: Value) -> tuple[Value, ...]:
         gradient, x, mean, variance, *scale = inputs
-        axes, type = others(x.type), x.type
-        deviation = b.sqrt(b.add(column(b, variance, type), self.epsilon))
-        standard = b.div(b.sub(x, column(b, mean, type)), deviation)
+        axes, type = channel_axes(x.type.rank), x.type
+        standard, deviation = standardised(b, x, mean, variance, self.epsilon)
         weighted = b.mul(gradient, standard)
         inner = b.sub(gradient, b.mean(gradient, axes, keepdims=True))
         inner = b.sub(inner, b.mul(standard, b.mean(weighted, axes, keepdims=True)))
         if not scale:
-            return (b.div(inner, deviation),)
-        to_x = b.mul(inner, b.div(column(b, scale[0], type), deviation))
+            return (b.div(inner, column(b, deviation, type)),)
+        to_x = b.mul(inner, column(b, b.div(scale[0], deviation), type))
         return to_x, b.sum(weighted, axes), b.sum(gradient, axes)
 
     def numpy(self, c: NumpyLowering) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from compiler.ir.dims import Dim, equal, evaluate, product, symbol
 from compiler.ir.types import DType, TensorType, TypeMismatch
+from compiler.ops.arrays import channel_axes
 from compiler.ops.base import (
     Array,
     Gradients,
@@ -110,11 +111,6 @@ def _number(dim: Dim) -> int:
     return dim
 
 
-def _spatial(rank: int) -> tuple[int, ...]:
-    """Every axis but that of the channels."""
-    return (0, *range(2, rank))
-
-
 def _blocks(array: Array, groups: int, axis: int) -> list[Array]:
     return np.split(array.astype(np.float64), groups, axis)
 
@@ -143,7 +139,7 @@ class Conv(Convolution):
         to_x = b.add(ConvTranspose(*self.attributes, x.type.shape[2:]), gradient, weight)
         kernel = tuple(map(_number, weight.type.shape[2:]))
         to_weight = b.add(ConvWeight(*self.attributes, kernel), x, gradient)
-        return to_x, to_weight, *(b.sum(gradient, _spatial(x.type.rank)) for _ in bias)
+        return to_x, to_weight, *(b.sum(gradient, channel_axes(x.type.rank)) for _ in bias)
 
     def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
         return cut.samples()
@@ -236,7 +232,7 @@ class ConvTranspose(Convolution):
         to_x = b.add(Conv(*self.attributes), gradient, weight)
         kernel = tuple(map(_number, weight.type.shape[2:]))
         to_weight = b.add(ConvWeight(*self.attributes, kernel), gradient, x)
-        return to_x, to_weight, *(b.sum(gradient, _spatial(x.type.rank)) for _ in bias)
+        return to_x, to_weight, *(b.sum(gradient, channel_axes(x.type.rank)) for _ in bias)
 
     def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
         return cut.samples()
@@ -340,7 +336,7 @@ class ConvWeight(Convolution):
             result = np.zeros((kernels.shape[1], part.shape[1], *self.kernel))
             for cell in window.offsets():
                 seen = cut(part, cell, window, places)
-                result[last(cell)] = np.tensordot(kernels, seen, (_spatial(x.ndim), _spatial(x.ndim)))
+                result[last(cell)] = np.tensordot(kernels, seen, (channel_axes(x.ndim), channel_axes(x.ndim)))
             results.append(result)
         return (np.concatenate(results, 0).astype(x.dtype),)
 

@@ -30,6 +30,7 @@ from compiler.ops.base import (
 )
 from compiler.ops.checks import listed, need_floats, need_indices
 from compiler.ops.ctc_numpy import CTC, CTC_GRADIENT, UNREACHED, with_parts
+from compiler.ops.parts import Cut, Joined
 from compiler.ops.recurrent_numpy import mask_of, pair
 from compiler.ops.shape import shape_text
 
@@ -63,6 +64,9 @@ class CtcBase(Op):
                 title = f"cannot {verb} {listed(inputs)}: labels and lengths belong to the {scores.shape[0]} sequences"
                 raise TypeMismatch("E0301", title, f"{type} meets {scores}")
         return TensorType(DType.F64, (scores.shape[1], scores.shape[0], 2 * labels.shape[1] + 1))
+
+    def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
+        return cut.by_carrier() if cut.axes[0] == 0 else None
 
     def places(self, labels: Array) -> tuple[Array, Array]:
         """The class of each place [N, 2·S + 1], and whether it can be reached from two places before it."""
@@ -151,7 +155,8 @@ class Ctc(CtcBase):
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
-        return [Sample(cls(blank), types, values=values) for blank, types, values in _uses()[:-1]]
+        uses = _uses()[:-1]
+        return [Sample(cls(blank), types, sizes={"N": len(values[0])}, values=values) for blank, types, values in uses]
 
 
 @operation
@@ -203,10 +208,9 @@ class CtcGradient(CtcBase):
         for blank, types, values in _uses():
             losses, walked = Ctc(blank).reference({}, *values)
             given = random.uniform(-1, 1, losses.shape).astype(np.float32)
-            more = [
-                TensorType(dtype, array.shape) for dtype, array in ((F32, losses), (DType.F64, walked), (F32, given))
-            ]
-            found.append(Sample(cls(blank), (*types, *more), values=(*values, losses, walked, given)))
+            one, paths = TensorType(F32, (N,)), TensorType(DType.F64, (len(walked), N, walked.shape[2]))
+            whole = (*values, losses, walked, given)
+            found.append(Sample(cls(blank), (*types, one, paths, one), sizes={"N": len(losses)}, values=whole))
         return found
 
 
@@ -218,7 +222,7 @@ def _uses() -> Sequence[tuple[int, tuple[TensorType, ...], Any]]:
         scores = random.uniform(-3, 3, (len(labels), steps, classes))
         scores -= np.log(np.exp(scores).sum(2, keepdims=True))
         whole = [np.array(values, kind.numpy) for values in (labels, lengths, counts)]
-        shapes: list[tuple[Dim, ...]] = [scores.shape, *(array.shape for array in whole)]
+        shapes: list[tuple[Dim, ...]] = [(N, *array.shape[1:]) for array in (scores, *whole)]
         types = tuple(TensorType(F32 if i == 0 else kind, shape) for i, shape in enumerate(shapes))
         return blank, types, (scores.astype(np.float32), *whole)
 

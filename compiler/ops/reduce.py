@@ -11,6 +11,7 @@ import numpy as np
 from compiler.ir.dims import Dim, product, symbol
 from compiler.ir.graph import Value
 from compiler.ir.types import DType, TensorType, TypeMismatch
+from compiler.ops.arrays import channel_axes, sum_channels
 from compiler.ops.base import (
     Array,
     Gradients,
@@ -122,6 +123,15 @@ class Sum(Reduction):
     needs_elements = False
     verb, ufunc, onnx_kind = "sum", "add", "ReduceSum"
 
+    def numpy(self, c: NumpyLowering) -> None:
+        type = c.input_types[0]
+        by_channel = type.rank > 2 and normal_axes(self.verb, type, self.axes) == channel_axes(type.rank)
+        if by_channel and c.contiguous(0) and type.dtype in (F32, DType.F64):
+            grid, out = (*type.shape[:2], product(type.shape[2:])), c.view(c.outputs[0], "reshape(-1)")
+            sum_channels(c, c.inputs[0], "", grid, type.dtype, out)
+        else:
+            super().numpy(c)
+
     def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
         type = inputs[0].type
         return (b.expand(_kept(b, gradients[0], type, self.axes), type.shape),)
@@ -163,6 +173,10 @@ class Mean(Reduction):
             dtype = c.output_types[0].dtype
             divisor = c.bound(f"np.full((), {c.dim(count)}, {c.scalar(0, dtype)}.dtype)", TensorType(dtype))
             c.line(f"np.divide({c.outputs[0]}, {divisor}, out={c.outputs[0]})")
+
+    def by_sum(self, b: Emit, x: Value) -> tuple[Value, ...]:
+        """The mean as a sum that is divided, made with ``b``."""
+        return (b.div(b.sum(x, self.axes, keepdims=self.keepdims), b.size(self._count(x.type), x.type.dtype)),)
 
     def _count(self, type: TensorType) -> Dim:
         return product(type.shape[axis] for axis in self.axes)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compiler.ir.types import DType, TensorType
-from compiler.ops.arrays import row_major
+from compiler.ops.arrays import channel_axes, row_major
 from compiler.ops.base import (
     Array,
     Gradients,
@@ -21,7 +21,7 @@ from compiler.ops.base import (
     Values,
     operation,
 )
-from compiler.ops.batch_norm import SIZES, N, W, channels_of, column, grid, normalised, others
+from compiler.ops.batch_norm import SIZES, N, W, channels_of, column, grid, normalised
 from compiler.ops.expansion import expansion_of, lower_expansion
 from compiler.ops.parts import Cut, Joined
 
@@ -58,7 +58,7 @@ class RunningNorm(Op):
 
     def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
         x, mean, variance, *scale = inputs[:4]
-        received, axes = gradients[0], others(x.type)
+        received, axes = gradients[0], channel_axes(x.type.rank)
         root = b.sqrt(b.add(variance, self.epsilon))
         factor = b.div(scale[0], root) if scale else b.reciprocal(root)
         total = b.sum(received, axes)

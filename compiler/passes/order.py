@@ -9,6 +9,7 @@ from compiler.passes.fold import FoldConstants
 from compiler.passes.fold_norm import FoldNorm
 from compiler.passes.fuse_elementwise import FuseElementwise
 from compiler.passes.fuse_linear import FuseLinear
+from compiler.passes.fuse_sums import FuseSums
 from compiler.passes.pipeline import Pipeline
 from compiler.passes.simplify import DropStopGradient, Simplify
 from compiler.passes.stable import Stabilize
@@ -39,6 +40,7 @@ TRAIN: tuple[Pass, ...] = (
 NUMPY: tuple[Pass, ...] = (
     DropStopGradient(),
     FuseLinear(),
+    FuseSums(),
     FuseElementwise(),
     DeadCode(),
 )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from compiler.ir.dims import Dim, substitute, symbol
+from compiler.ir.dims import Dim, Symbol, substitute, symbol
 from compiler.ir.graph import Graph, Input, Node, Role, Value
 from compiler.ir.types import TensorType
 from compiler.targets.numpy.literals import quoted
@@ -14,6 +14,7 @@ from compiler.targets.numpy.module import Shared
 from compiler.targets.numpy.names import Names, common_scope, input_name, value_name
 from compiler.targets.numpy.node import NodeLowering
 from compiler.targets.numpy.plan import Home, make_plan, operation_of
+from compiler.targets.numpy.signature import dim_text, entry, size_checks, tuple_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +33,14 @@ class FunctionWriter:
     ``once`` and ``call`` are the statements that are executed when the function is bound, and at each call.
     """
 
-    def __init__(self, graph: Graph, shared: Shared) -> None:
+    def __init__(self, graph: Graph, shared: Shared, symbols: Sequence[Symbol] | None = None) -> None:
+        """``symbols`` are those whose sizes the function is bound to, where they are more than the graph's own."""
         self.graph, self.shared = graph, shared
+        self._bound_to = graph.symbols if symbols is None else symbols
         self.plan = make_plan(graph)
         self.names = Names(shared.names.taken)
         self.name, self.bind_name = self.names.new(graph.name), self.names.new(f"bind_{graph.name}")
-        self.symbols: dict[str, Dim] = {s.name: symbol(self.names.new(s.name)) for s in graph.symbols}
+        self.symbols: dict[str, Dim] = {s.name: symbol(self.names.new(s.name)) for s in self._bound_to}
         self.expressions: dict[Value, str] = {}
         # The arrays that are the same at each call.
         self.fixed: set[str] = set()
@@ -62,12 +65,11 @@ class FunctionWriter:
 
     def dim(self, dim: Dim) -> str:
         """The text of a size in this function, safe inside any expression."""
-        text = str(substitute(dim, self.symbols))
-        return text if text.isidentifier() or text.isdigit() else f"({text})"
+        return dim_text(dim, self.symbols)
 
     def shape(self, dims: Sequence[Dim]) -> str:
         """The text of a tuple of sizes."""
-        return self._tuple(str(substitute(dim, self.symbols)) for dim in dims)
+        return tuple_text(str(substitute(dim, self.symbols)) for dim in dims)
 
     def make_once(self, wanted: str, expression: str, bytes: Dim = 0) -> str:
         """The name of what ``expression`` gives when the function is bound; equal ones are made once.
@@ -107,7 +109,9 @@ class FunctionWriter:
             for value in node.outputs:
                 self.expressions[value] = self._result(node, value)
             once = all(self.plan.is_made_once(value) for value in node.outputs)
-            operation_of(node).numpy(NodeLowering(self, index, node, once))
+            lowering = NodeLowering(self, index, node, once)
+            lowering.require_sizes()
+            operation_of(node).numpy(lowering)
         self._write_end()
 
     def _write_input(self, item: Input) -> None:
@@ -156,7 +160,7 @@ class FunctionWriter:
     @property
     def sizes(self) -> list[str]:
         """The parameters of the ``bind_…`` function behind ``kept``."""
-        return [str(self.symbols[s.name]) for s in self.graph.symbols]
+        return [str(self.symbols[s.name]) for s in self._bound_to]
 
     @property
     def data(self) -> list[str]:
@@ -167,7 +171,7 @@ class FunctionWriter:
         """The ``bind_…`` function, which makes the function of one step and gives it back."""
         yield f"def {self.bind_name}({', '.join(['kept', *self.sizes])}):"
         yield f'    """Make `{self.name}` for these sizes."""'
-        yield from self._size_checks()
+        yield from size_checks(zip(self._bound_to, self.sizes, strict=True), self.required)
         if self.slots:
             yield "    # Memory, each piece for one result after the other."
         for name, slot in zip(self._slot_names, self.slots, strict=True):
@@ -183,22 +187,6 @@ class FunctionWriter:
         yield ""
         yield f"    return {self.name}"
 
-    def _size_checks(self) -> Iterator[str]:
-        """Refuses sizes that the plan does not hold for.
-
-        This branch before anything else also keeps the compile time of CPython linear: it puts the cells of the inner
-        function's variables into the first basic block one by one, and that should not be the whole function.
-        """
-        for item, name in zip(self.graph.symbols, self.sizes, strict=True):
-            wrong, wanted = f"{name} < 1", "at least 1"
-            if item.upper is not None:
-                wrong, wanted = f"not 1 <= {name} <= {item.upper}", f"from 1 to {item.upper}"
-            yield f"    if {wrong}:"
-            yield f'        raise ValueError(f"{name} has to be {wanted}, not {{{name}}}")'
-        for condition, sentence in self.required.items():
-            yield f"    if not {condition}:"
-            yield f"        raise ValueError({quoted(sentence)})"
-
     def _results(self) -> Iterator[str]:
         items = [f"{quoted(name)}: {expression}" for name, expression in self.results.items()]
         if len(items) <= 3:
@@ -208,28 +196,9 @@ class FunctionWriter:
         yield from (f"        {item}," for item in items)
         yield "    }"
 
-    def signature(self) -> Iterator[str]:
-        """The entry in the module's table of functions: one argument or result a line."""
-        outputs = self.graph.outputs
-        yield f"{quoted(self.graph.name)}: {{"
-        yield f'    "bind": {quoted(self.bind_name)},'
-        yield f'    "sizes": {self._tuple(map(quoted, self.sizes))},'
-        yield from self._types("inputs", ((value.name, value.type) for value in self.graph.inputs_of(Role.DATA)))
-        yield from self._types("outputs", ((o.name, o.value.type) for o in outputs if o.updates is None))
-        yield f'    "updates": {self._tuple(quoted(o.updates) for o in outputs if o.updates is not None)},'
-        yield "},"
-
-    def _types(self, name: str, types: Iterable[tuple[str, TensorType]]) -> Iterator[str]:
-        items = []
-        for key, type in types:
-            dims = self._tuple(str(d) if isinstance(d, int) else quoted(self.dim(d)) for d in type.shape)
-            items.append(f"        {quoted(key)}: ({quoted(type.dtype.numpy.name)}, {dims}),")
-        yield from [f'    "{name}": {{', *items, "    },"] if items else [f'    "{name}": {{}},']
-
-    @staticmethod
-    def _tuple(texts: Iterable[str]) -> str:
-        items = list(texts)
-        return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
+    def entry(self) -> Iterator[str]:
+        """The entry in the module's table of functions."""
+        return entry(self.graph, self.bind_name, self.symbols, in_parts=False)
 
     def _slot_text(self, slot: Slot) -> str:
         sizes = [str(substitute(size, self.symbols)) for size in slot.sizes]
@@ -237,3 +206,12 @@ class FunctionWriter:
 
     def _declaration(self, line: _Declared) -> str:
         return f"{line.name} = _array({self._memory[line.block]}, {line.dtype}, {line.shape})"
+
+
+def written(graph: Graph, shared: Shared, symbols: Sequence[Symbol] | None = None) -> FunctionWriter:
+    """The function of ``graph``, written anew where something of the module's took the name of one of its arrays."""
+    while True:
+        writer = FunctionWriter(graph, shared, symbols)
+        if not writer.names.given & shared.names.taken:
+            shared.names.taken |= {writer.name, writer.bind_name}
+            return writer

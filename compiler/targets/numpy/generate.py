@@ -8,18 +8,23 @@ from compiler.diagnostics.source import Source
 from compiler.ir.dims import evaluate
 from compiler.ir.graph import Graph
 from compiler.targets.numpy import preamble
-from compiler.targets.numpy.function import FunctionWriter
+from compiler.targets.numpy.function import FunctionWriter, written
 from compiler.targets.numpy.literals import quoted
 from compiler.targets.numpy.module import Shared
+from compiler.targets.numpy.staged import StagedWriter
+from compiler.targets.numpy.stages import Staged
 
 
-def generate(graphs: Sequence[Graph], *, title: str = "", source: Source | None = None) -> str:
+def generate(graphs: Sequence[Graph | Staged], *, title: str = "", source: Source | None = None) -> str:
     """The text of a Python module, which needs only NumPy, with a function for each graph.
 
     For a graph ``step`` with data input ``x`` there is ``bind_step(kept, N)``: it takes the weights and state by name
     and the size of each symbol in the order of ``graph.symbols``, and gives ``step(x)``, which writes updates into
     the arrays of ``kept`` and gives back a dict of the other outputs: always the same arrays, overwritten by the next
     call. Arguments have to be contiguous arrays of the types in ``SIGNATURES``. Equal graphs give equal texts.
+
+    A graph in stages takes one more argument when it is bound: a function which calls all the functions in a list, in
+    any order or at the same time. Its results are the same whatever that does.
     """
     shared = Shared()
     writers = [_write(graph, shared) for graph in graphs]
@@ -46,20 +51,15 @@ def planned_memory(graph: Graph, sizes: Mapping[str, int]) -> int:
 
     Weights, state, arguments and constants come on top. Raises KeyError for a symbol without a size.
     """
-    writer = _write(graph, Shared())
+    writer = written(graph, Shared())
     return sum(slot.bytes(sizes) for slot in writer.slots) + sum(evaluate(table, sizes) for table in writer.tables)
 
 
-def _write(graph: Graph, shared: Shared) -> FunctionWriter:
-    """The function of ``graph``, written anew where something of the module's took the name of one of its arrays."""
-    while True:
-        writer = FunctionWriter(graph, shared)
-        if not writer.names.given & shared.names.taken:
-            shared.names.taken |= {writer.name, writer.bind_name}
-            return writer
+def _write(graph: Graph | Staged, shared: Shared) -> FunctionWriter | StagedWriter:
+    return StagedWriter(graph, shared) if isinstance(graph, Staged) else written(graph, shared)
 
 
-def _header(writers: Sequence[FunctionWriter], title: str, source: Source | None) -> str:
+def _header(writers: Sequence[FunctionWriter | StagedWriter], title: str, source: Source | None) -> str:
     made = f"made by dlc from {source.name}" if source else "made by dlc"
     lines = [
         f"{title or 'A network'} as plain NumPy, {made}. It needs nothing else.",
@@ -68,11 +68,13 @@ def _header(writers: Sequence[FunctionWriter], title: str, source: Source | None
     ]
     lines += [f"    {line}" for writer in writers for line in _usage(writer)]
     lines += ["", *preamble.WHAT_HOLDS.splitlines()]
+    if any(isinstance(writer, StagedWriter) for writer in writers):
+        lines += preamble.IN_PARTS.splitlines()
     text = "\n".join(lines).replace("\\", r"\\").replace('"""', r"\"\"\"")
     return f'"""{text}\n"""'
 
 
-def _usage(writer: FunctionWriter) -> Iterator[str]:
+def _usage(writer: FunctionWriter | StagedWriter) -> Iterator[str]:
     arguments = ", ".join(writer.data)
     if writer.graph.name == "initial" and not arguments:
         yield f'kept = {writer.bind_name}({{"seed": np.array(0)}})()  # fresh ones instead'
@@ -94,8 +96,8 @@ def _definitions(constants: Mapping[str, str]) -> str:
     return "\n".join(f"{name} = {text}" for name, text in constants.items())
 
 
-def _signatures(writers: Sequence[FunctionWriter]) -> str:
+def _signatures(writers: Sequence[FunctionWriter | StagedWriter]) -> str:
     lines = [*preamble.SIGNATURES.splitlines(), "SIGNATURES = {"]
     for writer in writers:
-        lines += (f"    {line}" for line in writer.signature())
+        lines += (f"    {line}" for line in writer.entry())
     return "\n".join([*lines, "}"])

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from compiler.ir.dims import Dim
+from compiler.ir.dims import Dim, bounds
 from compiler.ir.graph import Node
 from compiler.ir.types import DType, TensorType
 from compiler.ops.base import Array
 from compiler.targets.numpy.memory import Block
 from compiler.targets.numpy.names import place_of
-from compiler.targets.numpy.plan import byte_size
+from compiler.targets.numpy.plan import byte_size, operation_of
 
 if TYPE_CHECKING:
     from compiler.targets.numpy.function import FunctionWriter
@@ -84,8 +84,13 @@ class NodeLowering:
         return self._writer.make_once(f"{array}_{how.partition('(')[0]}", expression)
 
     def require(self, condition: str, sentence: str) -> None:
-        place = self._node.origin.scope or self._node.operation.opcode
-        self._writer.required[condition] = f"{place}: {sentence}"
+        self._writer.required[condition] = f"{_scope(self._node)}: {sentence}"
+
+    def require_sizes(self) -> None:
+        """Have the program refuse the sizes that the operation does not take."""
+        for size, least, sentence in operation_of(self._node).requirements(self.input_types):
+            if bounds(size)[0] < least:
+                self.require(f"{self.dim(size)} >= {least}", sentence)
 
     def local(self, wanted: str) -> str:
         return self._writer.names.new(wanted)
@@ -96,3 +101,8 @@ class NodeLowering:
     def scratch(self, type: TensorType) -> str:
         block = Block(byte_size(type), self._index, self._index)
         return self._writer.declare(f"{self._node.operation.opcode}_work", type, block)
+
+
+def _scope(node: Node) -> str:
+    """What to call a node in a sentence for the people who run the program."""
+    return node.origin.scope or node.operation.opcode

@@ -25,6 +25,11 @@ Import this file before NumPy, or set OPENBLAS_NUM_THREADS=1: sums that threads 
 one thread gives the numbers that training gave.\
 """
 
+IN_PARTS = """
+A function `in_parts` takes the parts of a batch one after the other; give its `bind_...`, as `run`, what calls all the
+functions in a list on threads, and the numbers stay the same.\
+"""
+
 SIGNATURES = """\
 # For each function the sizes it is bound to, its arguments, its results, and what it changes in `kept`.\
 """

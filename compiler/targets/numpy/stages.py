@@ -1,0 +1,166 @@
+"""Cutting a graph into stages that run one after the other: some as a whole, others in parts, on several threads.
+
+Each part has some of the samples of a batch. What stands for all samples, as the gradient of a weight does, is put
+together from the parts before a whole stage reads it: always in the same order, so that it does not matter which part
+was done first, or how many threads there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from compiler.ir.graph import Graph, Node, Role, Value
+from compiler.ir.types import DType, TensorType
+from compiler.ops.base import Requirement
+from compiler.ops.emit import Emit
+from compiler.ops.parts import SUM, Place, Standing
+from compiler.ops.random import Random
+from compiler.targets.numpy.flat import Flat, Item, Made, sink
+
+# The number of parts does not depend on the number of threads, so that results don't either; it is one that two
+# threads and four can share evenly.
+PARTS = 4
+# The least work of a part, in multiply-adds: some milliseconds, of which what each part costs by itself is little.
+LEAST_WORK = 40_000_000
+# The input of a stage in parts that tells how many samples come before the part.
+START = "samples before"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of the program: its data inputs are values of the program, by name, and so are its outputs."""
+
+    graph: Graph
+    in_parts: bool
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A graph in stages. ``cuts`` tells along which axis a value is cut that a stage takes in parts, ``joins`` how a
+    value is put together that a stage gives in parts and something takes whole; ``results`` which value each output is,
+    and ``required`` what sizes the operations ask for that were written out. A batch is cut into parts of at least
+    ``least`` samples each, ``PARTS`` at the most."""
+
+    graph: Graph
+    symbol: str
+    least: int
+    stages: tuple[Stage, ...]
+    cuts: Mapping[str, int]
+    joins: Mapping[str, Standing]
+    results: Mapping[str, str]
+    required: tuple[Requirement, ...]
+
+    def through(self, passes: Callable[[Graph], Graph]) -> Staged:
+        """The same with every stage's graph after ``passes``, which keep inputs and outputs."""
+        return replace(self, stages=tuple(replace(stage, graph=passes(stage.graph)) for stage in self.stages))
+
+
+def in_stages(graph: Graph, symbol: str, batch: int) -> Staged | None:
+    """The graph in stages, cut by ``symbol``; None where the work on ``batch`` samples does not pay for it."""
+    flat = Flat(graph, symbol)
+    least = -(-LEAST_WORK // max(1, flat.work))
+    return None if batch < 2 * least else _Assembly(flat).finish(least)
+
+
+class _Maker:
+    """The graph of one stage as it grows."""
+
+    def __init__(self, name: str, in_parts: bool) -> None:
+        self.b, self.in_parts = Emit(name), in_parts
+        self.values: dict[Value, Value] = {}
+        self.exports: dict[str, Value] = {}
+
+    def export(self, value: Value) -> str:
+        """Have the stage give ``value`` of the flat graph; the name under which it does."""
+        self.exports[value.name] = self.values[value]
+        return value.name
+
+
+class _Assembly:
+    """Puts every node of a flat graph into its stage, and notes what goes from one to another."""
+
+    def __init__(self, flat: Flat) -> None:
+        self.flat = flat
+        self.cuts: dict[str, int] = {}
+        self.joins: dict[str, Standing] = {}
+        self.last = max((flat.items[value].ready_whole for value in flat.outputs()), default=0)
+        name = flat.graph.name
+        self.makers = [
+            (_Maker(f"{name}_whole_{number}", False), _Maker(f"{name}_part_{number}", True))
+            for number in range(self.last + 1)
+        ]
+        self.home: dict[Value, _Maker] = {}
+        sink(flat, self.last)
+        for node in flat.b.nodes:
+            self._add(node)
+
+    def _add(self, node: Node) -> None:
+        item = self.flat.items[node.outputs[0]]
+        if item.made is Made.ANYWHERE:
+            return
+        maker = self.makers[item.stage][item.made is Made.PARTS]
+        self._copy(maker, node)
+        self.home.update((value, maker) for value in node.outputs)
+
+    def _copy(self, maker: _Maker, node: Node) -> None:
+        operands = tuple(self._need(maker, value) for value in node.inputs)
+        if maker.in_parts and isinstance(node.operation, Random):
+            operands = (*operands, self._elements_before(maker, node.output.type))
+        maker.values.update(zip(node.outputs, maker.b.copy(node, operands), strict=True))
+
+    def _elements_before(self, maker: _Maker, type: TensorType) -> Value:
+        start = next((value for value in maker.values if value.name == START), None)
+        if start is None:
+            start = Value(START, TensorType(DType.I64))
+            maker.values[start] = maker.b.input(START, start.type)
+        return maker.b.mul(maker.values[start], maker.b.size(self.flat.per_sample(type.size)))
+
+    def _need(self, maker: _Maker, value: Value) -> Value:
+        """The value of the flat graph in the stage that ``maker`` makes."""
+        if value in maker.values:
+            return maker.values[value]
+        item = self.flat.items[value]
+        if item.node is None and item.role is not Role.DATA:
+            maker.values[value] = maker.b.input(value.name, value.type, item.role)
+        elif item.made is Made.ANYWHERE:
+            assert item.node is not None
+            self._copy(maker, item.node)
+        else:
+            maker.values[value] = maker.b.input(value.name, value.type)
+            self._bring(maker, value, item)
+        return maker.values[value]
+
+    def _bring(self, maker: _Maker, value: Value, item: Item) -> None:
+        """Note how a value comes from the stage that makes it, or from outside, into another one."""
+        if value in self.home:
+            self.home[value].export(value)
+        standing = self.flat.standing(value) if maker.in_parts else None
+        if item.made is Made.PARTS and (standing is None or item.standing == SUM):
+            self.joins[value.name] = self.flat.together(value)
+        elif item.made is Made.WHOLE and isinstance(standing, Place):
+            self.cuts[value.name] = standing.axis
+
+    def finish(self, least: int) -> Staged:
+        results: dict[str, str] = {}
+        final = self.makers[self.last][0]
+        for output in self.flat.graph.outputs:
+            value = self.flat.values[output.value]
+            if output.updates is not None:
+                final.b.output(output.name, self._need(final, value), output.updates)
+            elif self.flat.items[value].made is Made.PARTS:
+                results[output.name] = self.home[value].export(value)
+                self.joins[value.name] = self.flat.together(value)
+            else:
+                results[output.name] = f"result {output.name}"
+                final.b.output(results[output.name], self._need(final, value))
+        stages = tuple(stage for pair in self.makers for maker in pair if (stage := _stage(maker)) is not None)
+        flat = self.flat
+        return Staged(flat.graph, flat.symbol, least, stages, self.cuts, self.joins, results, tuple(flat.required))
+
+
+def _stage(maker: _Maker) -> Stage | None:
+    for name, value in maker.exports.items():
+        maker.b.output(name, value)
+    graph = maker.b.finish()
+    return Stage(graph, maker.in_parts) if graph.outputs else None

@@ -1,0 +1,176 @@
+"""Graphs in stages: in parts, in whatever order these run, they compute what the graph does, always the same bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import compiler
+from compiler.diagnostics import Source
+from compiler.ir.verify import verify
+from compiler.program import TrainProgram
+from compiler.targets.numpy import stages
+
+ROOT = Path(__file__).parents[4]
+IMAGES = """
+block Unit(x: [N, C, H, W], channels) { conv(channels, 3, pad=same) -> batch_norm -> relu }
+model Net(x: f32[N, 1, 6, 6]) -> f32[N, 3] { Unit(4) -> Unit(4) -> max_pool(2) -> flatten -> dropout(0.3) -> dense(3) }
+train t(x: f32[N, 1, 6, 6], label: i64[N]) {
+    logits = Net(x)
+    minimize cross_entropy(logits, label) + 0.1 * l2(Net) with sgd(0.1)
+    measure accuracy(logits, label)
+    clip 0.5
+}
+"""
+SEQUENCES = """
+model Net(x: f32[N, T, 3], lengths: i64[N]) -> f32[N, 3] {
+    x -> lstm(5, lengths=lengths, bidirectional=true, sequence=true) -> gru(4, sequence=true)
+    rnn(4, sequence=false) -> layer_norm -> dense(3)
+}
+train t(x: f32[N, T, 3], lengths: i64[N], label: i64[N]) {
+    minimize cross_entropy(Net(x, lengths), label) with sgd(0.1)
+}
+"""
+TEXTS = """
+import std.transformer
+model Net(x: i64[N, T <= 9]) -> f32[N, 3] {
+    embed(7, 8) -> position(9) -> EncoderBlock(2, drop=0.2, causal=true) -> mean(1) -> dense(3)
+}
+train t(x: i64[N, T <= 9], label: i64[N]) { minimize cross_entropy(Net(x), label) with sgd(0.1) }
+"""
+MIXING = """
+model Net(x: f32[N, 4]) -> f32[N, 3] { x - mean(x, 0) -> dense(5) -> tanh -> dense(3) }
+train t(x: f32[N, 4], label: i64[N]) {
+    logits = Net(x)
+    minimize cross_entropy(logits, label) + 0.1 * mean(abs(logits @ transpose(logits))) with sgd(0.1)
+}
+"""
+PROGRAMS = {"images": IMAGES, "sequences": SEQUENCES, "texts": TEXTS, "mixing": MIXING}
+Run = Callable[[Sequence[Callable[[], object]]], None]
+
+
+def backwards(tasks: Sequence[Callable[[], object]]) -> None:
+    for task in reversed(tasks):
+        task()
+
+
+@pytest.fixture(autouse=True)
+def little_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any work pays for parts."""
+    monkeypatch.setattr(stages, "LEAST_WORK", 1)
+
+
+def program_of(text: str) -> TrainProgram:
+    return compiler.compile_train(compiler.check(Source("test.dl", text)), "t")
+
+
+def module_of(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    exec(text, found)
+    return found
+
+
+def kept_for(module: dict[str, Any]) -> dict[str, np.ndarray]:
+    fresh = module["bind_initial"]({"seed": np.array(3)})()
+    return {
+        "seed": np.array(3),
+        "step": np.array(0),
+        **{name: np.array(array, order="C") for name, array in fresh.items()},
+    }
+
+
+def arrays(module: dict[str, Any], size: int, seed: int) -> list[np.ndarray]:
+    random = np.random.default_rng(seed)
+    made = []
+    for name, (dtype, shape) in module["SIGNATURES"]["step0"]["inputs"].items():
+        sizes = [dim if isinstance(dim, int) else {"N": size, "T": 6}[dim] for dim in shape]
+        if dtype == "float32":
+            made.append(random.normal(size=sizes).astype(dtype))
+        else:
+            made.append(random.integers(1 if name == "lengths" else 0, 3, sizes).astype(dtype))
+    return made
+
+
+def train(text: str, size: int, run: Run | None = None, steps: int = 3) -> tuple[dict[str, np.ndarray], list[float]]:
+    """The arrays that are kept after some steps, and the losses on the way."""
+    module = module_of(text)
+    kept = kept_for(module)
+    sizes = [{"N": size, "T": 6}[name] for name in module["SIGNATURES"]["step0"]["sizes"]]
+    step = module["bind_step0"](kept, *sizes, **({} if run is None else {"run": run}))
+    with np.errstate(all="ignore"):
+        losses = [float(step(*arrays(module, size, number))["loss"]) for number in range(steps)]
+    return kept, losses
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("size", [2, 3, 4, 7, 8])
+def test_parts_compute_what_the_whole_does(name: str, size: int) -> None:
+    program = program_of(PROGRAMS[name])
+    whole, losses = train(compiler.numpy_module(program.graphs, "test"), size)
+    parted, same = train(compiler.train_module(program), size)
+    assert same == pytest.approx(losses, rel=1e-5)
+    for key, array in whole.items():
+        np.testing.assert_allclose(parted[key], array, rtol=1e-4, atol=1e-5, err_msg=key)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_order_of_parts_changes_no_bit(name: str) -> None:
+    text = compiler.train_module(program_of(PROGRAMS[name]))
+    first, losses = train(text, 7)
+    second, same = train(text, 7, backwards)
+    assert losses == same
+    assert all(first[key].tobytes() == second[key].tobytes() for key in first)
+
+
+def test_parts_run_each_in_its_own_stage() -> None:
+    program = program_of(IMAGES)
+    staged = stages.in_stages(program.steps[0], "N", 8)
+    assert staged is not None
+    for stage in staged.stages:
+        verify(stage.graph)
+    first = next(stage.graph for stage in staged.stages if stage.in_parts)
+    assert [node.operation.opcode for node in first.nodes if node.operation.opcode in ("conv", "conv_weight")] == [
+        "conv"
+    ]
+    updated = {output.updates for stage in staged.stages[:-1] for output in stage.graph.outputs}
+    assert updated == {None}
+    assert not staged.stages[-1].in_parts
+
+
+def test_a_network_without_exchange_has_one_stage_in_parts() -> None:
+    staged = stages.in_stages(program_of(TEXTS).steps[0], "N", 8)
+    assert staged is not None
+    assert sum(stage.in_parts for stage in staged.stages) == 1
+
+
+def test_dropout_is_that_of_the_whole_batch() -> None:
+    text = """
+    model Net(x: f32[N, 6]) -> f32[N, 6] { dropout(0.5) -> dense(6, bias=false) }
+    train t(x: f32[N, 6], label: f32[N, 6]) { minimize mse(Net(x), label) with sgd(1.0) }
+    """
+    program = program_of(text)
+    whole, _ = train(compiler.numpy_module(program.graphs, "test"), 8, steps=1)
+    parted, _ = train(compiler.train_module(program), 8, steps=1)
+    np.testing.assert_allclose(parted["Net.dense.weight"], whole["Net.dense.weight"], rtol=1e-5, atol=1e-6)
+
+
+def test_sizes_that_a_batch_norm_refuses_are_refused() -> None:
+    text = """
+    model Net(x: f32[N, 4]) -> f32[N, 3] { dense(8) -> batch_norm -> dense(3) }
+    train t(x: f32[N, 4], label: i64[N]) { minimize cross_entropy(Net(x), label) with sgd(0.1) }
+    """
+    module = module_of(compiler.train_module(program_of(text)))
+    assert module["SIGNATURES"]["step0"]["in_parts"]
+    with pytest.raises(ValueError, match="training takes two values of each channel or more"):
+        module["bind_step0"](kept_for(module), 1)
+
+
+def test_small_networks_run_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    path = ROOT / "examples" / "digits.dl"
+    checked = compiler.check(Source(str(path), path.read_text(encoding="utf-8")))
+    assert '"in_parts": True' not in compiler.train_module(compiler.compile_train(checked, "digits"))
