@@ -13,6 +13,7 @@ from compiler.front.catalogue.entry import ArgumentError, Columns, Initialiser, 
 from compiler.front.kinds import KIND_WORDS, as_kind
 from compiler.front.scope import Scope
 from compiler.front.signature import as_dim
+from compiler.front.trained import choose
 from compiler.front.values import NONE, Callable, DslValue, Poison, Tensor, describe, has_poison, is_number
 from compiler.sources import Encoding
 
@@ -183,6 +184,8 @@ def _convert(evaluator: Evaluator, entry: Entry, parameter: Parameter, argument:
         return _from_namespace(evaluator, "initialiser", argument, scope)
     if parameter.kind == Columns:
         return _columns(evaluator, entry, parameter, argument, scope)
+    if parameter.kind is ModelWeights:
+        return _model_weights(evaluator, entry, parameter, argument, scope)
     value = argument.value
     if value is None:
         assert argument.expression is not None
@@ -191,7 +194,25 @@ def _convert(evaluator: Evaluator, entry: Entry, parameter: Parameter, argument:
         raise Refused
     if value == NONE and not parameter.required and parameter.default is None:
         return None
-    if parameter.kind is ModelWeights and isinstance(value, Callable) and evaluator.declarations.is_in_progress(value):
+    converted = as_kind(parameter.kind, value)
+    if converted is not None:
+        return converted
+    raise _wrong_kind(evaluator, entry, parameter, argument, value)
+
+
+def _model_weights(
+    evaluator: Evaluator, entry: Entry, parameter: Parameter, argument: Given, scope: Scope
+) -> ModelWeights:
+    """The weights of a model, or of a part of one such as ``Net.head``. Raises Refused after a report."""
+    value = argument.value
+    labels: tuple[str, ...] = ()
+    if argument.expression is not None:
+        value, labels = _model_and_labels(evaluator, argument.expression, scope)
+    if value is None or has_poison(value):
+        raise Refused
+    if not isinstance(value, Callable) or not isinstance(value.target, tree.Model):
+        raise _wrong_kind(evaluator, entry, parameter, argument, value)
+    if evaluator.declarations.is_in_progress(value):
         evaluator.report(
             error(
                 "E0406",
@@ -201,10 +222,32 @@ def _convert(evaluator: Evaluator, entry: Entry, parameter: Parameter, argument:
             )
         )
         raise Refused
-    converted = as_kind(evaluator, parameter.kind, value)
-    if converted is not None:
-        return converted
-    raise _wrong_kind(evaluator, entry, parameter, argument, value)
+    weights = evaluator.declarations.model_weights(evaluator, value, ".".join(labels))
+    assert weights is not None, "a model has weights"
+    if (
+        argument.expression is not None
+        and labels
+        and not weights.every
+        and evaluator.declarations.is_sound(value.target)
+    ):
+        model = (value.home or evaluator.declarations).elaborated(value.target)
+        every = [traced.weight.name for traced in model.weights] if model else []
+        choose([argument.expression], every, evaluator.sink, f"of {value.name}")
+        raise Refused
+    return weights
+
+
+def _model_and_labels(
+    evaluator: Evaluator, expression: tree.Expression, scope: Scope
+) -> tuple[DslValue, tuple[str, ...]]:
+    """``Net.body.last`` as the model and the labels behind it; what is none of that as its value."""
+    if isinstance(expression, tree.Attribute):
+        value, labels = _model_and_labels(evaluator, expression.value, scope)
+        if has_poison(value):
+            return value, ()
+        if isinstance(value, Callable) and isinstance(value.target, tree.Model):
+            return value, (*labels, expression.name.name)
+    return evaluator.evaluate(expression, scope), ()
 
 
 def _wrong_kind(evaluator: Evaluator, entry: Entry, parameter: Parameter, argument: Given, value: DslValue) -> Refused:

@@ -109,17 +109,20 @@ class Declarations:
         home = value.home or self
         return isinstance(value.target, tree.Model) and value.target.name.name in home._in_progress
 
-    def model_weights(self, evaluator: Evaluator, value: Callable) -> ModelWeights | None:
-        """The weights of a model in the graph of ``evaluator``; None where ``value`` is no model."""
+    def model_weights(self, evaluator: Evaluator, value: Callable, part: str = "") -> ModelWeights | None:
+        """The weights of a model, or of the part of it with the labels ``part`` such as ``body.last``, in the graph of
+        ``evaluator``; None where ``value`` is no model."""
         if not isinstance(value.target, tree.Model):
             return None
         model = (value.home or self).elaborated(value.target)
         if model is None:
             return ModelWeights(value.name, (), ())
         trace = evaluator.graph()
-        values = [(traced.weight, trace.adopt(traced.weight, traced.init)) for traced in model.weights]
+        name = f"{model.name}.{part}" if part else model.name
+        chosen = [traced for traced in model.weights if traced.weight.name.startswith(f"{name}.")]
+        values = [(traced.weight, trace.adopt(traced.weight, traced.init)) for traced in chosen]
         decaying = tuple(value for weight, value in values if weight.decays)
-        return ModelWeights(model.name, decaying, tuple(value for _, value in values))
+        return ModelWeights(name, decaying, tuple(value for _, value in values))
 
     def _bring_in(self, statement: tree.Import, declarations: Declarations | None) -> None:
         """Make the names of another file known, or the one name that stands for them all."""

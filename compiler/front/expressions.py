@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from compiler.diagnostics import Diagnostic, Label, Sink, Span, did_you_mean, error
 from compiler.front import arithmetic, bodies, calls, tree
 from compiler.front.catalogue import entries
+from compiler.front.elsewhere import ELSEWHERE
 from compiler.front.limits import MOST_STAGES, Budget, is_too_long
 from compiler.front.scope import Scope
 from compiler.front.signature import DTYPES, as_dim
@@ -126,7 +127,12 @@ class Evaluator:
         if not self.declarations.are_all_known:
             return POISON
         near = did_you_mean(name.name, [*scope.names(), *self.declarations.names(), *entries("layer"), *DTYPES])
-        help = (f"did you mean {near}?",) if near else ()
+        if name.name in ELSEWHERE:
+            help: tuple[str, ...] = (f"that is {ELSEWHERE[name.name]} here",)
+        elif (taken := scope.naming.taken(name.name)) and taken.labelled:
+            help = (f"{name.name} is a label, which names weights: a value is named with {name.name} = …",)
+        else:
+            help = (f"did you mean {near}?",) if near else ()
         return self.report(error("E0201", f"unknown name {name.name}", name.span, "not found", help=help))
 
     # Expressions

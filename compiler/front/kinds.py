@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from compiler.front.catalogue.entry import (
     Columns,
@@ -18,16 +18,13 @@ from compiler.front.catalogue.entry import (
     Words,
 )
 from compiler.front.signature import as_dim
-from compiler.front.values import Callable, DslValue, Tensor, is_number
+from compiler.front.values import DslValue, Tensor, is_number
 from compiler.ir.dims import Dim
 from compiler.ir.graph import Value
 from compiler.sources import DataPath
 
-if TYPE_CHECKING:
-    from compiler.front.expressions import Evaluator
 
-
-def as_kind(evaluator: Evaluator, kind: Any, value: DslValue) -> Any:
+def as_kind(kind: Any, value: DslValue) -> Any:
     """``value`` as ``kind``, or None where it is not of that kind."""
     if kind is Value:
         return value.value if isinstance(value, Tensor) else None
@@ -55,8 +52,6 @@ def as_kind(evaluator: Evaluator, kind: Any, value: DslValue) -> Any:
     if kind == Words:
         words = value if isinstance(value, tuple) and value else (None,)
         return words if all(isinstance(word, str) for word in words) else None
-    if kind is ModelWeights:
-        return evaluator.declarations.model_weights(evaluator, value) if isinstance(value, Callable) else None
     if kind == Dim:
         return as_dim(value)
     return value if isinstance(value, kind) else None
@@ -109,5 +104,5 @@ KIND_WORDS: dict[Any, str] = {
     Columns: "a column's name, an encoding, or a list of them",
     DType: "an element type",
     Dim: "a size",
-    ModelWeights: "a model",
+    ModelWeights: "a model, or a part of one",
 }

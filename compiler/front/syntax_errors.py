@@ -40,6 +40,15 @@ _LOOKALIKES = {
     "^": "a power is `**`",
     "\\": "to go on with the next line, break it inside parentheses, or begin the next one with `->`",
 }
+# Words of other languages, at the beginning of a stage.
+_FOREIGN = {
+    "return": "there is no `return`: what the last stage gives is the result",
+    "for": "copies are made with `repeat 3 as i { … }`, or over a list: `repeat widths as width { … }`",
+    "while": "copies are made with `repeat 3 { … }`",
+    "def": "a template is declared with `block`, outside of other bodies",
+    "let": "values are named with `name = …`",
+    "var": "values are named with `name = …`",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +218,8 @@ def _advice(situation: Situation, lark: Lark) -> tuple[str, ...]:
         return ("comparisons do not chain: write `a < b and b < c`",)
     if token.type in ("IF", "ELSE", "AND", "OR", "NOT", "TRUE", "FALSE") and "NAME" in accepted:
         return (f"`{token}` is a word of the language and cannot be a name",)
+    if before is not None and before in _FOREIGN and {"ARROW", "_NEWLINE"} <= accepted:
+        return (_FOREIGN[str(before)],)
     if token.type in ("NAME", "NUMBER", "STRING") and {"ARROW", "_NEWLINE"} <= accepted:
         return ("begin a new line for the next stage, or join the two with `->`",)
     if token.type == "NAME":

@@ -54,14 +54,16 @@ def abs(c: Context, x: Value) -> Value:
 
 
 @entry("function")
-def maximum(c: Context, a: Value, b: Operand) -> Value:
-    """The larger of the two, element by element."""
+def maximum(c: Context, a: Operand, b: Operand) -> Value:
+    """The larger of the two, element by element; one of them may be a number."""
+    _one_is_a_tensor("maximum", a, b)
     return c.b.maximum(a, b)
 
 
 @entry("function")
-def minimum(c: Context, a: Value, b: Operand) -> Value:
-    """The smaller of the two, element by element."""
+def minimum(c: Context, a: Operand, b: Operand) -> Value:
+    """The smaller of the two, element by element; one of them may be a number."""
+    _one_is_a_tensor("minimum", a, b)
     return c.b.minimum(a, b)
 
 
@@ -144,23 +146,30 @@ def uniform(c: Context, *shape: Dim, low: float = 0.0, high: float = 1.0) -> Val
 
 @entry("function")
 def l2(c: Context, of: ModelWeights) -> Value:
-    """The sum of the squares of a model's kernels; biases are left out, as is usual.
+    """The sum of the squares of the kernels of a model, or of a labelled part of one; biases are left out, as is usual.
 
-    Added to a loss as ``1e-4 * l2(Digits)``. There is no factor 1/2: the gradient of a weight w is 2w.
+    Added to a loss as ``1e-4 * l2(Digits)`` or ``1e-4 * l2(Digits.head)``. There is no factor 1/2: the gradient of a
+    weight w is 2w.
     """
     return _total(c, of, c.b.square)
 
 
 @entry("function")
 def l1(c: Context, of: ModelWeights) -> Value:
-    """The sum of the absolute values of a model's kernels; biases are left out, as is usual."""
+    """The sum of the absolute values of a model's kernels, or of a part's; biases are left out, as is usual."""
     return _total(c, of, c.b.abs)
 
 
 def _total(c: Context, of: ModelWeights, term: Callable[[Value], Value]) -> Value:
     if not of.decaying:
-        raise ArgumentError("of", f"the model {of.name} has no kernels to regularise")
+        raise ArgumentError("of", f"{of.name} has no kernels to regularise")
     return reduce(c.b.add, (c.b.sum(term(weight)) for weight in of.decaying))
+
+
+def _one_is_a_tensor(name: str, a: Operand, b: Operand) -> None:
+    if not isinstance(a, Value) and not isinstance(b, Value):
+        text = f"{name} compares tensors, and {a} and {b} are both numbers"
+        raise ArgumentError("b", text, help=(f"choose between constants with if: {a} if {a} > {b} else {b}",))
 
 
 def _axes(x: Value, axes: tuple[int, ...]) -> tuple[int, ...] | None:
