@@ -62,6 +62,8 @@ def binary(
         result: DslValue | None = compute(operator, left, right)
     except ZeroDivisionError:
         return evaluator.report(error("E0404", "division by zero", expression.right.span, "this is 0"))
+    except _NoPowerError as wrong:
+        return evaluator.report(error("E0404", str(wrong), expression.span, f"{left} to the power of {right}"))
     except OverflowError:
         return evaluator.report(
             error("E0404", f"this {_kind(left)} is too large", expression.span, "beyond what can be computed with")
@@ -128,6 +130,10 @@ def _calculate(operator: str, left: Any, right: Any) -> Any:
     return None
 
 
+class _NoPowerError(ArithmeticError):
+    """A power that no number is."""
+
+
 def _power(left: Any, right: Any) -> Any:
     if isinstance(left, Poly):
         result: Any = left
@@ -139,9 +145,10 @@ def _power(left: Any, right: Any) -> Any:
             raise OverflowError
         return _in_range(left**right)
     if left == 0 and right < 0:
-        raise ZeroDivisionError
-    result = float(left) ** right
-    return None if isinstance(result, complex) else _in_range(result)
+        raise _NoPowerError("zero has no negative powers")
+    if left < 0 and right != int(right):
+        raise _NoPowerError("a negative number has no power that is not a whole number")
+    return _in_range(float(left) ** right)
 
 
 def _in_range(result: Any) -> Any:

@@ -110,6 +110,10 @@ class _Importer:
             return None
         if path.is_file():
             return path
+        if path.is_dir():
+            found = error("E0204", f"{name.value} is a folder", name.span, "not a file", help="name a file in it")
+            self.sink.report(found)
+            return None
         near = did_you_mean(path.name, [other.name for other in path.parent.glob("*.dl")])
         help = (f"did you mean {near}?",) if near else ()
         self.sink.report(error("E0204", f"there is no file {name.value}", name.span, "not found", help=help))
