@@ -120,7 +120,10 @@ def _declare_instance(evaluator: Evaluator, stage: tree.Layer, scope: Scope) -> 
         return
     scope.declare(name, POISON, stage.name.span)
     if not has_poison(callee):
-        evaluator.report(error("E0403", f"layer declares a layer or a block, not {describe(callee)}", function.span))
+        title = f"layer declares a layer or a block, not {describe(callee)}"
+        help = "several stages are shared as a block: declare one, and an instance of it here"
+        advice = (help,) if isinstance(function, tree.Chain) else ()
+        evaluator.report(error("E0403", title, function.span, help=advice))
 
 
 def run_body(evaluator: Evaluator, body: tree.Body, scope: Scope) -> DslValue:

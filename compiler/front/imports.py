@@ -125,7 +125,8 @@ class _Importer:
         if name in known:
             return known[name]
         near = did_you_mean(name, known)
-        help = f"did you mean {near}?" if near else f"there is {', '.join(known)}"
+        listed = f"did you mean {near}?" if near else f"there is {', '.join(known)}"
+        help = f'a file is named in quotes: import "{name}"' if name.endswith(".dl") else listed
         self.sink.report(
             error("E0204", f"the standard library has no module {name}", module.span, "not found", help=help)
         )

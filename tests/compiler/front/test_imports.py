@@ -141,3 +141,8 @@ def test_two_models_of_one_name_in_one_graph(check: Check) -> None:
 def test_a_library_file_goes_by_its_module_name(check: Check) -> None:
     with pytest.raises(DiagnosticError, match=r"--> std\.mlp:\d+:(.*\n)+.*main\.dl:2:27\n"):
         check({"main.dl": "import std.mlp\nmodel Net(x: f32[N, 4]) { MLP([0], 2) }"})
+
+
+def test_a_file_named_without_quotes(check: Check) -> None:
+    with pytest.raises(DiagnosticError, match=r'a file is named in quotes: import "blocks\.dl"'):
+        check({"blocks.dl": BLOCKS, "main.dl": "import blocks.dl\n"})
