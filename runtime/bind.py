@@ -19,14 +19,12 @@ from runtime.data import FileArrays
 from runtime.readers import Content
 from runtime.readers.content import Names
 from runtime.tensors import Array
+from runtime.widening import keeps_values
 
 # How much of a list of classes or characters is shown.
 _LISTED = 100
 # NumPy arrays, what turns into one, or nested lists of numbers.
 ArrayLike: TypeAlias = Any
-
-# The bits of a whole number that a float holds exactly.
-_EXACT_BITS = {DType.F16: 11, DType.BF16: 8, DType.F32: 24, DType.F64: 53}
 
 
 def bind(program: TrainProgram, arrays: Mapping[str, ArrayLike], *, at: Span | None = None) -> DataSet:
@@ -124,7 +122,7 @@ class _Binding:
             advice = f"make it rectangular and numeric: np.array(rows, dtype=np.{wanted.numpy.name})"
             self.report("E0604", title, value, help=advice)
             return False
-        if _keeps_values(array.dtype, wanted):
+        if keeps_values(array.dtype, wanted):
             return True
         found = DType.of(array.dtype)
         shown = "text" if array.dtype.kind in "USV" else str(found or array.dtype)
@@ -261,17 +259,6 @@ def as_array(value: ArrayLike, wanted: DType) -> Array:
         if wanted.is_float or (cast == array).all():
             return cast
     return array
-
-
-def _keeps_values(given: np.dtype[Any], wanted: DType) -> bool:
-    """Whether every value of the one type is a value of the other."""
-    found = DType.of(given)
-    if found is not None and wanted.is_float and not found.is_float:
-        bits = 1 if found is DType.BOOL else given.itemsize * 8 - (given.kind == "i")
-        return bits <= _EXACT_BITS[wanted]
-    if found is DType.BF16 or wanted is DType.BF16:
-        return found is wanted or (found is DType.BF16 and wanted in (DType.F32, DType.F64))
-    return np.can_cast(given, wanted.numpy, "safe") and given.kind in "biuf"
 
 
 def _dims(found: Mapping[Value, ArrayOrColumn]) -> Iterator[tuple[Value, int, Dim, int]]:

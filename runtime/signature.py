@@ -11,6 +11,7 @@ import numpy as np
 from compiler.diagnostics import Diagnostic, DiagnosticError, did_you_mean, error
 from compiler.ir.types import DType
 from compiler.ops.base import Array
+from runtime.widening import keeps_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,8 @@ def match(
     upper: Mapping[str, int],
     described: Mapping[str, str],
 ) -> dict[str, Array]:
-    """The arrays for ``ports``, in native byte order. ``upper`` bounds symbols; ``described`` tells what
-    holds an array in the words of the user, such as the name of its file.
+    """The arrays for ``ports``, in native byte order, widened where that loses nothing. ``upper`` bounds symbols;
+    ``described`` tells what holds an array in the words of the user, such as the name of its file.
 
     Raises DiagnosticError with everything that does not fit: names (E0910), element types (E0911), sizes (E0912).
     """
@@ -76,7 +77,7 @@ def _array(port: Port, array: Array, holder: str) -> Iterator[Diagnostic]:
     held = f"{DType.of(array.dtype) or array.dtype}[{', '.join(map(str, array.shape))}]"
     both = f"input `{port.name}` is {port}; {holder} holds {held}"
     variable = port.name if port.name.isidentifier() else "x"
-    if array.dtype.newbyteorder("=") != port.dtype.numpy:
+    if not keeps_values(array.dtype.newbyteorder("="), port.dtype):
         if array.dtype.hasobject:
             help = "make one array of numbers of it: all rows need the same length"
         else:

@@ -177,6 +177,13 @@ class TestInputs:
         title = "input `image` is f32[N, 8, T]; x.npy holds f64[10, 8, 4]: the element types differ"
         assert found == [("E0911", title, "convert it: image.astype(np.float32)")]
 
+    @pytest.mark.parametrize("dtype", ["f2", "u1", "i2", "?", ">f4"])
+    def test_what_loses_nothing_is_widened(self, content, dtype):
+        image = (self.image() + 3).astype(dtype)
+        (wanted,) = Session(content).run({"image": image.astype(np.float32), "other": self.other()}).values()
+        (found,) = Session(content).run({"image": image, "other": self.other()}).values()
+        assert np.array_equal(found, wanted)
+
     def test_objects(self, content):
         found = self.refused(content, image=np.array([[1], [2, 3]], object), other=self.other())
         assert found[0][0] == "E0911"
