@@ -15,8 +15,10 @@ from runtime.tensors import Array
 
 # Samples that are drawn of what the data's own size counts, and tiles that stand side by side.
 _SAMPLES, _COLUMNS = 64, 8
-# Smaller images are magnified to at least this many pixels; between two tiles are so many, so dark.
-_LEAST, _GAP, _GREY = 48, 2, 64
+# Small images are magnified until their shorter side has as many pixels, or the longer one would have more than the
+# second figure. Between two tiles are so many pixels, so dark.
+_SHORT, _LONG = 48, 128
+_GAP, _GREY = 2, 64
 
 
 class Album:
@@ -48,9 +50,9 @@ def pixels(images: Array) -> Array:
 
 def tile(images: Array) -> Array:
     """Images u8 ``[N, height, width, channels]`` side by side, eight in a row, with a grey line around each: u8
-    ``[height, width, channels]``. Those smaller than 48 pixels are magnified by a whole number."""
+    ``[height, width, channels]``. Small ones are magnified by a whole number."""
     count, height, width, channels = images.shape
-    scale = -(-_LEAST // max(height, width))
+    scale = max(1, min(-(-_SHORT // min(height, width)), _LONG // max(height, width)))
     columns = min(count, _COLUMNS)
     rows = -(-count // columns)
     high, wide = scale * height + _GAP, scale * width + _GAP

@@ -97,7 +97,7 @@ class Trainer:
         self._watch = Watch.of(program)
         self._batches = Batches(splits.train, program.settings.batch, program.settings.seed)
         self._album = Album(run.pictures, splits, program.settings.batch) if run and program.pictures else None
-        self._notes: list[str] = []
+        self._notes = [f"pictures after every epoch go to {run.pictures}"] if run and self._album else []
         self._fingerprint = fingerprint(program) if run else ""
         self._saved: tuple[Position, int] | None = None  # with the number of rows, as a cut epoch has one or not
         if weights is not None:

@@ -16,23 +16,31 @@ import numpy as np
 import pytest
 
 import dlc
+from runtime.png import png
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def trained(
-    name: str, folder: Path, data: str = "", set: dict[str, int] | None = None, **fit: int
+    name: str,
+    folder: Path,
+    data: str = "",
+    set: dict[str, int] | None = None,
+    model: str | None = None,
+    train: str | None = None,
+    **fit: int,
 ) -> tuple[Any, dict[str, Any]]:
     """The example after its training, exported to ``folder``, and its data, where that is arrays. ``set`` makes it
-    smaller, ``epochs`` or ``steps`` cut the training short."""
-    model = dlc.load(EXAMPLES / f"{name}.dl", set=set)
-    model.fit(**fit)
-    model.export(folder / f"{name}.onnx")
+    smaller, ``epochs`` or ``steps`` cut the training short; of several models and train blocks ``model`` and ``train``
+    are meant. The run folder is ``folder / "run"``."""
+    fitted = dlc.load(EXAMPLES / f"{name}.dl", set=set, model=model, train=train)
+    fitted.fit(out=folder / "run", **fit)
+    fitted.export(folder / f"{name}.onnx")
     path = EXAMPLES / "data" / f"{data or name}.npz"
     if not path.exists():
-        return model, {}
+        return fitted, {}
     with np.load(path) as file:
-        return model, dict(file)
+        return fitted, dict(file)
 
 
 def assert_onnx_agrees(model: Any, path: Path, **arrays: np.ndarray[Any, Any]) -> None:
@@ -110,6 +118,85 @@ def test_digits_are_read_with_98_5_percent_by_a_convolutional_network(tmp_path: 
     model, data = trained("digits_conv", tmp_path, "digits")
     assert model.evaluate(split="test")["accuracy"] >= 0.985
     assert_onnx_agrees(model, tmp_path / "digits_conv.onnx", image=data["image"])
+
+
+def test_larger_digits_are_read_by_feed_forward_networks(tmp_path: Path) -> None:
+    deep, data = trained("mnist_deep", tmp_path, "mnist", epochs=8)
+    wide, _ = trained("mnist_wide", tmp_path / "wide", "mnist", epochs=8)
+    for model, path in ((deep, tmp_path / "mnist_deep.onnx"), (wide, tmp_path / "wide" / "mnist_wide.onnx")):
+        assert model.evaluate(split="test")["accuracy"] >= 0.88
+        np.testing.assert_allclose(model.predict(data["image"][:9]).sum(1), 1.0, rtol=1e-5)
+        assert_onnx_agrees(model, path, image=data["image"])
+
+
+def test_larger_digits_are_read_better_by_a_convolutional_network(tmp_path: Path) -> None:
+    model, data = trained("mnist_conv", tmp_path, "mnist", epochs=4)
+    assert model.evaluate(split="test")["accuracy"] >= 0.9
+    assert_onnx_agrees(model, tmp_path / "mnist_conv.onnx", image=data["image"])
+
+
+def test_shapes_are_told_apart(tmp_path: Path) -> None:
+    model, data = trained("shapes", tmp_path, epochs=3)
+    assert model.evaluate(split="test")["accuracy"] >= 0.4  # a tenth would be chance
+    assert_onnx_agrees(model, tmp_path / "shapes.onnx", image=data["image"])
+
+
+def test_digits_survive_an_autoencoder(tmp_path: Path) -> None:
+    model, data = trained("autoencoder", tmp_path, "mnist", epochs=5, model="Encoder")
+    assert_onnx_agrees(model, tmp_path / "autoencoder.onnx", image=data["image"])
+    spread = float(np.std(data["image"] / 255, axis=0).mean())
+    assert model.evaluate(split="validate")["mae"] < 0.4 * spread
+    assert len(list((tmp_path / "run" / "pictures").glob("rebuilt-*.png"))) == 5
+
+
+def test_a_variational_autoencoder_invents_digits(tmp_path: Path) -> None:
+    model, data = trained("vae", tmp_path, "mnist", epochs=5, model="Decoder")
+    code = np.random.default_rng(0).standard_normal((64, 12)).astype(np.float32)
+    assert_onnx_agrees(model, tmp_path / "vae.onnx", code=code)
+    images = sampled(tmp_path / "vae.onnx", tmp_path)
+    assert images.shape == (64, 28, 28)
+    assert_looks_like(images, data["image"])
+    assert len(list((tmp_path / "run" / "pictures").glob("*.png"))) == 10
+
+
+def test_a_generator_learns_from_its_critic(tmp_path: Path) -> None:
+    model, data = trained("gan", tmp_path, "mnist", epochs=3, model="Generator")
+    noise = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    assert_onnx_agrees(model, tmp_path / "gan.onnx", noise=noise, label=np.arange(64) % 10)
+    images = sampled(tmp_path / "gan.onnx", tmp_path)
+    assert images.shape == (80, 28, 28)
+    assert_looks_like(images, data["image"])
+    assert {path.name for path in (tmp_path / "run" / "pictures").iterdir()} == {
+        f"digits-000{epoch}.png" for epoch in (1, 2, 3)
+    }
+
+
+def sampled(path: Path, folder: Path) -> np.ndarray[Any, Any]:
+    """What the script beside the examples draws of an ONNX file."""
+    picture = folder / "samples.png"
+    assert written_by("sample_images.py", path, "-o", picture) == [f"wrote {picture}"]
+    names = runpy.run_path(str(EXAMPLES / "sample_images.py"))
+    images: np.ndarray[Any, Any] = names["sample"](path, 0)
+    assert picture.read_bytes() == png(names["sheet"](images))
+    return images
+
+
+def assert_looks_like(images: np.ndarray[Any, Any], digits: np.ndarray[Any, Any]) -> None:
+    """Brightness lies where digits have it, and the images differ from one another."""
+    found, expected = images.mean(0).ravel(), digits.mean(0).ravel()
+    assert np.corrcoef(found, expected)[0, 1] > 0.5
+    assert images.std(0).max() > 0.1
+
+
+def test_dropout_penalty_and_augmentation_keep_a_network_from_learning_by_heart(tmp_path: Path) -> None:
+    gaps = {}
+    for twin, model in (("plain", "Plain"), ("regularised", "Regularised")):
+        fitted, data = trained("overfitting", tmp_path / twin, "mnist", epochs=25, model=model, train=twin)
+        seen, unseen = (fitted.evaluate(split=split)["accuracy"] for split in ("train", "validate"))
+        gaps[twin] = seen - unseen, unseen
+        assert_onnx_agrees(fitted, tmp_path / twin / "overfitting.onnx", image=data["image"])
+    assert gaps["regularised"][0] < 0.75 * gaps["plain"][0]
+    assert gaps["regularised"][1] > gaps["plain"][1] + 0.02
 
 
 def test_diabetes_is_predicted_as_well_as_by_least_squares(tmp_path: Path) -> None:

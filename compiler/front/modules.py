@@ -251,18 +251,17 @@ def _match(
             inner.declare(name, default, parameter.span)
             continue
         value, span = assigned[name]
+        if parameter.pattern is not None and isinstance(value, Tensor):
+            # Before the name is bound: in its own type it means what it means outside.
+            sound &= match_argument(evaluator, module.name.name, parameter, value, at, inner)
         inner.declare(name, value, parameter.span)
         if has_poison(value):
             continue
         if parameter.pattern is not None:
-            if value == NONE and parameter.default is not None:
-                continue
-            if not isinstance(value, Tensor):
+            if not isinstance(value, Tensor) and not (value == NONE and parameter.default is not None):
                 title = f"{name} of {module.name.name} is a tensor, not {describe(value)}"
                 evaluator.report(error("E0403", title, span, describe(value), labels=_declared(module)))
                 sound = False
-            else:
-                sound &= match_argument(evaluator, module.name.name, parameter, value, at, inner)
         elif isinstance(value, Tensor):
             title = f"{name} of {module.name.name} is known at compile time, not {describe(value)}"
             evaluator.report(error("E0403", title, span, describe(value), labels=_declared(module)))

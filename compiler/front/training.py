@@ -217,6 +217,9 @@ def _minimize(run: _Run, statement: tree.Minimize) -> None:
 
 def _choose_weights(run: _Run, statement: tree.Minimize, every: tuple[str, ...]) -> None:
     """Settle what the statement changes of the weights ``every`` that its loss depends on."""
+    declarations = run.evaluator.declarations
+    if not all(declarations.is_sound(model) for model in declarations.models()):
+        return  # the weights of a model with errors are not there, so that what is missing says nothing
     sink = run.evaluator.sink
     chosen = choose(statement.over, every, sink, "that this loss depends on") if statement.over else set(every)
     frozen = {name for name in every if any(belongs(name, part) for part in run.frozen)}

@@ -16,6 +16,7 @@ from compiler.program import TrainProgram
 from runtime.engine import Engine
 from runtime.pictures import pixels, tile
 from runtime.png import png
+from runtime.progress import Progress, Silent
 from runtime.runs import open_run
 from runtime.split import prepare
 from runtime.training import Trainer
@@ -37,13 +38,16 @@ train net(x: u8[N, 6, 6]) {
 NAMES = ("x", "noise", "rebuilt")
 
 
-def train(out: Path, epochs: int, *, resume: bool = False, statements: str = "") -> Trainer:
+def train(
+    out: Path, epochs: int, *, resume: bool = False, statements: str = "", progress: Progress | None = None
+) -> Trainer:
     text = TEXT.replace("EPOCHS", f"{epochs}\n{statements}")
     compiled: TrainProgram = compiler.compile_train(compiler.check(Source("net.dl", text)), "net")
     images = np.random.default_rng(0).integers(0, 256, (20, 6, 6)).astype(np.uint8)
     splits = prepare(compiled, {"x": images})
     with open_run("net", out=out, resume=resume) as run:
-        trainer = Trainer(compiled, partial(Engine, compiler.train_module(compiled)), splits, run=run, resume=resume)
+        engine = partial(Engine, compiler.train_module(compiled))
+        trainer = Trainer(compiled, engine, splits, run=run, resume=resume, progress=progress)
         trainer.fit()
     return trainer
 
@@ -133,7 +137,14 @@ def test_what_is_no_brightness_is_cut_off() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "size"), [((1, 28, 28), (60, 60)), ((3, 64, 100), (68, 308)), ((9, 8, 8), (102, 402))]
+    ("shape", "size"),
+    [
+        ((1, 28, 28), (60, 60)),
+        ((3, 64, 100), (68, 308)),
+        ((9, 8, 8), (102, 402)),
+        ((2, 56, 28), (116, 118)),
+        ((2, 60, 1000), (64, 2006)),
+    ],
 )
 def test_tiles(shape: tuple[int, ...], size: tuple[int, int]) -> None:
     images = np.full((*shape, 3), 200, np.uint8)
@@ -153,3 +164,14 @@ def test_another_reader_sees_what_was_written(tmp_path: Path) -> None:
         with pillow.open(path) as found:
             assert found.mode == mode
             np.testing.assert_array_equal(np.asarray(found).reshape(7, 5, channels), image[..., :channels])
+
+
+def test_a_run_says_where_they_are(tmp_path: Path) -> None:
+    notes: list[str] = []
+
+    class Notes(Silent):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    train(tmp_path, 1, progress=Notes())
+    assert notes == [f"pictures after every epoch go to {tmp_path / 'pictures'}"]

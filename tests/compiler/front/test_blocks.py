@@ -74,6 +74,15 @@ def test_what_can_not_be_missing(check: Check, text: str, code: str, title: str)
     assert error_of(check, text) == (code, title)
 
 
+def test_a_parameter_hides_a_constant_of_its_name_behind_its_own_type_only(check: Check) -> None:
+    text = """
+        const code = 4
+        model Decoder(code: f32[N, code]) -> f32[N, 2] { dense(2) }
+        model Net(x: f32[N, 4]) -> f32[N, 2] { Decoder }
+    """
+    assert check(text).models == ("Decoder", "Net")
+
+
 @pytest.mark.parametrize("body", ["", "repeat 0 { relu }", "if false { relu }", "residual { normal(3) }"])
 def test_nothing_flows_in_a_model_without_inputs(check: Check, body: str) -> None:
     assert error_of(check, f"model Net() {{ {body} }}") == ("E0201", "there is no current value here")
