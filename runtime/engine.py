@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from compiler.diagnostics import Diagnostic, DiagnosticError, error
 from runtime.blas import single_threaded_blas
 from runtime.tensors import Array
 from runtime.threads import run_all
@@ -57,7 +58,7 @@ class Engine:
         The results are the function's own: its next call in this thread overwrites them, so that only a copy of one
         can be an argument again. Floating-point warnings are silenced, as the numbers show what they tell. Raises
         InputError for an array of a wrong type or shape, ValueError for a size out of its symbol's range, KeyError
-        where an array is missing or there is no such function.
+        where an array is missing or there is no such function, DiagnosticError E0611 for an index out of range.
         """
         arrays = [inputs[argument] for argument in self._arguments[name]]
         key = (name, *[(array.shape, array.dtype) for array in arrays])
@@ -65,8 +66,11 @@ class Engine:
         for index, array in enumerate(arrays):
             if not array.flags.c_contiguous:
                 arrays[index] = np.ascontiguousarray(array)
-        with single_threaded_blas():
-            return bound(*arrays)
+        try:
+            with single_threaded_blas():
+                return bound(*arrays)
+        except IndexError as failure:
+            raise DiagnosticError([_out_of_range(failure)]) from None
 
     def bind(self, name: str, inputs: Mapping[str, Array]) -> None:
         """Make the function ``name`` ready for inputs of these shapes without running it.
@@ -107,6 +111,11 @@ class _Bindings(threading.local):
         same = [other for other in self._found if other[0] == key[0]]
         if len(same) > BINDINGS:
             del self._found[same[0]]
+
+
+def _out_of_range(failure: IndexError) -> Diagnostic:
+    advice = "look at what it is computed from: indices count from 0"
+    return error("E0611", str(failure), None, help=advice)
 
 
 def _one_at_a_time(function: _Function, lock: threading.Lock) -> _Function:

@@ -25,7 +25,7 @@ from compiler.ops.base import (
 from compiler.ops.broadcast import unknown_equality
 from compiler.ops.checks import need_indices, need_numbers, normal_axis
 from compiler.ops.parts import Cut, Joined
-from compiler.ops.places import check_scatter_axis, flat_places
+from compiler.ops.places import check_indices, check_scatter_axis, flat_places
 from compiler.ops.shape import operand_as, shape_text
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _flat_places(c: NumpyLowering, indices: int, shape: Sequence[Dim], axis: int
 class TakeAlong(Op):
     """``numpy.take_along_axis(x, indices, axis)``: operands x and indices (i32 or i64), of one shape but for the axis.
 
-    Indices count from 0. What one outside of the axis gives is not defined: whoever feeds them checks them.
+    Indices count from 0. One outside of the axis is an error while a program runs, in ONNX Runtime too.
     """
 
     axis: int
@@ -87,6 +87,7 @@ class TakeAlong(Op):
 
     def numpy(self, c: NumpyLowering) -> None:
         type = c.input_types[0]
+        check_indices(c, 1, type.shape[self.axis])
         flat = _flat_places(c, 1, type.shape, self.axis % type.rank)
         c.line(f"np.take({operand_as(c, 0, 'reshape(-1)')}, {flat}, out={c.outputs[0]}, mode='clip')")
 

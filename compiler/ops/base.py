@@ -120,6 +120,10 @@ class NumpyLowering(Protocol):
         ``how`` may also be a call of a function with ``{}`` for the array.
         """
 
+    @property
+    def place(self) -> str:
+        """What the node belongs to, as errors name it: ``Net.embed``, or how it is written."""
+
     def require(self, condition: str, sentence: str) -> None:
         """Have the program refuse to be bound, with ``sentence``, to sizes for which ``condition`` does not hold."""
 

@@ -99,6 +99,10 @@ class StepLowering:
     def view(self, array: str, how: str) -> str:
         return self._c.view(array, how)
 
+    @property
+    def place(self) -> str:
+        return self._c.place
+
     def require(self, condition: str, sentence: str) -> None:
         self._c.require(condition, sentence)
 

@@ -23,7 +23,7 @@ from compiler.ops.base import (
 )
 from compiler.ops.checks import need_indices, need_numbers, normal_axis
 from compiler.ops.parts import SUM, Cut, Joined
-from compiler.ops.places import check_scatter_axis, flat_places
+from compiler.ops.places import check_indices, check_scatter_axis, flat_places
 from compiler.ops.shape import operand_as, shape_text
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ SIZES = {"N": 4}
 class Gather(Op):
     """``numpy.take(x, indices, axis)``: operands x and indices (i32 or i64); the axis gives way to the indices' shape.
 
-    Indices count from 0. What one outside of the axis gives is not defined: whoever feeds them checks them.
+    Indices count from 0. One outside of the axis is an error while a program runs, in ONNX Runtime too.
     """
 
     axis: int
@@ -70,6 +70,7 @@ class Gather(Op):
         return (np.asarray(np.take(x, indices, axis=self.axis)),)
 
     def numpy(self, c: NumpyLowering) -> None:
+        check_indices(c, 1, c.input_types[0].shape[self.axis])
         # With mode="raise" NumPy makes a copy of the result to write it at once.
         c.line(f"np.take({c.inputs[0]}, {c.inputs[1]}, axis={self.axis}, out={c.outputs[0]}, mode='clip')")
 

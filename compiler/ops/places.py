@@ -18,6 +18,22 @@ def check_scatter_axis(shape: Sequence[Dim], axis: int) -> None:
         raise TypeMismatch("E0301", f"cannot scatter into {shape_text(shape)}: it has no axis {axis}")
 
 
+def check_indices(c: NumpyLowering, indices: int, size: Dim) -> None:
+    """Have the program raise IndexError at a call where the operand ``indices`` does not lie in 0 to ``size`` - 1:
+    NumPy's functions with ``out`` would clip what is out of range, or take it from the other end."""
+    check = c.helper("check_indices", CHECK_INDICES)
+    c.line(f"{check}({c.inputs[indices]}, {c.dim(size)}, {c.place!r})")
+
+
+CHECK_INDICES = '''\
+def check_indices(indices, size, place):
+    """Refuse indices that are not 0 to `size` - 1."""
+    if indices.size and (indices.min() < 0 or indices.max() >= size):
+        wrong = indices[(indices < 0) | (indices >= size)].flat[0]
+        raise IndexError(f"{place} is given the index {wrong}, and takes 0 to {size - 1}")
+'''
+
+
 def flat_places(
     c: NumpyLowering, indices: int, wide: tuple[Dim, Dim, Dim], shape: Sequence[Dim], axis: int, result: TensorType
 ) -> str:

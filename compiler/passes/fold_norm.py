@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from compiler.ir.dims import Dim
+from compiler.ir.dims import floor_divide
 from compiler.ir.graph import Node, Value
 from compiler.ops.conv import Conv, ConvTranspose
 from compiler.ops.elementwise import Add, Multiply
 from compiler.ops.emit import Emit
 from compiler.ops.matmul import MatMul
 from compiler.ops.running_norm import RunningNorm
+from compiler.ops.shape import Reshape
 from compiler.passes.pattern import Made, Match, made
 from compiler.passes.rewrite import RewritePass, Rule
 
@@ -23,19 +24,21 @@ def _has_fixed_kernel(m: Match) -> str | None:
     operation = m.nodes[-1].operation
     if isinstance(operation, MatMul) and m.type.rank != 2:
         return f"the channels of {m.type} are not the columns of a product"
-    if isinstance(operation, ConvTranspose) and operation.groups != 1:
-        return "the channels of a transposed convolution in groups do not lie along one axis of its kernels"
     return None
 
 
-def _along_kernel(linear: Node, factor: Value) -> tuple[Dim, ...]:
-    """The shape in which one factor to a channel of the result broadcasts against the kernel."""
-    (channels,), rank = factor.type.shape, linear.inputs[1].type.rank
-    if isinstance(linear.operation, MatMul):
-        return (channels,)
+def _scaled(b: Emit, linear: Node, factor: Value) -> Value:
+    """The kernel with one factor to a channel of the result, under a name that shows what it comes from."""
+    kernel, name = linear.inputs[1], f"{linear.inputs[1].name}.folded"
+    (channels,), rank = factor.type.shape, kernel.type.rank
     if isinstance(linear.operation, ConvTranspose):
-        return (channels, *(1,) * (rank - 2))
-    return (channels, *(1,) * (rank - 1))
+        # [inputs, outputs / groups, …], and the inputs of a group stand one behind the other, as its outputs do.
+        groups, (inputs, outputs, *sizes) = linear.operation.groups, kernel.type.shape
+        apart = b.reshape(kernel, (groups, floor_divide(inputs, groups), outputs, *sizes))
+        scaled = b.mul(apart, b.reshape(factor, (groups, 1, outputs, *(1,) * len(sizes))))
+        return b.add_node(Reshape(kernel.type.shape), (scaled,), (name,))[0]
+    along = (channels,) if isinstance(linear.operation, MatMul) else (channels, *(1,) * (rank - 1))
+    return b.add_node(Multiply(), (kernel, b.reshape(factor, along)), (name,))[0]
 
 
 def _folded(b: Emit, m: Match) -> Value:
@@ -45,14 +48,12 @@ def _folded(b: Emit, m: Match) -> Value:
     factor, shift = norm.factors(b, *m.inputs[1:])
     stem = kernel.name.removesuffix("weight")
     with b.at(linear.origin):
-        # Named, so that a file shows what its weights come from.
-        shaped = b.reshape(factor, _along_kernel(linear, factor))
-        scaled = b.add_node(Multiply(), (kernel, shaped), (f"{kernel.name}.folded",))
+        scaled = _scaled(b, linear, factor)
         if bias is not None:
             shift = b.add_node(Add(), (b.mul(bias, factor), shift), (f"{stem}bias.folded",))[0]
         if isinstance(linear.operation, MatMul):
-            return b.add(b.matmul(m["x"], *scaled), shift)
-        return b.add(linear.operation, m["x"], *scaled, shift)
+            return b.add(b.matmul(m["x"], scaled), shift)
+        return b.add(linear.operation, m["x"], scaled, shift)
 
 
 def _rules() -> Iterator[Rule]:

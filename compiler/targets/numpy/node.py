@@ -83,8 +83,14 @@ class NodeLowering:
             return expression
         return self._writer.make_once(f"{array}_{how.partition('(')[0]}", expression)
 
+    @property
+    def place(self) -> str:
+        origin = self._node.origin
+        written = origin.spans[0].text.partition("\n")[0] if origin.spans else ""
+        return origin.scope if "." in origin.scope else written or origin.scope or self._node.operation.opcode
+
     def require(self, condition: str, sentence: str) -> None:
-        self._writer.required[condition] = f"{_scope(self._node)}: {sentence}"
+        self._writer.required[condition] = f"{self.place}: {sentence}"
 
     def require_sizes(self) -> None:
         """Have the program refuse the sizes that the operation does not take."""
@@ -101,8 +107,3 @@ class NodeLowering:
     def scratch(self, type: TensorType) -> str:
         block = Block(byte_size(type), self._index, self._index)
         return self._writer.declare(f"{self._node.operation.opcode}_work", type, block)
-
-
-def _scope(node: Node) -> str:
-    """What to call a node in a sentence for the people who run the program."""
-    return node.origin.scope or node.operation.opcode

@@ -61,10 +61,13 @@ CONVOLUTIONS = [
     (Conv((2, 1), (1, 2), (0, 1), (0, 1), 2), (6, 2, 3, 2), 6),
     (Conv((1, 1), (1, 1), (0, 0), (0, 0), 4), (4, 1, 3, 3), 4),
     (ConvTranspose((1, 1), (1, 1), (0, 0), (0, 0), 1, (7, 7)), (4, 6, 3, 3), 6),
+    (ConvTranspose((1, 1), (1, 1), (0, 0), (0, 0), 2, (7, 7)), (4, 3, 3, 3), 6),
 ]
 
 
-@pytest.mark.parametrize(("operation", "kernel", "channels"), CONVOLUTIONS, ids=["conv", "groups", "depthwise", "back"])
+@pytest.mark.parametrize(
+    ("operation", "kernel", "channels"), CONVOLUTIONS, ids=["conv", "groups", "depthwise", "back", "back in groups"]
+)
 @pytest.mark.parametrize("affine", [0, 2])
 @pytest.mark.parametrize("biased", [0, 1])
 def test_convolutions_take_it_in(
@@ -103,10 +106,6 @@ REFUSED = [
      lambda b, x, w, m, v: b.add(RunningNorm(), b.matmul(x, w), m, v), (TensorType(F32, (N, 3, 5)), (5, 4), 3)),
     ("%x1 is f32[N, 4], which is no weight",
      lambda b, x, w, m, v: b.add(RunningNorm(), b.matmul(x, w), m, v), (TensorType(F32, (2, N)), (N, 4), 4)),
-    ("in groups do not lie along one axis",
-     lambda b, x, w, m, v: b.add(
-         RunningNorm(), b.add(ConvTranspose((1, 1), (1, 1), (0, 0), (0, 0), 2, (5, 5)), x, w), m, v),
-     (IMAGES, (4, 3, 1, 1), 6)),
 ]  # fmt: skip
 
 
@@ -114,7 +113,7 @@ def _twice(b: Emit, x: Any, mean: Any, variance: Any) -> Any:
     return b.add(b.add(RunningNorm(), x, mean, variance), x)
 
 
-@pytest.mark.parametrize(("reason", "make", "types"), REFUSED, ids=["uses", "rank", "data", "groups"])
+@pytest.mark.parametrize(("reason", "make", "types"), REFUSED, ids=["uses", "rank", "data"])
 def test_where_it_stays(graphs: Any, reason: str, make: Any, types: Any) -> None:
     x, kernel, channels = types
     graph = graphs.built(make, x, TensorType(F32, kernel), *vectors(channels, 2))
@@ -125,6 +124,8 @@ NET = """
 model Net(x: f32[N, 3, 6, 6]) -> f32[N, 7] {
     stem: conv(100, 3, bias=false) -> batch_norm -> relu
     body: conv(5, 2, groups=5) -> batch_norm(affine=false)
+    wide: conv_transpose(4, 2, stride=2) -> batch_norm -> dropout(0.5)
+    conv_transpose(6, 3, groups=2) -> batch_norm -> gaussian_noise(0.1) -> spatial_dropout(0.2) -> drop_path(0.1)
     flatten
     dense(7) -> batch_norm
 }
@@ -143,7 +144,9 @@ def test_a_file_holds_the_folded_weights_alone() -> None:
     }  # fmt: skip
     content = compiler.onnx_file(program, weights)
     graph = onnx.load_from_string(content).graph
-    assert [node.op_type for node in graph.node] == ["Conv", "Relu", "Conv", "Reshape", "Gemm"]
+    assert [node.op_type for node in graph.node] == [
+        "Conv", "Relu", "Conv", "ConvTranspose", "ConvTranspose", "Reshape", "Gemm",
+    ]  # fmt: skip
     kept = {item.name for item in graph.initializer}
     assert {"Net.stem.conv.weight.folded", "Net.body.conv.bias.folded", "Net.dense.weight.folded"} <= kept
     assert not any("running" in name for name in kept)
