@@ -8,7 +8,7 @@ where they are first needed, as a check runs none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from compiler.ops.emit import Emit
 from compiler.passes.autodiff import Gradient, NotDifferentiable, differentiate
 from compiler.passes.base import Observer
 from compiler.passes.update import Update, check_update, initial_state
-from compiler.program import Comparison, ModelProgram, Settings, TrainProgram
+from compiler.program import Comparison, GradientGraphs, Inspection, ModelProgram, Settings, TrainProgram
 
 
 @dataclass(frozen=True)
@@ -150,6 +150,47 @@ def comparison(checked: Checked, name: str) -> Comparison | None:
     return Comparison(compared, Pipeline(COMMON).run(only))
 
 
+def gradient_graphs(checked: Checked, name: str) -> Iterator[GradientGraphs]:
+    """For each minimize statement of the train block ``name`` what its gradients are checked with.
+
+    Raises DiagnosticError where there is no block of that name.
+    """
+    train = checked.elaborated.trains.get(name)
+    if train is None:
+        raise _no_such("train block", name, checked.trains)
+    from compiler.passes.check import in_f64
+    from compiler.passes.hold import held
+    from compiler.passes.order import COMMON, TRAIN, Pipeline
+
+    for loss in train.losses:
+        wide = in_f64(loss.graph)
+        stopped, free = held(wide)
+        differentiated = Pipeline((*COMMON, Gradient("loss", loss.over), *TRAIN)).run(wide)
+        outputs = tuple(output for output in differentiated.outputs if output.name.startswith("gradient:"))
+        gradients = Graph("gradients", differentiated.inputs, differentiated.nodes, outputs)
+        yield GradientGraphs(loss.over, stopped, free, gradients)
+
+
+def inspection_graphs(checked: Checked, name: str) -> Iterator[Inspection]:
+    """For each minimize statement of the train block ``name`` a graph that shows what is on the way to its loss.
+
+    Raises DiagnosticError where there is no block of that name.
+    """
+    train = checked.elaborated.trains.get(name)
+    if train is None:
+        raise _no_such("train block", name, checked.trains)
+    from compiler.passes.order import COMMON, Pipeline
+    from compiler.passes.show import layers
+
+    for loss in train.losses:
+        graph = Pipeline((*COMMON, Gradient("loss", loss.over))).run(loss.graph)
+        shown = layers(graph, train.models)
+        kept = [output for output in graph.outputs if output.updates is None]
+        outputs = (*kept, *(Output(key, value) for key, (value, _) in shown.items()))
+        values = {key: (*where, str(value.type)) for key, (value, where) in shown.items()}
+        yield Inspection(loss.over, Graph("inspect", graph.inputs, graph.nodes, outputs, graph.input_origins), values)
+
+
 def numpy_graph(graph: Graph, observer: Observer | None = None) -> Graph:
     """A graph as it is written as NumPy code."""
     from compiler.passes.order import NUMPY, Pipeline
@@ -158,10 +199,15 @@ def numpy_graph(graph: Graph, observer: Observer | None = None) -> Graph:
 
 
 def numpy_module(
-    graphs: Sequence[Graph], title: str, source: Source | None = None, program: TrainProgram | None = None
+    graphs: Sequence[Graph],
+    title: str,
+    source: Source | None = None,
+    program: TrainProgram | None = None,
+    *,
+    timed: bool = False,
 ) -> str:
     """The text of a Python module that runs the graphs with NumPy alone; those of ``program`` in stages, where it pays
-    that threads share a batch."""
+    that threads share a batch. A ``timed`` module tells where it is."""
     from compiler.targets.numpy import generate, in_stages
 
     cut = (*program.steps, program.evaluate) if program else ()
@@ -169,7 +215,7 @@ def numpy_module(
     for graph in graphs:
         staged = in_stages(graph, program.batch_symbol, program.settings.batch) if program and graph in cut else None
         made.append(numpy_graph(graph) if staged is None else staged.through(numpy_graph))
-    return generate(made, title=title, source=source)
+    return generate(made, title=title, source=source, timed=timed)
 
 
 def train_module(program: TrainProgram) -> str:

@@ -115,6 +115,28 @@ class Comparison:
     graph: Graph
 
 
+@dataclass(frozen=True)
+class GradientGraphs:
+    """A loss in f64, to hold its gradients against differences: ``loss`` gives ``loss``, ``gradients`` gives
+    ``gradient:NAME`` of every weight in ``over``. What gradients do not go through is an input of ``loss``, and
+    ``stopped`` gives it, under the same names."""
+
+    over: tuple[str, ...]
+    stopped: Graph
+    loss: Graph
+    gradients: Graph
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A loss to look into: ``graph`` gives ``loss``, ``gradient:NAME`` of every weight in ``over``, and what the
+    models' layers give; ``values`` has of each of these, under its name, its path, the layer's text and its type."""
+
+    over: tuple[str, ...]
+    graph: Graph
+    values: Mapping[str, tuple[str, str, str]]
+
+
 @dataclass(frozen=True, slots=True)
 class Stop:
     """Early stopping: when ``measure`` (``loss``, ``val.loss``, ``val.accuracy`` …) has not improved for ``patience``

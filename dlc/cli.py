@@ -15,7 +15,10 @@ from dlc.commands.dump import dump
 from dlc.commands.evaluate import evaluate
 from dlc.commands.explain import explain
 from dlc.commands.format import format_command
+from dlc.commands.gradcheck import gradcheck
+from dlc.commands.inspect import inspect_command
 from dlc.commands.new import new
+from dlc.commands.overfit import overfit
 from dlc.commands.plot import plot
 from dlc.commands.report import report_command
 from dlc.commands.run import run
@@ -60,6 +63,9 @@ for command in (
     report_command,
     runs_command,
     plot,
+    gradcheck,
+    overfit,
+    inspect_command,
     dump,
     explain,
     format_command,

@@ -46,6 +46,7 @@ class Engine:
         self._arguments = {key: tuple(signature["inputs"]) for key, signature in self._signatures.items()}
         self._bindings = _Bindings()
         self._updating = threading.Lock()
+        self._run_all: Callable[[Sequence[Callable[[], object]]], None] = run_all
 
     @property
     def functions(self) -> tuple[str, ...]:
@@ -85,7 +86,7 @@ class Engine:
     def _bind(self, name: str, arrays: Sequence[Array], key: tuple[object, ...]) -> _Function:
         signature = self._signatures[name]
         sizes = _sizes(name, signature, arrays)
-        how = {"run": run_all} if "in_parts" in signature else {}
+        how = {"run": self._run_all} if "in_parts" in signature else {}
         function: _Function = self._module[signature["bind"]](self.kept, **sizes, **how)
         bound: _Function = np.errstate(all="ignore")(function)
         if signature["updates"]:

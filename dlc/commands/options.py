@@ -45,6 +45,10 @@ DATA = click.option(
     "--data", type=click.Path(path_type=Path), metavar="FILE",
     help="Read this file, or folder, instead of the one that the train block names.",
 )  # fmt: skip
+WEIGHTS = click.option(
+    "--weights", type=click.Path(path_type=Path), metavar="PATH",
+    help="Trained weights, a run folder or a safetensors file. Default: fresh ones.",
+)  # fmt: skip
 SKIP_BAD = click.option(
     "--skip-bad", is_flag=True,
     help="Leave samples that can't be read out, and say how many, instead of refusing the data.",

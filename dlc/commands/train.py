@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING
 import click
 
 from dlc.commands import options
-from dlc.terminal import remark, report, show_progress, tell
+from dlc.terminal import remark, report, show_progress, table, tell, width_of
 
 if TYPE_CHECKING:
+    from runtime.inspect.profile import Profile
     from runtime.job import Job, Results
     from runtime.record import Recording
     from runtime.runs import RunFolder
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 @options.DEVICE
 @click.option("--no-export", is_flag=True, help="Write no ONNX file.")
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard's event files to the run folder too.")
+@click.option("--profile", is_flag=True, help="Show in the end where time and memory went, by lines of the source.")
 @click.option("--no-report", is_flag=True, help="Write no report.html.")
 @options.CHECK_PASSES
 @click.pass_obj
@@ -58,6 +61,7 @@ def train(
     device: Device,
     no_export: bool,
     tensorboard: bool,
+    profile: bool,
     no_report: bool,
 ) -> None:
     """Train the block NAME of a model file (its only one, if it has one) with NumPy.
@@ -93,7 +97,7 @@ def train(
     if not no_export:
         for model in job.program.models:
             rehearse(project.model(model), device)
-    wanted = _Wanted(None if no_export else device, not no_report, tensorboard)
+    wanted = _Wanted(None if no_export else device, not no_report, tensorboard, profile)
     again = shlex.join(["dlc", *(word for word in arguments if word not in ("--resume", "--overwrite"))])
     with open_run(job.program.name, out=out, resume=resume, overwrite=overwrite) as run:
         _train(job, splits, run, wanted, resume=resume, again=f"{again} --resume")
@@ -102,35 +106,43 @@ def train(
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What a run is to leave beside the weights: an export proved on a device, a report, event files."""
+    """What a run is to leave beside the weights: an export proved on a device, a report, event files, a profile."""
 
     export: Device | None
     report: bool
     events: bool
+    profile: bool
 
 
 def _train(job: Job, splits: Splits, run: RunFolder, wanted: _Wanted, *, resume: bool, again: str) -> None:
     """``again`` is the command that goes on with the run after Ctrl-C."""
+    from runtime.inspect.profile import Profiler, make_profile, profiled
     from runtime.job import results
     from runtime.report.write import write_report
     from runtime.tensorboard import Events
     from runtime.training import Interrupted
 
+    profiler = Profiler()
+    job = profiled(job, profiler) if wanted.profile else job
     shown = Events(run.events, show_progress()) if wanted.events else show_progress()
     with job.recording(run, splits, shown, resume=resume) as recording:
         trainer = job.trainer(splits, run=run, resume=resume, progress=recording)
         tell(_opening(job.program.name, splits, run.path))
         for note in splits.notes:
             tell(f"note: {note}")
+        profiler.start()
         try:
             trainer.fit()
         except Interrupted as stop:
             raise KeyboardInterrupt(f"{stop}; go on with: {again}") from None
+        profiler.stop()
         found = results(trainer)
         recording.note_results(found.metrics)
         _tell_results(found)
         if wanted.export:
             _ship(job, trainer, run, wanted.export, recording)
+    if wanted.profile:
+        _tell_profile(make_profile(job, profiler))
     if wanted.report:
         write_report(run.path, job, trainer.weights, splits, trainer.history, recording.record)
 
@@ -152,7 +164,7 @@ def _tell_results(found: Results) -> None:
     for title, part in parts:
         tell(f"{title:<10}  {figures_line(part.figures)}")
     for title, part in parts[-1:]:
-        for line in table_lines({f"{title} {name}": table for name, table in part.tables.items()}):
+        for line in table_lines({f"{title} {name}": found for name, found in part.tables.items()}):
             tell(line)
 
 
@@ -169,3 +181,24 @@ def _ship(job: Job, trainer: Trainer, run: RunFolder, device: Device, recording:
         tell(f"{path}  {certificate.summary()}")
     if not job.program.models:
         remark("no model is trained here, so there is nothing to export")
+
+
+def _tell_profile(profile: Profile) -> None:
+    from runtime.inspect.profile import PARTS
+    from runtime.report.page import bytes_text
+
+    def row(title: str, text: str, seconds: Mapping[str, float], total: float, memory: str) -> tuple[str, ...]:
+        parts = (f"{seconds[part]:.3f}" if part in seconds else "" for part in PARTS)
+        return (title, text, *parts, f"{total:.3f}", f"{100 * total / (profile.total or 1.0):.1f}%", memory)
+
+    rows = []
+    for line in profile.lines:
+        title = f"{Path(line.name).name}:{line.line}" if line.line else ""
+        rows.append(row(title, line.text, line.seconds, line.total, bytes_text(line.bytes) if line.bytes else ""))
+    rows.append(row("", "between the steps: batches, figures, checkpoints", {}, profile.outside, ""))
+    sums = {part: sum(line.seconds.get(part, 0.0) for line in profile.lines) for part in PARTS}
+    head = ("line", "source", *PARTS, "seconds", "share", "results")
+    total = row("total", "", sums, profile.total, "")
+    tell()
+    tell("\n".join(table(head, rows, total=total, numbers=range(2, 9), yields=1, width=width_of(sys.stdout) or 150)))
+    tell("(seconds of the whole training on one thread; results are the bytes that one step makes there)\n")

@@ -221,3 +221,16 @@ def test_what_cannot_be_exported_is_told_before_training(dlc: Callable[..., Any]
     assert outcome.err.startswith("error[E0903]: ")
     assert not Path("runs").exists()
     assert dlc("train", net, "--no-export").code == 0
+
+
+def test_a_profile(dlc: Callable[..., Any], net: Path) -> None:
+    outcome = dlc("train", net, "--profile", "--no-export", "--no-report")
+    assert (outcome.code, outcome.err) == (0, "")
+    lines = outcome.out.splitlines()
+    head = next(index for index, line in enumerate(lines) if line.startswith("line "))
+    assert lines[head].split() == [
+        "line", "source", "forward", "backward", "update", "validation", "seconds", "share", "results",
+    ]  # fmt: skip
+    rows = [line.split()[0] for line in lines[head + 2 :] if line.startswith("net.dl")]
+    assert rows == ["net.dl:4", "net.dl:5", "net.dl:10", "net.dl:11"]
+    assert any(line.startswith("total") and line.rstrip().endswith("100.0%") for line in lines)

@@ -167,8 +167,9 @@ class FunctionWriter:
         """The parameters of the function."""
         return [self.expressions[value] for value in self.graph.inputs_of(Role.DATA)]
 
-    def lines(self) -> Iterator[str]:
-        """The ``bind_…`` function, which makes the function of one step and gives it back."""
+    def lines(self, timed: bool = False) -> Iterator[str]:
+        """The ``bind_…`` function, which makes the function of one step and gives it back. A ``timed`` one tells
+        ``_enter`` where it is."""
         yield f"def {self.bind_name}({', '.join(['kept', *self.sizes])}):"
         yield f'    """Make `{self.name}` for these sizes."""'
         yield from size_checks(zip(self._bound_to, self.sizes, strict=True), self.required)
@@ -182,7 +183,12 @@ class FunctionWriter:
         yield from self._results()
         yield ""
         yield f"    def {self.name}({', '.join(self.data)}):"
-        yield from (f"        {line}" for line in self.call)
+        for line in self.call:
+            yield f"        {line}"
+            if timed and line.startswith("# "):
+                yield f"        _enter({quoted(self.graph.name)}, {quoted(line[2:])})"
+        if timed:
+            yield '        _enter("", "")'
         yield "        return results"
         yield ""
         yield f"    return {self.name}"

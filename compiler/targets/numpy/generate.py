@@ -11,24 +11,29 @@ from compiler.targets.numpy import preamble
 from compiler.targets.numpy.function import FunctionWriter, written
 from compiler.targets.numpy.literals import quoted
 from compiler.targets.numpy.module import Shared
+from compiler.targets.numpy.names import place_of
+from compiler.targets.numpy.plan import make_plan
 from compiler.targets.numpy.staged import StagedWriter
 from compiler.targets.numpy.stages import Staged
 
 
-def generate(graphs: Sequence[Graph | Staged], *, title: str = "", source: Source | None = None) -> str:
+def generate(
+    graphs: Sequence[Graph | Staged], *, title: str = "", source: Source | None = None, timed: bool = False
+) -> str:
     """The text of a Python module, which needs only NumPy, with a function for each graph.
 
     For a graph ``step`` with data input ``x`` there is ``bind_step(kept, N)``: it takes the weights and state by name
     and the size of each symbol in the order of ``graph.symbols``, and gives ``step(x)``, which writes updates into
     the arrays of ``kept`` and gives back a dict of the other outputs: always the same arrays, overwritten by the next
     call. Arguments have to be contiguous arrays of the types in ``SIGNATURES``. Equal graphs give equal texts.
+    A ``timed`` module calls its ``_enter``, which is to be replaced, wherever it goes on at another place.
 
     A graph in stages takes one more argument when it is bound: a function which calls all the functions in a list, in
     any order or at the same time. Its results are the same whatever that does.
     """
     shared = Shared()
     writers = [_write(graph, shared) for graph in graphs]
-    functions = ["\n".join(writer.lines()) for writer in writers]
+    functions = ["\n".join(writer.lines(timed)) for writer in writers]
     shown = {name: text for name, text in shared.constants.items() if "\n" not in text}
     # Long tables of bytes stand at the end, where they are in nobody's way.
     hidden = {name: text for name, text in shared.constants.items() if "\n" in text}
@@ -38,6 +43,7 @@ def generate(graphs: Sequence[Graph | Staged], *, title: str = "", source: Sourc
         _signatures(writers),
         _definitions(shown),
         preamble.MEMORY,
+        preamble.ENTER if timed else "",
         *(text.strip() for _, text in sorted(shared.helpers.items())),
         *functions,
         preamble.DECODE if hidden else "",
@@ -53,6 +59,18 @@ def planned_memory(graph: Graph, sizes: Mapping[str, int]) -> int:
     """
     writer = written(graph, Shared())
     return sum(slot.bytes(sizes) for slot in writer.slots) + sum(evaluate(table, sizes) for table in writer.tables)
+
+
+def result_memory(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
+    """The bytes of the results that are made at each place, where the symbols have these sizes. Results share memory
+    where one is not needed any more when the other is made, so that less than the sum is taken."""
+    plan = make_plan(graph)
+    found: dict[str, int] = {}
+    for node in graph.nodes:
+        place = place_of(node.origin)
+        blocks = (plan.blocks[value] for value in node.outputs if value in plan.blocks and value not in plan.shared)
+        found[place] = found.get(place, 0) + sum(evaluate(block.bytes, sizes) for block in blocks)
+    return found
 
 
 def _write(graph: Graph | Staged, shared: Shared) -> FunctionWriter | StagedWriter:

@@ -62,3 +62,8 @@ def _decode(dtype, shape, text):
     """The array whose bytes are `text` in base64."""
     return np.frombuffer(base64.b64decode(text), dtype).reshape(shape)\
 '''
+
+ENTER = '''\
+def _enter(function, place):
+    """Is told where the program goes on: at a place of the source, or nowhere when a function returns."""\
+'''

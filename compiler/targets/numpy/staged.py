@@ -36,9 +36,9 @@ class StagedWriter:
     def sizes(self) -> list[str]:
         return [str(self.symbols[s.name]) for s in self.graph.symbols]
 
-    def lines(self) -> Iterator[str]:
+    def lines(self, timed: bool = False) -> Iterator[str]:
         for writer in self.writers:
-            yield from writer.lines()
+            yield from writer.lines(timed)
             yield "\n"
         yield f"def {self.bind_name}({', '.join(['kept', *self.sizes])}, run={self._in_turn}):"
         yield f'    """Make `{self.name}` for these sizes, in stages; `run` may take the parts of one in any order."""'

@@ -1,0 +1,107 @@
+"""The values of a network and its gradients over one batch, in a few figures each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+import compiler
+from runtime.engine import Engine
+from runtime.inspect.batch import Batch
+from runtime.job import Job
+from runtime.tensors import Array
+from runtime.training import initial_state
+
+# A unit is dead where it gives the same to every sample; so many of them are worth a word.
+_DEAD = 0.5
+# Gradients of two weights that are further apart than this are not trained at one pace.
+_APART = 1e4
+# A step that moves a weight by its own size is no step.
+_EXPLODING = 1e3
+
+
+@dataclass(frozen=True)
+class ValueStatistics:
+    """What a layer gives: ``dead`` is the share of its units, entries of a sample, that all samples have alike."""
+
+    where: str
+    text: str
+    type: str
+    mean: float
+    deviation: float
+    dead: float
+    finite: bool
+
+
+@dataclass(frozen=True)
+class WeightStatistics:
+    """A weight: its root mean square, and that of its gradient."""
+
+    name: str
+    size: float
+    gradient: float
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """One minimize statement over one batch."""
+
+    loss: float
+    values: tuple[ValueStatistics, ...]
+    weights: tuple[WeightStatistics, ...]
+
+    @property
+    def remarks(self) -> list[str]:
+        """What looks wrong, in words."""
+        found = [f"{v.where} {v.text} gives NaN or infinity" for v in self.values if not v.finite]
+        found += [
+            f"dead: {100 * v.dead:.0f}% of what {v.where} {v.text} gives is the same for every sample"
+            for v in self.values
+            if v.finite and v.dead > _DEAD
+        ]
+        found += [f"no gradient reaches {w.name}" for w in self.weights if w.gradient == 0]
+        moved = [w for w in self.weights if w.gradient > 0 and np.isfinite(w.gradient)]
+        if moved:
+            least, most = min(moved, key=lambda w: w.gradient), max(moved, key=lambda w: w.gradient)
+            if most.gradient > _APART * least.gradient:
+                share = most.gradient / least.gradient
+                found.append(f"vanishing: the gradient of {least.name} is {share:.0e} times smaller than {most.name}'s")
+        found += [
+            f"exploding: the gradient of {w.name} is {w.gradient / max(w.size, 1e-3):.0e} times its size"
+            for w in self.weights
+            if not w.gradient <= _EXPLODING * max(w.size, 1e-3)
+        ]
+        return found
+
+
+def statistics(job: Job, batch: Batch, weights: Mapping[str, Array]) -> list[Statistics]:
+    """The statistics of every minimize statement, over a batch as training sees it: augmentation and dropout on."""
+    kept = initial_state(job.program, job.make_engine) | dict(weights)
+    found = []
+    for inspected in compiler.inspection_graphs(job.project.checked, job.program.name):
+        text = compiler.numpy_module([inspected.graph], f"inspection of {job.program.name}")
+        outputs = Engine(text, kept).call(inspected.graph.name, batch.inputs)
+        values = tuple(
+            _values(where, words, type, outputs[name]) for name, (where, words, type) in inspected.values.items()
+        )
+        moved = tuple(
+            WeightStatistics(name, _size(kept[name]), _size(outputs[f"gradient:{name}"])) for name in inspected.over
+        )
+        found.append(Statistics(float(outputs["loss"]), values, moved))
+    return found
+
+
+def _values(where: str, text: str, type: str, array: Array) -> ValueStatistics:
+    exact = array.astype(np.float64)
+    finite = bool(np.isfinite(exact).all())
+    with np.errstate(all="ignore"):
+        mean, deviation = float(exact.mean()), float(exact.std())
+    units = exact.reshape(len(exact), -1) if exact.ndim else exact.reshape(1, 1)
+    same = (units == units[:1]).all(0)
+    return ValueStatistics(where, text, type, mean, deviation, float(same.mean()) if len(units) > 1 else 0.0, finite)
+
+
+def _size(array: Array) -> float:
+    return float(np.sqrt(np.mean(np.square(array.astype(np.float64))))) if array.size else 0.0
