@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 SplitKind: TypeAlias = Literal["shuffled", "stratified", "grouped", "last"]
@@ -20,20 +20,26 @@ class DataPath(str):
     __slots__ = ()
 
 
+# The parameters that are given by position.
+_FIRST = ("path", "column")
+
+
 @dataclass(frozen=True)
 class Written:
     """A call as it stands in a model file: ``arguments`` are all of them by name, ``shown`` the names of those that do
-    not have their defaults."""
+    not have their defaults. ``inputs`` are those given for inputs of the train block."""
 
     name: str
     arguments: Mapping[str, Any]
-    shown: tuple[str, ...]
+    shown: tuple[str, ...] = ()
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
     def text(self, move: Callable[[str], str] = str) -> str:
         """The call in the language; ``move`` gives the text that a path is written as."""
-        parts = (_text(self.arguments[key], move) for key in self.shown)
-        named = (part if key == "path" else f"{key}={part}" for key, part in zip(self.shown, parts, strict=True))
-        return f"{self.name}({', '.join(named)})"
+        given = {**{key: self.arguments[key] for key in self.shown}, **self.inputs}
+        parts = (f"{key}={_text(value, move)}" for key, value in given.items() if key not in _FIRST)
+        first = (_text(given[key], move) for key in _FIRST if key in given)
+        return f"{self.name}({', '.join([*first, *parts])})"
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from compiler.diagnostics import Diagnostic, DiagnosticError, Span, did_you_mean, error
-from compiler.sources import DataSetting, DataSource
+from compiler.front.catalogue import entries
+from compiler.sources import DataPath, DataSetting, DataSource
 from runtime.columns import ArrayOrColumn
-from runtime.readers import KINDS, READERS, Content, Reader, ReadError, Request
+from runtime.readers import FOLDERS, KINDS, Content, ReadError, Request, reader
 from runtime.readers.content import Names
 
 _NOTHING_ASKED = Request()
@@ -20,11 +21,9 @@ class FileArrays(Mapping[str, Any]):
     """The arrays of a data file, read when they are asked for; what goes wrong is told at ``at``, the
     ``data`` statement."""
 
-    def __init__(
-        self, path: Path, reader: Reader, options: Mapping[str, Any], request: Request, at: Span | None
-    ) -> None:
+    def __init__(self, path: Path, source: DataSource, request: Request, at: Span | None) -> None:
         self.path, self.at = path, at
-        self.content: Content = self._guarded(lambda: reader(path, options, request))
+        self.content: Content = self._guarded(lambda: reader(source.name)(path, source, request))
 
     @property
     def names(self) -> Names:
@@ -66,47 +65,51 @@ def load_arrays(
     asked for.
     """
     request = replace(request, folder=Path(folder))
-    if isinstance(setting, DataSource):
-        name, options, path = setting.name, setting.arguments, setting.path
-        full = Path(folder) / (path or "")
-    else:
-        path = str(setting)
-        full = Path(folder) / path
-        name, options = "", {"path": path}
+    path = setting.path if isinstance(setting, DataSource) else str(setting)
+    full = Path(folder) / (path or "")
     if path is not None and not full.exists():
         raise DiagnosticError([_missing(Path(path), full, at)])
-    return FileArrays(full, READERS[name or _kind_of(full, at)], options, request, at)
+    source = setting if isinstance(setting, DataSource) else _plain(full, at)
+    return FileArrays(full, source, request, at)
 
 
-def _kind_of(full: Path, at: Span | None) -> str:
-    """The reader for a file that tells its kind. Raises DiagnosticError."""
+def kind_of(path: str | Path) -> str | None:
+    """The reader for a file that tells its kind by its name."""
+    name = Path(path).name.lower()
+    return next((kind for ending, kind in KINDS.items() if name.endswith(ending)), None)
+
+
+def _plain(full: Path, at: Span | None) -> DataSource:
+    """The reader, with what it does unasked, for a file that tells its kind. Raises DiagnosticError."""
+    kind = kind_of(full)
     if full.is_dir():
-        raise DiagnosticError([error("E0602", f"cannot read {full}: it is a folder", at, help="name a file in it")])
-    kind = KINDS.get(full.suffix.lower())
+        if kind is not None:
+            raise DiagnosticError([error("E0602", f"cannot read {full}: it is a folder", at, help="name a file in it")])
+        kind = FOLDERS
     if kind is None:
         title = f"cannot read {full}: {full.suffix or 'a name without an ending'} is not a known kind of data file"
-        advice = f"known kinds: {' '.join(KINDS)}; from Python, np.savez(path, name=array, …) writes an .npz file"
+        advice = "known kinds: .npz, .npy, .csv, IDX and folders of pictures; readers such as text(…) take others"
         if full.suffix.lower() in (".txt", ".md", ".text"):
             advice = f'say how to read it: text("{full.name}", window=64) or lines("{full.name}")'
         raise DiagnosticError([error("E0603", title, at, help=advice)])
-    return kind
+    entry = entries("reader").get(kind)
+    return DataSource(kind, {}) if entry is None else entry.build(path=DataPath(full.name))
 
 
 def like(stated: object, path: str | Path) -> DataSetting:
     """The file at ``path``, given in place of what the statement says: read in the same way, unless it tells its own
     kind."""
-    if isinstance(stated, DataSource) and stated.path is not None:
-        kind = KINDS.get(Path(path).suffix.lower(), stated.name)
-        if kind == stated.name:
-            return stated.at(str(path))
-    return str(path)
+    same = isinstance(stated, DataSource) and stated.path is not None and (kind_of(path) or stated.name) == stated.name
+    return stated.at(str(path)) if isinstance(stated, DataSource) and same else str(path)
 
 
 def _missing(path: Path, full: Path, at: Span | None) -> Diagnostic:
     title = f"there is no file {full}"
     if not full.parent.is_dir():
         return error("E0601", title, at, help=f"there is no folder {full.parent} either: see how the path is spelled")
-    known = sorted(entry.name for entry in full.parent.iterdir() if entry.suffix.lower() in (*KINDS, path.suffix))
+    known = sorted(
+        entry.name for entry in full.parent.iterdir() if kind_of(entry) or (path.suffix and entry.suffix == path.suffix)
+    )
     nearest = did_you_mean(full.name, known)
     notes = [f"data files in {full.parent}: {', '.join(known[:8])}{', …' if len(known) > 8 else ''}"] if known else []
     if nearest:

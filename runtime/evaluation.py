@@ -114,8 +114,8 @@ def evaluate(
     """
     batches = Batches(data, batch or program.settings.batch, seed=None)
     totals, names = Totals(), total_names(program)
-    for index in range(len(batches)):
-        inputs, rows = batches.at(0, index), batches.count(index)
+    for index, inputs in enumerate(batches.once()):
+        rows = batches.count(index)
         outputs = engine.call("evaluate", inputs)
         loss = float(outputs["loss"])
         if not np.isfinite(loss):

@@ -77,10 +77,9 @@ def judge(
     pairs: list[tuple[Array, Array]] = []
     misses: list[Miss] = []
     done = 0
-    for index in range(len(batches)):
+    for inputs in batches.once():
         if done >= limit:
             break
-        inputs = batches.at(0, index)
         outputs = engine.call("compare", inputs)
         predicted, wanted, losses, counted = _decide(compared, outputs["prediction"], outputs["target"])
         pairs.append((predicted[counted].ravel(), wanted[counted].ravel()))

@@ -164,6 +164,7 @@ class Trainer:
             self._save()
             raise Interrupted(self.history, self.position) from None
         finally:
+            self._batches.close()
             self.progress.stop()
         return self.history
 

@@ -266,6 +266,7 @@ def _wrong_kind(evaluator: Evaluator, entry: Entry, parameter: Parameter, argume
 def _columns(evaluator: Evaluator, entry: Entry, parameter: Parameter, argument: Given, scope: Scope) -> Columns:
     """Names of columns and encodings, one or a list of them."""
     expression = argument.expression
+    listed = isinstance(expression, tree.List)
     parts = expression.items if isinstance(expression, tree.List) else (expression,)
     found: list[str | Encoding] = []
     for part in parts:
@@ -277,13 +278,14 @@ def _columns(evaluator: Evaluator, entry: Entry, parameter: Parameter, argument:
         if has_poison(value):
             raise Refused
         names = value if isinstance(value, tuple) else (value,)  # a constant may be a list of names
+        listed |= isinstance(value, tuple)
         for name in names:
             if not isinstance(name, str):
                 raise _wrong_kind(evaluator, entry, parameter, Given(part.span), name)
             found.append(name)
     if not found:
         raise _wrong_kind(evaluator, entry, parameter, argument, ())
-    return tuple(found)
+    return tuple(found) if listed else found[0]
 
 
 def _kind_help(parameter: Parameter, value: DslValue, entry: Entry) -> tuple[str, ...]:

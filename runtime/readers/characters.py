@@ -11,6 +11,8 @@ from runtime.files import reason
 from runtime.readers.content import ReadError
 from runtime.tensors import Array
 
+# What stands where a text begins and ends; its number is 0.
+END = "\n"
 _CODE_POINTS = 0x110000
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from compiler.ir.types import TensorType
+from compiler.sources import DataSource
 from runtime.columns import ArrayOrColumn
 
 # The names of the numbers 0, 1, 2 … in an array: its classes, or the characters of its vocabulary.
@@ -37,7 +38,7 @@ class Request:
         """The file or folder. Raises ReadError E0601 where there is none."""
         full = self.folder / path
         if not full.exists():
-            raise ReadError("there is no such file", "see how the path is spelled", "E0601")
+            raise ReadError(f"there is no file {full}", "see how the path is spelled", "E0601")
         return full
 
 
@@ -63,4 +64,5 @@ class Content(Mapping[str, ArrayOrColumn]):
         return len(self.arrays)
 
 
-Reader: TypeAlias = Callable[[Path, Mapping[str, object], Request], Content]
+# Reads the file or folder of a source; without a path it is that where paths start.
+Reader: TypeAlias = Callable[[Path, DataSource, Request], Content]

@@ -9,22 +9,23 @@ from typing import Any
 import numpy as np
 
 from compiler.ir.types import TensorType
+from compiler.sources import DataSource
 from runtime.columns import Windows
-from runtime.readers.characters import code_points, numbered, read_bytes, read_text, vocabulary_of
+from runtime.readers.characters import END, code_points, numbered, read_bytes, read_text, vocabulary_of
 from runtime.readers.content import Content, ReadError, Request
+from runtime.readers.encodings import padded
 from runtime.tensors import Array
 
-# What `lines` puts where a line begins and ends; its number is 0.
-END = "\n"
 _NOT_COUNTED = -1
 
 
-def windows(path: Path, options: Mapping[str, Any], request: Request) -> Content:
+def windows(path: Path, source: DataSource, request: Request) -> Content:
     """``tokens`` and ``targets`` of every window, as :func:`compiler.front.catalogue.readers.text` has it.
 
     Raises ReadError: E0602 for what is no text, E0617 for a character without a number, E0618 for a text shorter than
     a window.
     """
+    options = source.arguments
     window = options["window"]
     names: tuple[str, ...] = ()
     if options["unit"] == "bytes":
@@ -43,13 +44,14 @@ def windows(path: Path, options: Mapping[str, Any], request: Request) -> Content
     return Content(found, dict.fromkeys(found, names) if names else {}, window=window, stride=options["stride"])
 
 
-def lines(path: Path, options: Mapping[str, Any], request: Request) -> Content:
+def lines(path: Path, source: DataSource, request: Request) -> Content:
     """``tokens``, ``targets``, ``mask`` and ``lengths`` of every line, as
     :func:`compiler.front.catalogue.readers.lines` has it.
 
     Raises ReadError: E0602 for what is no text, E0616 for a line that is too long, E0617 for a character without a
     number, E0618 where there is no line.
     """
+    options = source.arguments
     as_bytes = options["unit"] == "bytes"
     text = read_bytes(path).decode("latin-1") if as_bytes else read_text(path)
     found = [(number, line) for number, line in enumerate(_split(text), 1) if line]
@@ -96,13 +98,12 @@ def _fixed_steps(request: Request) -> int | None:
 
 def _padded(numbers: Array, lengths: Array, steps: int) -> dict[str, Array]:
     place = np.arange(steps)
-    inside = place < lengths[:, None]
-    tokens = np.zeros((len(lengths), steps), np.int64)
-    targets = np.full((len(lengths), steps), _NOT_COUNTED, np.int64)
-    targets[inside] = numbers
-    tokens[:, 1:][inside[:, :-1]] = numbers
-    targets[np.arange(len(lengths)), lengths] = 0
-    return {"tokens": tokens, "targets": targets, "mask": place <= lengths[:, None], "lengths": lengths + 1}
+    return {
+        "tokens": padded(numbers, lengths, steps, shifted=True),
+        "targets": padded(numbers, lengths, steps, _NOT_COUNTED),
+        "mask": place <= lengths[:, None],
+        "lengths": lengths + 1,
+    }
 
 
 def _vocabulary(codes: Array, options: Mapping[str, Any], request: Request, first: str = "") -> tuple[Any, str]:

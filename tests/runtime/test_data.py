@@ -92,7 +92,7 @@ def test_an_unknown_kind(here: Path, name: str, kind: str) -> None:
     (here / "model" / name).touch()
     assert failure(name) == place(
         f"[E0603]: cannot read model/{name}: {kind} is not a known kind of data file",
-        "  = help: known kinds: .npz; from Python, np.savez(path, name=array, …) writes an .npz file",
+        "  = help: known kinds: .npz, .npy, .csv, IDX and folders of pictures; readers such as text(…) take others",
     )
 
 
@@ -138,7 +138,7 @@ def test_a_single_array_without_a_name(here: Path) -> None:
     os.rename(here / "a.npy", here / "model" / "digits.npz")
     assert failure("digits.npz") == place(
         "[E0602]: cannot read model/digits.npz: it holds a single array without a name, as np.save writes it",
-        "  = help: write it with np.savez",
+        "  = help: write it with np.savez, or name it .npy and read it with files(INPUT=…)",
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import dlc
 from compiler.diagnostics import DiagnosticError
+from compiler.sources import DataSource
 from compiler.targets.onnx.metadata import describe
 from runtime.columns import Windows
 from runtime.data import load_arrays
@@ -19,8 +20,8 @@ from runtime.project import open_project
 from runtime.readers import Content, ReadError, Request
 from runtime.readers.text import lines, windows
 
-WINDOWS = {"window": 4, "unit": "characters", "stride": 1, "vocabulary": None}
-LINES = {"length": None, "unit": "characters", "vocabulary": None}
+WINDOWS: dict[str, Any] = {"window": 4, "unit": "characters", "stride": 1, "vocabulary": None}
+LINES: dict[str, Any] = {"length": None, "unit": "characters", "vocabulary": None}
 MODEL = """\
 const vocab = 4
 
@@ -61,13 +62,13 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
 
 class TestWindows:
     def test_every_window_and_its_targets(self, written: Callable[..., Path]) -> None:
-        content = windows(written("abcabd"), WINDOWS, Request())
+        content = windows(written("abcabd"), DataSource("text", WINDOWS), Request())
         assert content.names == {"tokens": ("a", "b", "c", "d"), "targets": ("a", "b", "c", "d")}
         assert rows(content, "tokens") == [[0, 1, 2, 0], [1, 2, 0, 1]]
         assert rows(content, "targets") == [[1, 2, 0, 1], [2, 0, 1, 3]]
 
     def test_there_is_one_copy_of_the_text(self, written: Callable[..., Path]) -> None:
-        content = windows(written("ab" * 50_000), {**WINDOWS, "window": 64}, Request())
+        content = windows(written("ab" * 50_000), DataSource("text", {**WINDOWS, "window": 64}), Request())
         tokens, targets = content["tokens"], content["targets"]
         assert isinstance(tokens, Windows)
         assert isinstance(targets, Windows)
@@ -75,24 +76,24 @@ class TestWindows:
         assert tokens.values.nbytes == 100_000
 
     def test_bytes_are_their_own_numbers(self, written: Callable[..., Path]) -> None:
-        content = windows(written(b"\xff\x00ab\r\n"), {**WINDOWS, "unit": "bytes"}, Request())
+        content = windows(written(b"\xff\x00ab\r\n"), DataSource("text", {**WINDOWS, "unit": "bytes"}), Request())
         assert content.names == {}
         assert rows(content, "tokens") == [[255, 0, 97, 98], [0, 97, 98, 13]]
 
     def test_more_than_255_characters(self, written: Callable[..., Path]) -> None:
         text = "".join(chr(0x4E00 + number) for number in range(300)) + "😀"
-        content = windows(written("\ufeff" + text), WINDOWS, Request())
+        content = windows(written("\ufeff" + text), DataSource("text", WINDOWS), Request())
         assert "".join(content.names["tokens"]) == text
         assert rows(content, "targets")[-1] == [297, 298, 299, 300]
 
     def test_a_vocabulary_gives_the_numbers(self, written: Callable[..., Path]) -> None:
-        content = windows(written("abcab"), {**WINDOWS, "vocabulary": "xcba"}, Request())
+        content = windows(written("abcab"), DataSource("text", {**WINDOWS, "vocabulary": "xcba"}), Request())
         assert content.names["tokens"] == ("x", "c", "b", "a")
         assert rows(content, "tokens") == [[3, 2, 1, 3]]
 
     def test_known_names_keep_their_numbers(self, written: Callable[..., Path]) -> None:
         request = Request(names={"tokens": ("c", "b", "a")})
-        assert rows(windows(written("abcab"), WINDOWS, request), "tokens") == [[2, 1, 0, 2]]
+        assert rows(windows(written("abcab"), DataSource("text", WINDOWS), request), "tokens") == [[2, 1, 0, 2]]
 
     @pytest.mark.parametrize(
         ("text", "options", "code", "why"),
@@ -109,13 +110,13 @@ class TestWindows:
         self, written: Callable[..., Path], text: str | bytes, options: dict[str, Any], code: str, why: str
     ) -> None:
         with pytest.raises(ReadError) as caught:
-            windows(written(text), {**WINDOWS, **options}, Request())
+            windows(written(text), DataSource("text", {**WINDOWS, **options}), Request())
         assert (caught.value.code, caught.value.why) == (code, why)
 
 
 class TestLines:
     def test_padded_with_ends_and_marks(self, written: Callable[..., Path]) -> None:
-        content = lines(written("ba\r\n\nabc\n"), LINES, Request())
+        content = lines(written("ba\r\n\nabc\n"), DataSource("lines", LINES), Request())
         assert content.names == dict.fromkeys(("tokens", "targets"), ("\n", "a", "b", "c"))
         assert rows(content, "tokens") == [[0, 2, 1, 0], [0, 1, 2, 3]]
         assert rows(content, "targets") == [[2, 1, 0, -1], [1, 2, 3, 0]]
@@ -125,27 +126,27 @@ class TestLines:
     def test_the_type_of_the_input_says_how_long(self, written: Callable[..., Path]) -> None:
         project = dlc.loads(MODEL.format(data="").replace("T]", "6]").replace("T, ", "6, "))._project
         inputs = {value.name: value.type for value in project.train().inputs}
-        content = lines(written("ab"), LINES, Request(inputs=inputs))
+        content = lines(written("ab"), DataSource("lines", LINES), Request(inputs=inputs))
         assert rows(content, "targets") == [[1, 2, 0, -1, -1, -1]]
 
     def test_bytes(self, written: Callable[..., Path]) -> None:
-        content = lines(written(b"\xe9\n"), {**LINES, "unit": "bytes"}, Request())
+        content = lines(written(b"\xe9\n"), DataSource("lines", {**LINES, "unit": "bytes"}), Request())
         assert content.names == {}
         assert rows(content, "tokens") == [[0, 0xE9]]
 
     def test_a_line_too_long(self, written: Callable[..., Path]) -> None:
         path = written("ab\nabcd\nabcde")
         with pytest.raises(ReadError) as caught:
-            lines(path, {**LINES, "length": 3}, Request())
+            lines(path, DataSource("lines", {**LINES, "length": 3}), Request())
         assert caught.value.why == "line 2 takes 5 steps with its end, more than 3, as 1 other line"
-        content = lines(path, {**LINES, "length": 3}, Request(skip_bad=True))
+        content = lines(path, DataSource("lines", {**LINES, "length": 3}), Request(skip_bad=True))
         assert rows(content, "tokens") == [[0, 1, 2]]
         assert content.notes == ("2 lines longer than 2 are left out",)
 
     @pytest.mark.parametrize(("text", "length"), [("\n\r\n", None), ("abc", 3)])
     def test_nothing_left(self, written: Callable[..., Path], text: str, length: int | None) -> None:
         with pytest.raises(ReadError) as caught:
-            lines(written(text), {**LINES, "length": length}, Request(skip_bad=True))
+            lines(written(text), DataSource("lines", {**LINES, "length": length}), Request(skip_bad=True))
         assert caught.value.code == "E0618"
 
 
