@@ -13,7 +13,7 @@ import numpy as np
 
 import compiler
 from compiler.diagnostics import DiagnosticError, error
-from compiler.front.resolve import resolve
+from compiler.front.resolve import moved_imports, resolve
 from compiler.program import Settings, TrainProgram
 from compiler.sources import DataSource, Share, shown
 from runtime.batches import DataSet
@@ -24,7 +24,7 @@ from runtime.progress import Progress
 from runtime.project import Project
 from runtime.readers.content import Names
 from runtime.record import Recording
-from runtime.runs import RunFolder
+from runtime.runs import IMPORTS, RunFolder
 from runtime.split import Arrays, Given, Splits, prepare
 from runtime.tensors import Array
 from runtime.training import MakeEngine, Trainer, initial_state
@@ -133,16 +133,21 @@ class Job:
         weights: Mapping[str, Array] | None = None,
         progress: Progress | None = None,
     ) -> Trainer:
-        """A :class:`Trainer` for the job; the model file as it is trained goes to the folder ``run``."""
+        """A :class:`Trainer` for the job; the model file as it is trained, and those that it imports, go to the folder
+        ``run``."""
         trainer = Trainer(
             self.program, self.make_engine, splits, run=run, resume=resume, weights=weights, progress=progress
         )
         if run is not None:
-            statements = self.changes.statements(self.program.settings, self.project.folder, run.path)
-            overrides = self.project.checked.overrides
-            run.save_source(resolve(self.project.source, overrides, self.program.name, statements))
+            self._save_source(run)
             run.save_data(splits.as_json())
         return trainer
+
+    def _save_source(self, run: RunFolder) -> None:
+        checked = self.project.checked
+        statements = self.changes.statements(self.program.settings, self.project.folder, run.path)
+        paths, texts = moved_imports(checked.elaborated.imported, IMPORTS)
+        run.save_source(resolve(checked.source, checked.overrides, self.program.name, statements, paths), texts)
 
     def recording(self, run: RunFolder, splits: Splits, shown: Progress, *, resume: bool = False) -> Recording:
         """The progress that keeps the record of a run in ``run`` and tells ``shown``."""

@@ -13,7 +13,7 @@ from compiler.front import tree
 from compiler.front.parse import parse, source_from_bytes
 from runtime.history import History, Row, read_history
 from runtime.record import Record, load_record
-from runtime.runs import HISTORY, RECORD, SOURCE, holds_run, is_locked
+from runtime.runs import HISTORY, RECORD, SOURCE, holds_run, imported_texts, is_locked
 
 Better = Literal["higher", "lower"]
 State = Literal["finished", "running", "unfinished", "empty"]
@@ -23,8 +23,8 @@ _ERRORS = ("loss", "mse", "mae", "rmse", "error", "perplexity", "divergence")
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One run. ``settings`` are the constants and statements of its model file, each as a text; ``state`` is "running"
-    while a process trains there and "unfinished" where one was stopped."""
+    """One run. ``settings`` are the constants and statements of its model file, and the files that it imports, each as
+    a text; ``state`` is "running" while a process trains there and "unfinished" where one was stopped."""
 
     path: Path
     state: State
@@ -67,7 +67,12 @@ def summarise_run(path: Path) -> RunSummary:
         state = "finished"
     elif not history.rows:
         state = "empty"
-    return RunSummary(path, state, history, record, settings_of(path / SOURCE))
+    return RunSummary(path, state, history, record, _settings_of_run(path))
+
+
+def _settings_of_run(path: Path) -> dict[str, str]:
+    settings = settings_of(path / SOURCE)
+    return settings and settings | {f"file {name}": text for name, text in imported_texts(path).items()}
 
 
 def settings_of(path: Path) -> dict[str, str]:
@@ -95,14 +100,14 @@ def settings_of(path: Path) -> dict[str, str]:
 
 def differing(runs: Sequence[RunSummary]) -> dict[str, list[str]]:
     """The settings that are not the same in all runs whose model file can be read: the text of each run, "" where it
-    has none. Whole models and blocks are told apart by letters."""
+    has none. Models, blocks and imported files are told apart by letters."""
     known = [run for run in runs if run.settings]
     names = dict.fromkeys(name for run in known for name in run.settings)
     found = {}
     for name in names:
         texts = [run.settings.get(name, "") for run in runs]
         if len({run.settings.get(name, "") for run in known}) > 1:
-            found[name] = _letters(texts) if name.startswith(("model ", "block ")) else texts
+            found[name] = _letters(texts) if name.startswith(("model ", "block ", "file ")) else texts
     return found
 
 

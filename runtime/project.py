@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +36,12 @@ class Project:
     def text(self) -> str:
         """The source text with the constants that were set from outside in place."""
         return resolve(self.source, self.checked.overrides)
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the text, and of the files that it imports in the order in which it does."""
+        imported = self.checked.elaborated.imported.sources.values()
+        return hashlib.sha256("".join([self.text, *(source.text for source in imported)]).encode()).hexdigest()
 
     def model(self, name: str | None = None) -> ModelProgram:
         """The model ``name``, or the only one. Raises DiagnosticError E0203 where that is not clear."""

@@ -10,6 +10,7 @@ checkpoint.safetensors    weights, optimizer state, position and history: what `
 history.csv               one line per epoch; with ``stop`` the best one has 1 in the column ``best``
 pictures/NAME-0003.png    what ``draw`` made of NAME after epoch 3
 source.dl                 the model file as it was trained, ``--set`` applied
+imports/                  the files that it imports, where it does: a run needs no file outside its folder but data
 data.json                 what it was trained on: samples, how they were split, names of classes and characters
 NAME.onnx                 the exported model, written by the caller
 tensorboard/events…       event files, where they were asked for
@@ -25,7 +26,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -37,6 +38,7 @@ from runtime.files import reason, remove_leftovers, write_text
 CHECKPOINT, WEIGHTS, HISTORY, SOURCE = "checkpoint.safetensors", "weights.safetensors", "history.csv", "source.dl"
 RECORD, REPORT, DATA = "run.json", "report.html", "data.json"
 PICTURES, EVENTS = "pictures", "tensorboard"
+IMPORTS = "imports"
 RUNS = Path("runs")
 
 
@@ -49,7 +51,7 @@ class RunFolder:
         self.path, self.name = path, name
         path.mkdir(parents=True, exist_ok=True)
         self._lock: int | None = _lock(path / ".lock")
-        for folder in filter(Path.is_dir, (path, self.pictures)):
+        for folder in filter(Path.is_dir, (path, self.pictures, self.imports, *self.imports.rglob("*"))):
             remove_leftovers(folder)
 
     @property
@@ -72,6 +74,11 @@ class RunFolder:
     @property
     def source(self) -> Path:
         return self.path / SOURCE
+
+    @property
+    def imports(self) -> Path:
+        """The folder of the files that the model file imports."""
+        return self.path / IMPORTS
 
     @property
     def data(self) -> Path:
@@ -100,10 +107,16 @@ class RunFolder:
             *self.events.glob("events.*"),
         ):
             path.unlink(missing_ok=True)
+        self._remove_imports()
 
-    def save_source(self, text: str) -> None:
-        """Keeps the model file as it is trained. Raises DiagnosticError E0801."""
+    def save_source(self, text: str, imports: Mapping[str, str] | None = None) -> None:
+        """Keeps the model file as it is trained, and the files that it imports, by their paths below ``imports``.
+        Raises DiagnosticError E0801."""
+        texts = {self.imports / name: content for name, content in (imports or {}).items()}
+        for path, content in texts.items():
+            self._save(path, content)
         self._save(self.source, text)
+        self._remove_imports(keep=texts)
 
     def save_data(self, description: Mapping[str, Any]) -> None:
         """Keeps what is known of the data: what JSON can hold. Raises DiagnosticError E0801."""
@@ -111,9 +124,19 @@ class RunFolder:
 
     def _save(self, path: Path, text: str) -> None:
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, text)
         except OSError as failure:
             raise DiagnosticError([_unwritable(self.path, failure)]) from failure
+
+    def _remove_imports(self, keep: Container[Path] = ()) -> None:
+        """Removes the imported files of the run before, and the folders that are empty then."""
+        for path in sorted(self.imports.rglob("*"), reverse=True):
+            if path.is_dir():
+                _remove_if_empty(path)
+            elif path.suffix == ".dl" and path not in keep:
+                path.unlink(missing_ok=True)
+        _remove_if_empty(self.imports)
 
     def close(self) -> None:
         """Lets other processes have the folder."""
@@ -198,7 +221,22 @@ def _open_next(name: str, root: Path) -> RunFolder:
 
 def holds_run(path: Path) -> bool:
     """Whether a run left something in ``path``, or there are files that a run would write over."""
-    return any((path / name).exists() for name in (CHECKPOINT, WEIGHTS, HISTORY, SOURCE))
+    return any((path / name).exists() for name in (CHECKPOINT, WEIGHTS, HISTORY, SOURCE, IMPORTS))
+
+
+def imported_texts(path: Path) -> dict[str, str]:
+    """The files that the model file of the run in ``path`` imports, by their paths in the folder, as far as they can be
+    read."""
+    texts = {}
+    for file in sorted((path / IMPORTS).rglob("*.dl")):
+        with suppress(OSError, UnicodeDecodeError):
+            texts[file.relative_to(path).as_posix()] = file.read_text(encoding="utf-8")
+    return texts
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def is_locked(path: Path) -> bool:

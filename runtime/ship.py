@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,8 +85,7 @@ def export_unproved(
 
 
 def _description(project: Project, model: ModelProgram, how: Shipping) -> Description:
-    source = hashlib.sha256(project.text.encode()).hexdigest()
-    return Description(VERSION, source, _labels(model, how.names), dict(how.metrics), names=how.names)
+    return Description(VERSION, project.fingerprint, _labels(model, how.names), dict(how.metrics), names=how.names)
 
 
 def _labels(model: ModelProgram, names: Names) -> tuple[str, ...]:

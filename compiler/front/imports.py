@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from compiler.diagnostics import DiagnosticError, Label, Sink, Span, did_you_mean, error
+from compiler.diagnostics import DiagnosticError, Label, Sink, Source, Span, did_you_mean, error
 from compiler.front import tree
 from compiler.front.declarations import Declarations
 from compiler.front.parse import parse, source_from_bytes
@@ -15,15 +16,26 @@ LIBRARY = Path(__file__).parent.parent / "library"
 LARGEST_FILE = 16 * 1024 * 1024
 
 
+@dataclass(frozen=True)
+class Imported:
+    """The files that a file imports, directly or not: ``sources`` by where they really are, and ``targets``, which of
+    them is named at the place of each import statement's path. The standard library is not among them: it comes with
+    dlc."""
+
+    sources: dict[Path, Source] = field(default_factory=dict)
+    targets: dict[Span, Path] = field(default_factory=dict)
+
+
 def library() -> dict[str, Path]:
     """The files of the standard library by the names under which they are imported, such as ``std.mlp``."""
     return {f"std.{path.stem}": path for path in sorted(LIBRARY.glob("*.dl"))}
 
 
-def declare(file: tree.File, overrides: Mapping[str, str], sink: Sink) -> Declarations:
-    """The declarations of a file, with those of everything that it imports."""
+def declare(file: tree.File, overrides: Mapping[str, str], sink: Sink) -> tuple[Declarations, Imported]:
+    """The declarations of a file, with those of everything that it imports, and the files these stand in."""
     main = Path(file.span.source.name)
-    return _Importer(main.parent, sink).declare(file, main, overrides)
+    importer = _Importer(main.parent, sink)
+    return importer.declare(file, main, overrides), importer.imported
 
 
 def files_of(main: Path) -> set[Path]:
@@ -52,6 +64,7 @@ class _Importer:
     def __init__(self, folder: Path, sink: Sink) -> None:
         self.folder = folder
         self.sink = sink
+        self.imported = Imported()
         self._known: dict[Path, Declarations | None] = {}
         self._open: list[tuple[Path, Span]] = []
 
@@ -72,6 +85,8 @@ class _Importer:
             self._open.append((importer.resolve(), statement.span))
             self._known[real] = self._read(path, statement)
             self._open.pop()
+        if isinstance(source, tree.String):
+            self.imported.targets[source.span] = real
         return self._known[real]
 
     def _read(self, path: Path, statement: tree.Import) -> Declarations | None:
@@ -90,6 +105,8 @@ class _Importer:
             return None
         before = len(self.sink.errors)
         file = parse(source, self.sink)
+        if isinstance(statement.source, tree.String):
+            self.imported.sources[path.resolve()] = source
         return self.declare(file, path) if len(self.sink.errors) == before else None
 
     def _file(self, name: tree.String, importer: Path) -> Path | None:

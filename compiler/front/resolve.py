@@ -2,29 +2,60 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator, Mapping
 
 from compiler.diagnostics import Sink, Source, Span
 from compiler.front import tree
+from compiler.front.imports import Imported
 from compiler.front.parse import parse
 
 
 def resolve(
-    source: Source, constants: Mapping[str, str], train: str = "", settings: Mapping[str, str] | None = None
+    source: Source,
+    constants: Mapping[str, str],
+    train: str = "",
+    settings: Mapping[str, str] | None = None,
+    paths: Mapping[Span, str] | None = None,
 ) -> str:
     """The text of ``source`` with the values of ``constants`` and the statements of the block ``train`` replaced.
 
     ``settings`` gives whole statements by their first word, ``{"epochs": "epochs 5"}``; those that the block does not
-    have are added at its end. The source has to be free of syntax errors; everything else in it stays as it is.
+    have are added at its end. ``paths`` gives other paths for those that stand at these places of import statements.
+    The source has to be free of syntax errors; everything else in it stays as it is.
     """
     sink = Sink()
     file = parse(source, sink)
     sink.finish()
     text = source.text
-    changes = sorted(_changes(file, constants, train, settings or {}), key=lambda change: change[0].start, reverse=True)
-    for span, replacement in changes:
+    changes = [*_changes(file, constants, train, settings or {}), *_other_paths(file, paths or {})]
+    for span, replacement in sorted(changes, key=lambda change: change[0].start, reverse=True):
         text = text[: span.start] + replacement + text[span.end :]
     return text
+
+
+def moved_imports(imported: Imported, folder: str) -> tuple[dict[Span, str], dict[str, str]]:
+    """Where imported files stand once they are all in ``folder``, beside the main file: the path that each import
+    statement then has to name, by the place where it names one now, and the texts by their paths in ``folder``.
+
+    The files keep their places beside one another, so that a file which was moved so before stays where it is.
+    """
+    if not imported.sources:
+        return {}, {}
+    base = os.path.commonpath([path.parent for path in imported.sources])
+    folders = {source: path.parent for path, source in imported.sources.items()}
+    paths = {}
+    for span, target in imported.targets.items():
+        if span.source in folders:
+            path = os.path.relpath(target, folders[span.source])
+        else:
+            path = os.path.join(folder, os.path.relpath(target, base))
+        paths[span] = path.replace(os.sep, "/")
+    texts = {
+        path.relative_to(base).as_posix(): resolve(source, {}, paths=paths) for path, source in imported.sources.items()
+    }
+    return paths, texts
 
 
 def _changes(
@@ -35,6 +66,13 @@ def _changes(
             yield node.value.span, constants[node.name.name].strip()
         elif isinstance(node, tree.Train) and node.name.name == train:
             yield from _statements(node, settings)
+
+
+def _other_paths(file: tree.File, paths: Mapping[Span, str]) -> Iterator[tuple[Span, str]]:
+    for statement in file.imports:
+        span = statement.source.span
+        if span in paths:
+            yield span, json.dumps(paths[span], ensure_ascii=False)
 
 
 def _statements(node: tree.Train, settings: Mapping[str, str]) -> Iterator[tuple[Span, str]]:

@@ -22,13 +22,14 @@ class Rate:
 
 @dataclass(frozen=True)
 class Content:
-    """A run, ready to be shown. ``source`` is the model file as it was trained. ``judged`` says which samples the
+    """A run, ready to be shown. ``sources`` are the model file as it was trained and
+    those that it imports, by their paths in the folder. ``judged`` says which samples the
     judgement is of, or why there is none; ``files`` has the size in bytes of the run's files, by name; ``pictures``
     the last PNG file of everything that is drawn, with its name and its epoch."""
 
     folder: Path
     job: Job
-    source: str
+    sources: Mapping[str, str]
     record: Record
     history: History
     rates: Sequence[Rate] = ()

@@ -174,9 +174,12 @@ def environment(content: Content) -> str:
 
 
 def source(content: Content) -> str:
-    text = highlighted(content.source)
-    shown = f'<pre class="source" tabindex="0"><code>{text}</code></pre>'
-    return section("source", "Source", paragraph("The model file as it was trained."), shown)
+    parts = [paragraph("The model file as it was trained.")]
+    for number, (name, text) in enumerate(content.sources.items()):
+        if number > 0:
+            parts.append(paragraph(f"{name}, which it imports:"))
+        parts.append(f'<pre class="source" tabindex="0"><code>{highlighted(text)}</code></pre>')
+    return section("source", "Source", *parts)
 
 
 def duration_text(seconds: float) -> str:

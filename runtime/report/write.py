@@ -15,7 +15,7 @@ from runtime.project import open_project
 from runtime.record import Record, load_record
 from runtime.report.content import Content, Rate
 from runtime.report.page import page
-from runtime.runs import HISTORY, PICTURES, RECORD, REPORT, SOURCE, WEIGHTS
+from runtime.runs import HISTORY, PICTURES, RECORD, REPORT, SOURCE, WEIGHTS, imported_texts
 from runtime.split import Splits
 from runtime.tensors import Array
 
@@ -68,9 +68,9 @@ def _judge(job: Job, weights: Mapping[str, Array], splits: Splits) -> tuple[Judg
 def _write(folder: Path, job: Job, history: History, record: Record, judgement: Judgement | None, judged: str) -> Path:
     names = [WEIGHTS, *sorted(path.name for path in folder.glob("*.onnx"))]
     files = {name: (folder / name).stat().st_size for name in names if (folder / name).is_file()}
-    source = (folder / SOURCE).read_text(encoding="utf-8")
+    sources = {SOURCE: (folder / SOURCE).read_text(encoding="utf-8"), **imported_texts(folder)}
     rates, pictures = _rates(job, history), list(_pictures(folder))
-    content = Content(folder, job, source, record, history, rates, judgement, judged, files, pictures)
+    content = Content(folder, job, sources, record, history, rates, judgement, judged, files, pictures)
     path = folder / REPORT
     save_output(path, page(content).encode())
     return path
