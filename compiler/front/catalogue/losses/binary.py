@@ -12,6 +12,7 @@ from compiler.front.catalogue.losses.common import (
     binary_logarithms,
     check_positive,
     check_smoothing,
+    checked_axis,
     class_labels,
     class_logarithms,
     class_weights,
@@ -30,6 +31,7 @@ def bce(
     target: Operand,
     *,
     positive_weight: float = 1.0,
+    weights: Numbers | None = None,
     mask: Value | None = None,
     given: Given = "auto",
     smoothing: float = 0.0,
@@ -37,10 +39,11 @@ def bce(
     """Binary cross-entropy: the mean of -(w·t·log p + (1 - t)·log(1 - p)) over all elements.
 
     ``target`` t has the shape of ``x``, or is one number for all. ``positive_weight`` w above 1 makes positives count
-    for more, against a data set with few of them. ``mask`` has the shape of ``x``, or the first dimensions of it: 0 or
-    false leaves an element out, other numbers weigh it. ``smoothing`` s moves targets to t·(1 - s) + s/2. With
-    ``given=auto`` what sigmoid made is taken for probabilities and everything else for logits; either way the stable
-    form is computed.
+    for more, against a data set with few of them; ``weights=[…]`` has one weight for each label along the last
+    dimension, by which its terms are multiplied, as PyTorch's ``weight``. ``mask`` has the shape of ``x``, or the first
+    dimensions of it: 0 or false leaves an element out, other numbers weigh it. ``smoothing`` s moves targets to
+    t·(1 - s) + s/2. With ``given=auto`` what sigmoid made is taken for probabilities and everything else for logits;
+    either way the stable form is computed.
     """
     b = c.b
     comparable("bce", x, target)
@@ -51,12 +54,16 @@ def bce(
         wanted = b.add(b.mul(wanted, 1.0 - smoothing), smoothing / 2)
     if not are_probabilities(b, x, given, "sigmoid") and positive_weight == 1:
         # softplus(x) - t*x is the same with p = sigmoid(x), and never overflows.
-        return mean_of(c, "bce", b.sub(b.softplus(x), b.mul(wanted, x)), mask)
-    positive, negative = binary_logarithms(b, x, given)
-    if positive_weight != 1:
-        positive = b.mul(positive, positive_weight)
-    each = b.add(b.mul(wanted, positive), b.mul(b.sub(1.0, wanted), negative))
-    return b.neg(mean_of(c, "bce", each, mask))
+        each = b.sub(b.softplus(x), b.mul(wanted, x))
+    else:
+        positive, negative = binary_logarithms(b, x, given)
+        if positive_weight != 1:
+            positive = b.mul(positive, positive_weight)
+        each = b.neg(b.add(b.mul(wanted, positive), b.mul(b.sub(1.0, wanted), negative)))
+    if weights is not None:
+        of_labels = class_weights(b, "bce", x, checked_axis(x, -1), weights)
+        each = each if of_labels is None else b.mul(each, of_labels)
+    return mean_of(c, "bce", each, mask)
 
 
 @entry("loss")

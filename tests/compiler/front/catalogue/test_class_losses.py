@@ -139,6 +139,19 @@ def test_bce(bench: Any, weight: float, spelled: str, shape: Any) -> None:
     )
 
 
+@pytest.mark.parametrize("positive", [1.0, 5.0])
+@pytest.mark.parametrize("spelled", ["x", "(x -> sigmoid)"])
+@pytest.mark.parametrize("shape", [(7, 4), (2, 3, 4)])
+def test_bce_with_weights_of_labels(bench: Any, positive: float, spelled: str, shape: Any) -> None:
+    factors, factor = torch.tensor(WEIGHTS, dtype=torch.float64), torch.tensor(positive, dtype=torch.float64)
+    compare(
+        bench,
+        f"bce({spelled}, y, weights={WEIGHTS}, positive_weight={positive})",
+        {"x": scores(*shape), "y": (RNG.random(shape) > 0.5).astype(np.float32)},
+        lambda x, y: F.binary_cross_entropy_with_logits(x, y, factors, pos_weight=factor),
+    )
+
+
 @pytest.mark.parametrize("weight", [1.0, 5.0])
 @pytest.mark.parametrize("spelled", ["x", "(x -> sigmoid)"])
 def test_bce_with_a_mask(bench: Any, weight: float, spelled: str) -> None:
