@@ -10,7 +10,7 @@ import numpy as np
 from compiler.ir.types import TensorType
 from compiler.ops.arrays import row_major
 from compiler.ops.base import Array, NumpyLowering, Sample, Sizes, operation
-from compiler.ops.recurrent_gradient import RecurrentGradient, gradient_sample
+from compiler.ops.recurrent_gradient import SAMPLED, RecurrentGradient, gradient_sample
 from compiler.ops.recurrent_numpy import mask_of, pair, with_helpers
 
 
@@ -75,16 +75,7 @@ class LstmGradient(RecurrentGradient):
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
-        return tuple(
-            gradient_sample(cls(*flags), units, 4, (4, 1))
-            for flags, units in (
-                ((False, False, False, True), 3),
-                ((True, False, False, False), 3),
-                ((False, True, True, True), 2),
-                ((True, True, True, True), 2),
-                ((True, True, False, False), 1),
-            )
-        )
+        return tuple(gradient_sample(cls(*flags), units, 4, (4, 1)) for flags, units in SAMPLED)
 
 
 LSTM_GRADIENT = '''\

@@ -84,6 +84,16 @@ class RecurrentGradient(Op):
         return np.where(began, first, 0 if before is None else y[before])
 
 
+# What each gradient is sampled with: the fields of RecurrentGradient, and the units.
+SAMPLED = (
+    ((False, False, False, True), 3),
+    ((True, False, False, False), 3),
+    ((False, True, True, True), 2),
+    ((True, True, True, True), 2),
+    ((True, True, False, False), 1),
+)
+
+
 def gradient_sample(operation: RecurrentGradient, units: int, gates: int, kept: Sequence[int]) -> Sample:
     """A sample with seeded operands; what is kept is [T, n·units, N] for each n of ``kept``, and y is 0 beyond the
     lengths, as it always is."""

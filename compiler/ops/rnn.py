@@ -13,7 +13,7 @@ from compiler.ir.types import TensorType
 from compiler.ops.arrays import row_major
 from compiler.ops.base import Array, NumpyLowering, Sample, Sizes, Values, operation
 from compiler.ops.recurrent import Recurrent, flat_steps
-from compiler.ops.recurrent_gradient import RecurrentGradient, gradient_sample
+from compiler.ops.recurrent_gradient import SAMPLED, RecurrentGradient, gradient_sample
 from compiler.ops.recurrent_numpy import mask_of, pair, part_of, states_of, with_helpers
 
 if TYPE_CHECKING:
@@ -119,16 +119,9 @@ class RnnGradient(RecurrentGradient):
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
-        return tuple(
-            gradient_sample(operation, units, 1, ())
-            for operation, units in (
-                (cls(False, False, False, True), 3),
-                (cls(True, False, False, False, "relu"), 3),
-                (cls(False, True, True, True), 2),
-                (cls(True, True, True, True, "relu"), 2),
-                (cls(True, True, False, False), 1),
-            )
-        )
+        kinds: tuple[Activation, ...] = ("tanh", "relu", "tanh", "relu", "tanh")
+        uses = zip(SAMPLED, kinds, strict=True)
+        return tuple(gradient_sample(cls(*flags, kind), units, 1, ()) for (flags, units), kind in uses)
 
 
 RNN = '''\
