@@ -21,16 +21,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from compiler.diagnostics import DiagnosticError
     from dlc.model import Model
+    from runtime.callbacks import Callback
     from runtime.certify import Certificate
     from runtime.history import History
+    from runtime.progress import StopTraining
     from runtime.session import Device, Session
     from runtime.training import Interrupted
 
     __version__: str
 
 __all__ = [
-    "Certificate", "DiagnosticError", "History", "Interrupted", "Model", "Session", "__version__", "load", "loads",
-    "open_onnx",
+    "Callback", "Certificate", "DiagnosticError", "History", "Interrupted", "Model", "Session", "StopTraining",
+    "__version__", "load", "loads", "open_onnx",
 ]  # fmt: skip
 
 

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import numpy.typing as npt
 
+from compiler.program import Compared, ModelProgram
 from dlc.overview import overview
 from dlc.terminal import show_progress
+from runtime.callbacks import AnyCallback, Told
 from runtime.certify import Certificate
+from runtime.checkpoint import check_same, types_of
 from runtime.history import History
 from runtime.job import Changes, Job, Split, make_job, results
 from runtime.predict import Predictor
+from runtime.progress import Progress, Silent
 from runtime.project import Project
 from runtime.readers.content import Names
+from runtime.report.write import write_report
 from runtime.runs import open_run
 from runtime.session import Device
 from runtime.ship import Shipping, ship
@@ -65,6 +71,7 @@ class Model:
         resume: bool = False,
         progress: bool = False,
         skip_bad: bool = False,
+        callbacks: Sequence[AnyCallback] = (),
     ) -> History:
         """Trains, and gives the figures of every epoch.
 
@@ -72,7 +79,8 @@ class Model:
         for each sample; ``validate`` and ``test`` are a share of the samples between 0 and 1, or other data;
         ``steps`` are batches, in place of epochs. The first fit begins with fresh weights, a later one with the weights
         that are there. Nothing is written unless ``out`` names a run folder; ``resume`` goes on with the run in it.
-        ``progress`` shows how it goes. ``skip_bad`` leaves samples that can't be read out, instead of refusing the
+        ``progress`` shows how it goes; ``callbacks`` are told, :class:`dlc.Callback` or functions that take the row of
+        each epoch. ``skip_bad`` leaves samples that can't be read out, instead of refusing the
         data.
 
         Raises DiagnosticError for data that does not fit (E06xx), a loss that becomes NaN or infinite (E0701), and
@@ -85,17 +93,22 @@ class Model:
         for warning in splits.warnings:
             warnings.warn(str(warning), stacklevel=2)
         begun = self._weights_of(job.program.models) if self._learned else None
-        shown = show_progress() if progress else None
+        shown: Progress = Told(callbacks, show_progress() if progress else Silent())
         with ExitStack() as opened:
-            run = None
+            run, recording = None, None
             if out is not None:
                 run = opened.enter_context(open_run(job.program.name, out=Path(out), resume=resume))
+                shown = recording = opened.enter_context(job.recording(run, splits, shown, resume=resume))
             trainer = job.trainer(splits, run=run, resume=resume, weights=begun, progress=shown)
             try:
                 trainer.fit()
             finally:
                 self._take(trainer, changes)
-        self._metrics = results(trainer).metrics
+            self._metrics = results(trainer).metrics
+            if recording:
+                recording.note_results(self._metrics)
+        if run and recording:
+            write_report(run.path, job, trainer.weights, splits, trainer.history, recording.record)
         return self.history
 
     def evaluate(self, data: Data | None = None, *, split: Split | None = None) -> dict[str, Any]:
@@ -155,6 +168,27 @@ class Model:
         data had names for them."""
         return dict(self._names)
 
+    def set_weights(self, weights: Mapping[str, npt.ArrayLike]) -> None:
+        """Takes arrays by name, such as :attr:`weights` gives; what is not named stays. Raises DiagnosticError E0806
+        for those that belong to another model."""
+        own = self._weights_of(self._models())
+        given = {name: np.asarray(array) for name, array in weights.items()}
+        check_same(
+            "the mapping of weights", given, {name: type for name, type in types_of(own).items() if name in given}
+        )
+        self._weights |= {name: array.copy() for name, array in given.items()}
+        self._learned, self._predictor, self._metrics = True, None, {}
+
+    @property
+    def program(self) -> ModelProgram:
+        """The model as it is compiled. Raises DiagnosticError E0203 where the file has several."""
+        return self._project.model(self._model)
+
+    @property
+    def compared(self) -> Compared | None:
+        """What the loss of the train block holds against each other; None where that is no prediction and target."""
+        return self._project.checked.elaborated.trains[self._project.train(self._train).name].compared
+
     @property
     def weights(self) -> dict[str, Array]:
         """Copies of the weights by name, such as ``Digits.head.dense.weight``."""
@@ -163,6 +197,12 @@ class Model:
     def summary(self) -> str:
         """The stages of each model with types, parameters and costs, and what each train block does."""
         return overview(self._project)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: each model drawn, with its table."""
+        from runtime.report.notebook import models_html
+
+        return models_html([self._project.checked.elaborated.models[name] for name in self._models()])
 
     def __repr__(self) -> str:
         return f"<dlc.Model of {self._project.source.name}: {', '.join(self._project.checked.models)}>"

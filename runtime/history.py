@@ -53,6 +53,26 @@ class History:
             raise KeyError(f"{name}: the history has {', '.join(self.names) or 'no figures yet'}")
         return [row.figures.get(name, math.nan) for row in self.rows]
 
+    def __contains__(self, name: object) -> bool:
+        """Whether some epoch has the figure ``name``."""
+        return name in self.names
+
+    def keys(self) -> tuple[str, ...]:
+        """The names of the figures, so that ``dict(history)`` gives lists by name, as a data frame takes them."""
+        return self.names
+
+    def as_arrays(self) -> dict[str, Array]:
+        """f64[epochs] for every figure, by name, and i64[epochs] for ``epoch`` and ``step``."""
+        counts = {"epoch": [row.epoch for row in self.rows], "step": [row.step for row in self.rows]}
+        figures = {name: np.array(self[name], np.float64) for name in self.names}
+        return {name: np.array(count, np.int64) for name, count in counts.items()} | figures
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the curves, with the numbers below."""
+        from runtime.report.notebook import history_html
+
+        return history_html(self)
+
     @property
     def names(self) -> tuple[str, ...]:
         """The figures, in the order in which they first appeared."""

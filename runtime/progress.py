@@ -35,8 +35,12 @@ class Outline:
     done: int = 0
 
 
+class StopTraining(Exception):
+    """Raised by a progress or a callback: the training ends there, as if that had been its last epoch or batch."""
+
+
 class Progress(Protocol):
-    """Is told how a run goes on."""
+    """Is told how a run goes on, and may raise :class:`StopTraining`."""
 
     def start(self, outline: Outline) -> None:
         """The run begins."""

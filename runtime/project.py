@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 import compiler
-from compiler.diagnostics import Diagnostic, DiagnosticError, Source, did_you_mean, error
-from compiler.front.parse import source_from_bytes
+from compiler.diagnostics import Diagnostic, DiagnosticError, Sink, Source, did_you_mean, error
+from compiler.front import tree
+from compiler.front.parse import parse, source_from_bytes
 from compiler.front.resolve import resolve
 from compiler.program import ModelProgram, TrainProgram
 from runtime.files import reason
@@ -31,6 +32,12 @@ class Project:
     @property
     def source(self) -> Source:
         return self.checked.source
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """The names of the file's own constants, which can be set from outside."""
+        sink = Sink()
+        return tuple(node.name.name for node in parse(self.source, sink).declarations if isinstance(node, tree.Const))
 
     @property
     def text(self) -> str:

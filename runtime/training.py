@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import numpy as np
@@ -33,7 +33,7 @@ from runtime.files import reason, write_text
 from runtime.history import History, Row
 from runtime.interrupt import Interruption, deferred_interrupt
 from runtime.pictures import Album
-from runtime.progress import Outline, Progress, Silent
+from runtime.progress import Outline, Progress, Silent, StopTraining
 from runtime.replay import Snapshot, diagnose
 from runtime.runs import RunFolder
 from runtime.split import Splits
@@ -156,8 +156,9 @@ class Trainer:
             self._start()
             with deferred_interrupt() as self._interruption:
                 self._save()
-                while not self._is_over():
-                    self._epoch()
+                with suppress(StopTraining):
+                    while not self._is_over():
+                        self._epoch()
                 self._save()
                 self._end()
         except _Stop:

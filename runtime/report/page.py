@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from importlib import resources
 from math import prod
 
 from compiler.front.models import ElaboratedModel
 from compiler.program import Weight
+from runtime.history import History
 from runtime.report.charts import Series, line_chart, number_text
 from runtime.report.content import Content
 from runtime.report.drawing import drawing
@@ -100,27 +101,37 @@ def curves(content: Content) -> str:
     history = content.history
     if not history.rows:
         return section("curves", "Curves", paragraph("No epoch is finished yet."))
+    figures = list(history_charts(history, "curve"))
+    styles = ("first", "second", "third")
     epochs = [float(row.epoch) for row in history]
-    figures = []
-    for number, name in enumerate(content.measures):
+    rates = [Series(rate.name, epochs, rate.values, styles[index % 3]) for index, rate in enumerate(content.rates)]
+    if rates:
+        figures.append(_figure("rate", "learning rate", rates, None))
+    listed = f"<details><summary>The numbers as a table</summary>\n{figures_table(history)}\n</details>"
+    return section("curves", "Curves", f'<div class="charts">{"".join(figures)}</div>', listed)
+
+
+def history_charts(history: History, prefix: str) -> Iterator[str]:
+    """A chart for each figure, over the training and the validation samples; their names in the page begin with
+    ``prefix``."""
+    epochs = [float(row.epoch) for row in history]
+    names = dict.fromkeys(name.removeprefix("val.") for name in history.names)
+    for number, name in enumerate(names):
         series = []
         for key, label, style in ((name, "training", "first"), (f"val.{name}", "validation", "second")):
             if key in history.names:
                 series.append(Series(label, epochs, history[key], style))
-        figures.append(_figure(f"curve{number}", name, series, history.best_epoch))
-    styles = ("first", "second", "third")
-    rates = [Series(rate.name, epochs, rate.values, styles[index % 3]) for index, rate in enumerate(content.rates)]
-    if rates:
-        figures.append(_figure("rate", "learning rate", rates, None))
+        yield _figure(f"{prefix}{number}", name, series, history.best_epoch)
+
+
+def figures_table(history: History) -> str:
+    """The figures of every epoch."""
     rows = [
-        [str(row.epoch), *(number_text(row.figures[n]) if n in row.figures else "" for n in history.names)]
+        [str(row.epoch), *(number_text(row.figures[name]) if name in row.figures else "" for name in history.names)]
         for row in history
     ]
-    numbers = table(
-        ("epoch", *history.names), rows, caption="The figures of every epoch", numbers=range(len(history.names) + 1)
-    )
-    listed = f"<details><summary>The numbers as a table</summary>\n{numbers}\n</details>"
-    return section("curves", "Curves", f'<div class="charts">{"".join(figures)}</div>', listed)
+    numbers = range(len(history.names) + 1)
+    return table(("epoch", *history.names), rows, caption="The figures of every epoch", numbers=numbers)
 
 
 def _figure(name: str, title: str, series: Sequence[Series], best: int | None) -> str:
@@ -136,11 +147,12 @@ def _figure(name: str, title: str, series: Sequence[Series], best: int | None) -
 def architecture(content: Content) -> str:
     """Each model that is trained: its drawing, and the table that `dlc check` shows."""
     models = content.job.project.checked.elaborated.models
-    parts = [_model(f"model{number}", models[name]) for number, name in enumerate(content.job.program.models)]
+    parts = [model_part(f"model{number}", models[name]) for number, name in enumerate(content.job.program.models)]
     return section("architecture", "Architecture", *parts) if parts else ""
 
 
-def _model(name: str, model: ElaboratedModel) -> str:
+def model_part(name: str, model: ElaboratedModel) -> str:
+    """A model as a drawing, whose name in the page is ``name``, beside the table that `dlc check` shows."""
     summary = summarise_model(model)
     text = f"Costs: {summary.note}." if summary.note else ""
     rows = table(summary.head, summary.rows, caption=summary.title, numbers=(3, 4), total=summary.total)
