@@ -20,18 +20,25 @@ TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(dou
 
 
 def sample(path: Path, seed: int) -> np.ndarray:
-    """Images from 0 to 1, [N, height, width]: of each class in turn where the generator has an input for it."""
+    """Images from 0 to 1, [N, height, width]: of each class in turn where the generator has an input for it.
+
+    Raises ValueError for a model that takes anything but noise [N, D] and classes [N], or gives no grey images.
+    """
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (result, *others), taken = session.get_outputs(), session.get_inputs()
+    if any(len(one.shape) != (2 if one.type in TYPES else 1) for one in taken):
+        given = ", ".join(f"{one.name} {one.shape}" for one in taken)
+        raise ValueError(f"{path} takes {given}: a generator takes noise [N, D], and perhaps classes [N]")
+    if others or len(result.shape) not in (3, 4) or result.shape[1:-2] not in ([], [1]):
+        raise ValueError(f"{path} gives {result.name} {result.shape}: images are [N, height, width]")
     random = np.random.default_rng(seed)
-    classes = any(taken.type not in TYPES for taken in session.get_inputs())
+    classes = any(one.type not in TYPES for one in taken)
     labels = np.repeat(np.arange(CLASSES), EACH) if classes else np.zeros(COUNT, np.int64)
     inputs = {}
-    for taken in session.get_inputs():
-        if taken.type in TYPES:
-            noise = random.standard_normal((len(labels), *taken.shape[1:]))
-            inputs[taken.name] = noise.astype(TYPES[taken.type])
-        else:
-            inputs[taken.name] = labels.astype(np.int64)
+    for one in taken:
+        noise = one.type in TYPES
+        values = random.standard_normal((len(labels), one.shape[1])) if noise else labels
+        inputs[one.name] = values.astype(TYPES.get(one.type, np.int64))
     (images,) = session.run(None, inputs)
     return images.reshape(len(labels), *images.shape[-2:])
 
@@ -61,7 +68,12 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("samples.png"), help="the picture to write")
     parser.add_argument("--seed", type=int, default=0, help="another one gives other images")
     given = parser.parse_args()
-    write_png(given.output, sheet(sample(given.model, given.seed)))
+    if not given.model.is_file():
+        parser.error(f"there is no file {given.model}")
+    try:
+        write_png(given.output, sheet(sample(given.model, given.seed)))
+    except ValueError as mistake:
+        parser.error(str(mistake))
     print(f"wrote {given.output}")
 
 

@@ -171,6 +171,20 @@ def test_a_generator_learns_from_its_critic(tmp_path: Path) -> None:
     }
 
 
+def test_only_generators_of_images_are_drawn_from(tmp_path: Path) -> None:
+    for name, model in (("xor", None), ("vae", "Encoder")):
+        dlc.load(EXAMPLES / f"{name}.dl", model=model).export(tmp_path / f"{name}.onnx")
+    for name, message in (
+        ("xor", "gives output ['N', 1]: images are [N, height, width]"),
+        ("vae", "takes image ['N', 28, 28]: a generator takes noise [N, D], and perhaps classes [N]"),
+        ("none", f"there is no file {tmp_path / 'none.onnx'}"),
+    ):
+        outcome = run_script("sample_images.py", tmp_path / f"{name}.onnx", "-o", tmp_path / "samples.png")
+        assert outcome.returncode == 2
+        assert outcome.stderr.endswith(f"{message}\n")
+    assert not (tmp_path / "samples.png").exists()
+
+
 def sampled(path: Path, folder: Path) -> np.ndarray[Any, Any]:
     """What the script beside the examples draws of an ONNX file."""
     picture = folder / "samples.png"
