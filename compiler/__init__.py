@@ -22,9 +22,18 @@ from compiler.ir.graph import Graph, Output
 from compiler.ir.types import TypeMismatch
 from compiler.ops.emit import Emit
 from compiler.passes.autodiff import Gradient, NotDifferentiable, differentiate
+from compiler.passes.average import average_graph, average_name
 from compiler.passes.base import Observer
-from compiler.passes.update import Update, check_update, initial_state
-from compiler.program import Comparison, GradientGraphs, Inspection, ModelProgram, Settings, TrainProgram
+from compiler.passes.update import Manner, Update, check_update, initial_state, rate_name
+from compiler.program import (
+    Comparison,
+    GradientGraphs,
+    Inspection,
+    ModelProgram,
+    Settings,
+    TrainProgram,
+    Turns,
+)
 
 
 @dataclass(frozen=True)
@@ -96,13 +105,13 @@ def compile_train(checked: Checked, name: str, observer: Observer | None = None)
         raise _no_such("train block", name, checked.trains)
     from compiler.passes.order import COMMON, Pipeline
 
-    clip = train.settings.clip
-    steps = tuple(_step(loss, number, len(train.losses), clip, observer) for number, loss in enumerate(train.losses))
+    steps = tuple(_step(train, number, observer) for number in range(len(train.losses)))
+    average = _average(train)
     return TrainProgram(
         name,
         train.inputs,
         train.batch_symbol,
-        Pipeline(COMMON, observer).run(_with_state(train, steps)),
+        Pipeline(COMMON, observer).run(_with_state(train, steps, average)),
         steps,
         Pipeline(COMMON, observer).run(train.evaluate),
         tuple(traced.weight for traced in train.weights),
@@ -111,6 +120,8 @@ def compile_train(checked: Checked, name: str, observer: Observer | None = None)
         train.ranges,
         train.settings,
         Pipeline(COMMON, observer).run(train.pictures) if train.pictures else None,
+        tuple(_turns(train, number) for number in range(len(train.losses))),
+        Pipeline(COMMON, observer).run(average) if average else None,
     )
 
 
@@ -253,18 +264,39 @@ def onnx_file(
     return export(onnx_graph(program), weights, metadata=metadata or {}, opset=opset)
 
 
-def _step(loss: Loss, number: int, count: int, clip: float | None, observer: Observer | None) -> Graph:
+def _step(train: ElaboratedTrain, number: int, observer: Observer | None) -> Graph:
     """One minimize statement as a step: forward, backward and update in one graph."""
     from compiler.passes.order import COMMON, TRAIN, Pipeline
 
-    prefix = loss.rule.name if count == 1 else f"{loss.rule.name}{number}"
-    passes = (
-        *COMMON,
-        Gradient("loss", loss.over),
-        Update(loss.rule, loss.over, prefix, clip=clip, counts_step=number == count - 1),
-        *TRAIN,
-    )
-    return Pipeline(passes, observer).run(loss.graph)
+    loss, settings = train.losses[number], train.settings
+    undecayed = frozenset(traced.weight.name for traced in train.weights if not traced.weight.decays)
+    # The last one of those that run in each step counts the steps.
+    counting = max(index for index, other in enumerate(train.losses) if other.every == 1)
+    manner = Manner(settings.clip, settings.clip_value, undecayed, loss.every, number == counting)
+    update = Update(loss.rule, loss.over, _prefix(train, number), manner)
+    return Pipeline((*COMMON, Gradient("loss", loss.over), update, *TRAIN), observer).run(loss.graph)
+
+
+def _prefix(train: ElaboratedTrain, number: int) -> str:
+    """What the state of an optimizer is called by."""
+    name: str = train.losses[number].rule.name
+    return name if len(train.losses) == 1 else f"{name}{number}"
+
+
+def _turns(train: ElaboratedTrain, number: int) -> Turns:
+    loss = train.losses[number]
+    if isinstance(loss.rule.lr, float):
+        return Turns(loss.every)
+    return Turns(loss.every, loss.rule.lr, rate_name(_prefix(train, number)))
+
+
+def _average(train: ElaboratedTrain) -> Graph | None:
+    """The graph that averages what is trained, where the block asks for it."""
+    if train.settings.average is None:
+        return None
+    changed = {name for loss in train.losses for name in loss.over}
+    weights = [(traced.weight.name, traced.weight.type) for traced in train.weights if traced.weight.name in changed]
+    return average_graph(weights, train.settings.average)
 
 
 def _check_steps(train: ElaboratedTrain, sink: Sink) -> None:
@@ -287,9 +319,12 @@ def _check_optimizer(loss: Loss, settings: Settings, sink: Sink) -> None:
     """Report numbers of the optimizer, or of ``clip``, that the element type of a weight does not have."""
     inputs = {item.name: item.value for item in loss.graph.inputs}
     weights = [inputs[name] for name in loss.over]
-    for limit, span in ((None, loss.optimizer), (settings.clip, settings.spans.get("clip"))):
+    limits = [(Manner(), loss.optimizer)]
+    limits += [(Manner(settings.clip), settings.spans["clip"])] if settings.clip is not None else []
+    limits += [(Manner(None, settings.clip_value), settings.spans["clip_value"])] if settings.clip_value else []
+    for manner, span in limits:
         try:
-            check_update(weights, loss.rule, limit)
+            check_update(weights, loss.rule, manner)
         except TypeMismatch as problem:
             sink.report(error(problem.code, problem.title, span, problem.detail, help=problem.help))
             return
@@ -314,7 +349,7 @@ def _warn_of_unlearned(train: ElaboratedTrain, learned: set[str], sink: Sink) ->
         sink.report(warning("W0501", title, left[0].span, "no loss gets here", help=help))
 
 
-def _with_state(train: ElaboratedTrain, steps: Sequence[Graph]) -> Graph:
+def _with_state(train: ElaboratedTrain, steps: Sequence[Graph], average: Graph | None) -> Graph:
     """The graph that makes the first weights, with the first content of the optimizers' state added."""
     b = Emit("initial")
     values = {item.value: b.input(item.name, item.value.type, item.role) for item in train.initial.inputs}
@@ -323,6 +358,8 @@ def _with_state(train: ElaboratedTrain, steps: Sequence[Graph]) -> Graph:
         values.update(zip(node.outputs, made, strict=True))
     for output in train.initial.outputs:
         b.output(output.name, values[output.value])
+        if average and any(item.name == average_name(output.name) for item in average.inputs):
+            b.output(average_name(output.name), values[output.value])
     rules = [loss.rule for loss in train.losses]
     for name, (type, fill) in initial_state(steps, rules).items():
         sizes = [dim for dim in type.shape if isinstance(dim, int)]  # no weight has a symbolic size

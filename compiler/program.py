@@ -13,6 +13,7 @@ from compiler.diagnostics.source import Span
 from compiler.ir.dims import Dim
 from compiler.ir.graph import Graph, Value
 from compiler.ir.types import TensorType
+from compiler.rules import Schedule
 from compiler.sources import DataSetting, SetAsideSetting
 
 
@@ -152,7 +153,9 @@ class Settings:
 
     ``data`` is a file that tells its kind, or a reader's call; ``validate`` and ``test`` are such or shares of the
     samples, a plain number one that is chosen as suits the data. Training ends after ``epochs`` passes over
-    the data or, where these are not given, after ``steps`` batches; ``clip`` bounds the norm of all gradients together.
+    the data or, where these are not given, after ``steps`` batches; ``clip`` bounds the norm of all gradients together,
+    ``clip_value`` each element of them. ``average`` is how much of a running mean of the weights stays at each step,
+    and ``keep`` how many checkpoints of epochs are kept.
     """
 
     data: DataSetting | None = None
@@ -163,8 +166,21 @@ class Settings:
     steps: int | None = None
     stop: Stop | None = None
     clip: float | None = None
+    clip_value: float | None = None
+    average: float | None = None
+    keep: int | None = None
     seed: int = 0
     spans: Mapping[str, Span] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """When it is the turn of a minimize statement: in each so many steps. ``schedule`` gives the learning rate, where
+    that changes, and the state ``rate`` holds it."""
+
+    every: int = 1
+    schedule: Schedule | None = None
+    rate: str = ""
 
 
 @dataclass(frozen=True)
@@ -174,7 +190,9 @@ class TrainProgram:
     ``inputs`` are the data arrays by name; their first dimension is the symbol ``batch_symbol``. ``initial`` takes the
     state input ``seed`` (i64 scalar) and gives every weight and state under its name. Each of ``steps``, run in order,
     makes one minimize statement's update: outputs ``loss`` (a mean over the batch), the totals of the measures (in the
-    first), and updates. ``evaluate`` gives ``loss`` and the totals with dropout and augmentation off.
+    first), and updates, where ``turns`` says that it is its turn. ``evaluate`` gives ``loss`` and the totals with
+    dropout and augmentation off. ``average``, where weights are averaged, is run after each step and updates the state
+    ``NAME.average`` of each of them.
     ``pictures``, where anything is drawn, gives u8 or floats [M, height, width] or [M, 1 or 3, height, width].
     """
 
@@ -190,12 +208,14 @@ class TrainProgram:
     ranges: tuple[IndexRange, ...] = ()
     settings: Settings = Settings()
     pictures: Graph | None = None
+    turns: tuple[Turns, ...] = ()
+    average: Graph | None = None
 
     @property
     def graphs(self) -> tuple[Graph, ...]:
         """All of them, in the order of a run."""
-        drawn = (self.pictures,) if self.pictures else ()
-        return (self.initial, *self.steps, self.evaluate, *drawn)
+        more = (graph for graph in (self.average, self.pictures) if graph is not None)
+        return (self.initial, *self.steps, self.evaluate, *more)
 
 
 def loss_names(count: int) -> tuple[str, ...]:

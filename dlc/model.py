@@ -72,6 +72,7 @@ class Model:
         progress: bool = False,
         skip_bad: bool = False,
         callbacks: Sequence[AnyCallback] = (),
+        seconds: float | None = None,
     ) -> History:
         """Trains, and gives the figures of every epoch.
 
@@ -80,8 +81,8 @@ class Model:
         ``steps`` are batches, in place of epochs. The first fit begins with fresh weights, a later one with the weights
         that are there. Nothing is written unless ``out`` names a run folder; ``resume`` goes on with the run in it.
         ``progress`` shows how it goes; ``callbacks`` are told, :class:`dlc.Callback` or functions that take the row of
-        each epoch. ``skip_bad`` leaves samples that can't be read out, instead of refusing the
-        data.
+        each epoch. ``skip_bad`` leaves samples that can't be read out, instead of refusing the data. After so many
+        ``seconds`` of training it ends between two steps.
 
         Raises DiagnosticError for data that does not fit (E06xx), a loss that becomes NaN or infinite (E0701), and
         what is wrong with the run folder (E08xx); :class:`Interrupted` after Ctrl-C, the weights being as far as they
@@ -99,7 +100,7 @@ class Model:
             if out is not None:
                 run = opened.enter_context(open_run(job.program.name, out=Path(out), resume=resume))
                 shown = recording = opened.enter_context(job.recording(run, splits, shown, resume=resume))
-            trainer = job.trainer(splits, run=run, resume=resume, weights=begun, progress=shown)
+            trainer = job.trainer(splits, run=run, resume=resume, weights=begun, progress=shown, seconds=seconds)
             try:
                 trainer.fit()
             finally:

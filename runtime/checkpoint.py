@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from compiler.ir.types import DType
 from compiler.program import TrainProgram
 from runtime.evaluation import Totals
 from runtime.history import History
+from runtime.position import Position
 from runtime.readers.content import Names
 from runtime.split import Splits
 from runtime.stopping import Watch
@@ -32,16 +33,6 @@ _TOTAL, _BEST = "total:", "best:"
 _RUN_STATE = frozenset({"seed", "step"})
 _SHOWN = 4
 _NO_NAMES: Names = {}
-
-
-@dataclass(frozen=True)
-class Position:
-    """How far a run has come: ``batch`` batches of ``epoch`` (from 1) are done, and ``step`` batches since
-    the start."""
-
-    epoch: int = 1
-    batch: int = 0
-    step: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,7 +55,7 @@ class Origin:
 @dataclass(frozen=True)
 class Checkpoint:
     """The state of a run between two steps. ``kept`` are weights and state, ``totals`` the sums of the epoch
-    so far, ``watch`` is what early stopping goes by."""
+    so far, ``watch`` is what early stopping goes by and ``pace`` what schedules do."""
 
     kept: Mapping[str, Array]
     position: Position
@@ -73,6 +64,7 @@ class Checkpoint:
     origin: Origin
     fingerprint: str
     watch: Watch = field(default_factory=Watch)
+    pace: Sequence[Mapping[str, Any]] = ()
 
 
 def fingerprint(program: TrainProgram) -> str:
@@ -96,6 +88,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "fingerprint": checkpoint.fingerprint,
         "history": checkpoint.history.as_json(),
         "watch": checkpoint.watch.as_json(),
+        "pace": list(checkpoint.pace),
     }
     write_tensors(path, {**checkpoint.kept, **totals, **best}, metadata)
 
@@ -121,6 +114,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             Origin(**metadata["origin"]),
             str(metadata["fingerprint"]),
             Watch.from_json(metadata["watch"], best),
+            [dict(patience) for patience in metadata["pace"]],
         )
     except (KeyError, TypeError, ValueError, AttributeError) as failure:
         title = f"cannot read {path}: it is no checkpoint of dlc"

@@ -65,6 +65,7 @@ class Totals:
     def add_loss(self, name: str, loss: float, rows: int) -> None:
         """Adds a mean over ``rows`` samples."""
         self._add(name, np.asarray(loss * rows, np.float64))
+        self._add(f"{name}.rows", np.asarray(rows, np.int64))
 
     def add(self, names: Iterable[str], outputs: Mapping[str, Array]) -> None:
         """Adds outputs that are sums over a batch."""
@@ -73,7 +74,8 @@ class Totals:
             self._add(name, outputs[name].astype(exact))
 
     def mean(self, name: str) -> float:
-        return float(self.sums[name]) / self.rows
+        """The mean of a loss over the samples that were added to it. Raises KeyError where there were none."""
+        return float(self.sums[name]) / int(self.sums[f"{name}.rows"])
 
     def finish(self, measures: Iterable[Measure]) -> Measured:
         """What the measures make of their totals."""

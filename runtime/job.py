@@ -132,11 +132,19 @@ class Job:
         resume: bool = False,
         weights: Mapping[str, Array] | None = None,
         progress: Progress | None = None,
+        seconds: float | None = None,
     ) -> Trainer:
-        """A :class:`Trainer` for the job; the model file as it is trained, and those that it imports, go to the folder
-        ``run``."""
+        """A :class:`Trainer` for the job, which trains for so many ``seconds`` at most; the model file as it is
+        trained, and those that it imports, go to the folder ``run``."""
         trainer = Trainer(
-            self.program, self.make_engine, splits, run=run, resume=resume, weights=weights, progress=progress
+            self.program,
+            self.make_engine,
+            splits,
+            run=run,
+            resume=resume,
+            weights=weights,
+            progress=progress,
+            seconds=seconds,
         )
         if run is not None:
             self._save_source(run)

@@ -15,9 +15,10 @@ from compiler.diagnostics import Diagnostic, error
 from compiler.ir.graph import Graph
 from compiler.program import TrainProgram
 from runtime.batches import Batches
-from runtime.checkpoint import Position
 from runtime.evaluation import Executor
 from runtime.failure import blame, is_finite, not_finite, shown, update_of
+from runtime.pace import Pace
+from runtime.position import Position
 from runtime.tensors import Array
 
 # Copying may take this share of the time; running again then takes at most about its inverse times one copy.
@@ -52,10 +53,16 @@ class Snapshot:
 
 
 def diagnose(
-    program: TrainProgram, engine: Executor, batches: Batches, snapshot: Snapshot, failed: Position
+    program: TrainProgram,
+    engine: Executor,
+    batches: Batches,
+    snapshot: Snapshot,
+    failed: Position,
+    pace: Pace,
+    last: int,
 ) -> Diagnostic:
     """E0701: runs again from ``snapshot`` to the step, at the latest the one after ``failed``, that gave the
-    first bad number.
+    first bad number. The run has this ``pace``, and ends with the step ``last``.
 
     Weights and state are afterwards as they were before that step.
     """
@@ -65,7 +72,9 @@ def diagnose(
         if position.batch >= len(batches):
             position = Position(position.epoch + 1, 0, position.step)
         inputs = batches.at(position.epoch, position.batch)
-        for index, graph in enumerate(program.steps):
+        pace.prepare(kept, position, last)
+        for index in pace.due(position):
+            graph = program.steps[index]
             before = {name: array.copy() for name, array in kept.items()}
             loss = float(engine.call(f"step{index}", inputs)["loss"])
             spoilt = {name: kept[name].copy() for name in not_finite(kept) if is_finite(before[name])}
@@ -75,6 +84,7 @@ def diagnose(
                 batch = f"batch {position.batch + 1} of {len(batches)}"
                 where = f"step {position.step + 1} (epoch {position.epoch}, {batch})"
                 return _explain(graph, {**before, **inputs}, loss, spoilt, where)
+        pace.settle(engine)
         position = Position(position.epoch, position.batch + 1, position.step + 1)
     advice = "begin with other weights"
     return error("E0701", f"{_listed(not_finite(kept))} was NaN or infinite from the start", None, help=advice)

@@ -11,6 +11,7 @@ history.csv               one line per epoch; with ``stop`` the best one has 1 i
 pictures/NAME-0003.png    what ``draw`` made of NAME after epoch 3
 source.dl                 the model file as it was trained, ``--set`` applied
 imports/                  the files that it imports, where it does: a run needs no file outside its folder but data
+epochs/0012.safetensors   the checkpoint of epoch 12, where ``keep`` says so
 data.json                 what it was trained on: samples, how they were split, names of classes and characters
 NAME.onnx                 the exported model, written by the caller
 tensorboard/events…       event files, where they were asked for
@@ -37,7 +38,7 @@ from runtime.files import reason, remove_leftovers, write_text
 
 CHECKPOINT, WEIGHTS, HISTORY, SOURCE = "checkpoint.safetensors", "weights.safetensors", "history.csv", "source.dl"
 RECORD, REPORT, DATA = "run.json", "report.html", "data.json"
-PICTURES, EVENTS = "pictures", "tensorboard"
+PICTURES, EPOCHS, EVENTS = "pictures", "epochs", "tensorboard"
 IMPORTS = "imports"
 RUNS = Path("runs")
 
@@ -51,7 +52,7 @@ class RunFolder:
         self.path, self.name = path, name
         path.mkdir(parents=True, exist_ok=True)
         self._lock: int | None = _lock(path / ".lock")
-        for folder in filter(Path.is_dir, (path, self.pictures, self.imports, *self.imports.rglob("*"))):
+        for folder in filter(Path.is_dir, (path, self.pictures, self.epochs, self.imports, *self.imports.rglob("*"))):
             remove_leftovers(folder)
 
     @property
@@ -70,6 +71,11 @@ class RunFolder:
     def pictures(self) -> Path:
         """The folder of pictures, made with the first of them."""
         return self.path / PICTURES
+
+    @property
+    def epochs(self) -> Path:
+        """The folder of the checkpoints of epochs, made with the first of them."""
+        return self.path / EPOCHS
 
     @property
     def source(self) -> Path:
@@ -104,6 +110,7 @@ class RunFolder:
         for path in (
             *(self.path / name for name in names),
             *self.pictures.glob("*.png"),
+            *self.epochs.glob("*.safetensors"),
             *self.events.glob("events.*"),
         ):
             path.unlink(missing_ok=True)

@@ -33,9 +33,7 @@ class Watch:
         stop = program.settings.stop
         if stop is None:
             return Watch()
-        name = stop.measure.removeprefix("val.")
-        directions = {measure.name: measure.better for measure in program.measures if measure.better}
-        return Watch(stop, directions.get(name, "lower"))  # what is no measure is a loss
+        return Watch(stop, direction(program, stop.measure))
 
     def after(self, row: Row, weights: Mapping[str, Array]) -> Watch:
         """The watch when one more epoch has ended with these weights, which are copied where they are the best."""
@@ -95,3 +93,9 @@ class Watch:
         if math.isnan(self.figure):
             return not math.isnan(figure)
         return figure > self.figure if self.better == "higher" else figure < self.figure
+
+
+def direction(program: TrainProgram, figure: str) -> Literal["higher", "lower"]:
+    """Which way a figure of the history gets better."""
+    directions = {measure.name: measure.better for measure in program.measures if measure.better}
+    return directions.get(figure.removeprefix("val."), "lower")  # what is no measure is a loss

@@ -14,6 +14,9 @@ from compiler.ir.types import TensorType
 from compiler.program import Settings, Weight
 from compiler.sources import DataSetting, Share, plain_split
 
+# Names of frozen layers that are listed.
+_SHOWN = 6
+
 
 @dataclass(frozen=True)
 class ModelSummary:
@@ -61,15 +64,26 @@ def describe_train(train: ElaboratedTrain) -> list[str]:
     lines = [f"train {train.name}({_arguments(train.inputs, {})})"]
     lines += [f"  {' '.join(loss.span.text.split())}" for loss in train.losses]
     changed = {name for loss in train.losses for name in loss.over}
-    count = parameters(traced.weight for traced in train.weights if traced.weight.name in changed)
+    learned, frozen = (
+        [traced.weight for traced in train.weights if (traced.weight.name in changed) is way] for way in (True, False)
+    )
     facts = {
-        "trains": f"{count:,} parameters of {' and '.join(train.models) or 'no model'}",
+        "trains": f"{parameters(learned):,} parameters of {' and '.join(train.models) or 'no model'}",
+        "frozen": _frozen(frozen),
         "measures": ", ".join(measure.name for measure in train.measures),
         "draws": ", ".join(output.name for output in train.pictures.outputs) if train.pictures else "",
         "data": _data(train.settings),
         "settings": _settings(train.settings),
     }
     return lines + [f"  {name:<8}  {text}" for name, text in facts.items() if text]
+
+
+def _frozen(weights: Iterable[Weight]) -> str:
+    """The layers whose parameters no statement changes, and how many these are; nothing where there are none."""
+    still = [weight for weight in weights if weight.trainable]
+    layers = list(dict.fromkeys(weight.name.rpartition(".")[0] for weight in still))
+    shown = ", ".join(layers[:_SHOWN]) + (f" and {len(layers) - _SHOWN} more layers" if len(layers) > _SHOWN else "")
+    return f"{parameters(still):,} parameters of {shown}" if still else ""
 
 
 def parameters(weights: Iterable[Weight]) -> int:
@@ -98,7 +112,9 @@ def _settings(settings: Settings) -> str:
     parts = [f"batch {settings.batch}"]
     parts += [f"{name} {count}" for name in ("epochs", "steps") if (count := getattr(settings, name))]
     parts += [f"stop {settings.stop.measure} patience {settings.stop.patience}"] if settings.stop else []
-    parts += [f"clip {settings.clip:g}"] if settings.clip else []
+    for name in ("clip", "clip_value", "average", "keep"):
+        value = getattr(settings, name)
+        parts += [] if value is None else [f"{name} {value:g}"]
     return ", ".join([*parts, f"seed {settings.seed}"])
 
 

@@ -3,6 +3,7 @@ bit."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,12 +13,12 @@ import numpy as np
 
 from compiler.diagnostics import Diagnostic, DiagnosticError, error
 from compiler.ir.graph import Role
+from compiler.passes.average import average_name
 from compiler.program import TrainProgram, loss_names
 from runtime.batches import Batches, DataSet
 from runtime.checkpoint import (
     Checkpoint,
     Origin,
-    Position,
     check_origin,
     check_same,
     fingerprint,
@@ -32,7 +33,10 @@ from runtime.failure import not_finite
 from runtime.files import reason, write_text
 from runtime.history import History, Row
 from runtime.interrupt import Interruption, deferred_interrupt
+from runtime.keeping import drop_others, epoch_file, kept_epochs
+from runtime.pace import Pace
 from runtime.pictures import Album
+from runtime.position import Position
 from runtime.progress import Outline, Progress, Silent, StopTraining
 from runtime.replay import Snapshot, diagnose
 from runtime.runs import RunFolder
@@ -78,9 +82,10 @@ class Trainer:
         resume: bool = False,
         weights: Mapping[str, Array] | None = None,
         progress: Progress | None = None,
+        seconds: float | None = None,
     ) -> None:
         """Makes the initial weights, or takes ``weights``, or with ``resume`` the state in the folder of
-        ``run``.
+        ``run``. After so many ``seconds`` of training the run ends between two steps, to be resumed.
 
         Raises DiagnosticError: E0613 where it is not said how long to train, E0614 where a layer can't take a
         batch of the sizes that there will be, E0804 to E0807 for a checkpoint that is missing, damaged, of
@@ -94,7 +99,8 @@ class Trainer:
         self.progress: Progress = progress or Silent()
         self.kept = initial_state(program, make_engine)
         self.history, self.position, self._totals = History(), Position(), Totals()
-        self._watch = Watch.of(program)
+        self._watch, self._pace = Watch.of(program), Pace(program, validated=splits.validation is not None)
+        self._seconds, self._deadline, self._begun = seconds, math.inf, 0
         self._batches = Batches(splits.train, program.settings.batch, program.settings.seed)
         self._album = Album(run.pictures, splits, program.settings.batch) if run and program.pictures else None
         self._notes = [f"pictures after every epoch go to {run.pictures}"] if run and self._album else []
@@ -103,9 +109,12 @@ class Trainer:
         if weights is not None:
             check_same("the mapping of weights", weights, weight_types(program))
             self._take(weights)
+            self._take_inference(weights)
         if resume and run:
             self._resume(run)
         self.engine = make_engine(self.kept)
+        # What is judged are the averages where there are any.
+        self._judge = make_engine({**self.kept, **self.weights}) if program.average else self.engine
         self._check_batches()
         self._losses, self._total_names = loss_names(len(program.steps)), total_names(program)
         self._interruption = Interruption()
@@ -114,8 +123,10 @@ class Trainer:
 
     @property
     def weights(self) -> dict[str, Array]:
-        """The weights that inference needs, by name: the arrays at work, which further training changes."""
-        return {name: self.kept[name] for name in weight_types(self.program) if name in self.kept}
+        """The weights that inference needs, by name, averages where ``average`` says so: the arrays at work, which
+        further training changes."""
+        names = [name for name in weight_types(self.program) if name in self.kept]
+        return {name: self.kept.get(average_name(name), self.kept[name]) for name in names}
 
     @property
     def epochs(self) -> int:
@@ -172,7 +183,7 @@ class Trainer:
     def evaluate(self, data: DataSet) -> Measured:
         """The loss and every measure over ``data`` with the weights as they are. Raises DiagnosticError
         E0702."""
-        return evaluate(self.program, self.engine, data)
+        return evaluate(self.program, self._judge, data)
 
     def _start(self) -> None:
         position, validation = self.position, self.splits.validation
@@ -184,6 +195,8 @@ class Trainer:
         for note in self._notes:
             self.progress.note(note)
         self._saved_at = time.perf_counter()
+        self._deadline = math.inf if self._seconds is None else self._saved_at + self._seconds
+        self._begun = position.step
 
     def _resume(self, run: RunFolder) -> None:
         checkpoint = load_checkpoint(run.checkpoint)
@@ -194,6 +207,7 @@ class Trainer:
         self._take(checkpoint.kept)
         self.history, self.position, self._totals = checkpoint.history, checkpoint.position, checkpoint.totals
         self._watch = self._watch.resumed(checkpoint.watch)
+        self._pace.restore(checkpoint.pace)
         self._mark_best()
         self._notes.append(self._how_it_goes_on())
         stop = self._watch.stop
@@ -216,10 +230,20 @@ class Trainer:
         for name, array in arrays.items():
             np.copyto(self.kept[name], array)
 
+    def _take_inference(self, arrays: Mapping[str, Array]) -> None:
+        """Let these be the weights of inference."""
+        weights = self.weights
+        for name, array in arrays.items():
+            np.copyto(weights[name], array)
+
     def _is_over(self) -> bool:
-        """Whether no step is left, nor the figures of the epoch at work; or the best epoch was long ago."""
+        """Whether no step is left, or no time, nor the figures of the epoch at work; or the best epoch was long ago."""
         measured = self.position.batch == 0 or self._cut is not None
-        return self._watch.over or (measured and self.position.step >= self._last_step)
+        return self._watch.over or (measured and (self.position.step >= self._last_step or self._is_late()))
+
+    def _is_late(self) -> bool:
+        """Whether the time is up; one step at least is always made."""
+        return self.position.step > self._begun and time.perf_counter() >= self._deadline
 
     @property
     def _cut(self) -> Row | None:
@@ -246,20 +270,25 @@ class Trainer:
             self._pause()
             self._step()
             self._snapshot.renew(self.kept, self.position)
+            if self._is_late():
+                break
         self._check_weights()
         found = self._measured()
         if self.splits.validation is not None:
-            found |= evaluate(self.program, self.engine, self.splits.validation, each=self._validated).named("val.")
+            found |= evaluate(self.program, self._judge, self.splits.validation, each=self._validated).named("val.")
+        found |= Measured(self._pace.figures(self.kept), {})
         row = Row(self.position.epoch, self.position.step, found.figures, found.tables)
         self.history.rows.append(row)
         if self.position.batch == len(self._batches):
             self._watch = self._watch.after(row, self.weights)
+            self._pace.after(row)
             self.position, self._totals = Position(row.epoch + 1, 0, row.step), Totals()
         self._mark_best()
         if self._album:
             with self._writing():
-                self._album.draw(self.engine, row.epoch)
+                self._album.draw(self._judge, row.epoch)
         self.progress.epoch(row)
+        self._keep(row)
         if time.perf_counter() - self._saved_at >= _SHORT_EPOCH:
             self._save()
 
@@ -267,7 +296,8 @@ class Trainer:
         """One batch: an update for each minimize statement."""
         position = self.position
         inputs, rows = self._batches.at(position.epoch, position.batch), self._batches.count(position.batch)
-        for index in range(len(self.program.steps)):
+        self._pace.prepare(self.kept, position, self._last_step)
+        for index in self._pace.due(position):
             outputs = self.engine.call(f"step{index}", inputs)
             loss = float(outputs["loss"])
             if not np.isfinite(loss):
@@ -275,6 +305,7 @@ class Trainer:
             self._totals.add_loss(self._losses[index], loss, rows)
             if index == 0:
                 self._totals.add(self._total_names, outputs)
+        self._pace.settle(self.engine)
         self._totals.rows += rows
         self.position = Position(position.epoch, position.batch + 1, position.step + 1)
         self.progress.advance(rows, self._figures)
@@ -293,7 +324,7 @@ class Trainer:
 
     def _measured(self) -> Measured:
         """The losses and measures of the epoch so far."""
-        losses = {name: self._totals.mean(name) for name in self._losses}
+        losses = {name: self._totals.mean(name) for name in self._losses if name in self._totals.sums}
         return Measured(losses, {}) | self._totals.finish(self.program.measures)
 
     def _figures(self) -> Mapping[str, float]:
@@ -302,24 +333,40 @@ class Trainer:
     def _end(self) -> None:
         """Takes the best weights, once those of the last step are in the checkpoint."""
         outcome = self._outcome()
-        self._take(outcome.weights)
+        self._take_inference(outcome.weights)
         if outcome.verdict:
             self.progress.note(outcome.verdict)
+        if self._is_late() and self.position.step < self._last_step and not outcome.over:
+            self.progress.note(f"the time is up after {self.position.step} of {self._last_step} steps")
 
     def _save(self) -> None:
         if self.run is None or self._saved == (self.position, len(self.history)):
             return
         self._check_weights()
-        origin = Origin.of(self.program, self.splits)
-        checkpoint = Checkpoint(
-            self.kept, self.position, self._totals, self.history, origin, self._fingerprint, self._watch
-        )
         with self._writing():
-            save_checkpoint(self.run.checkpoint, checkpoint)
-            inference = {**self.kept, **self._outcome().weights}
+            save_checkpoint(self.run.checkpoint, self._checkpoint())
+            inference = {**self.weights, **self._outcome().weights}
             save_weights(self.run.weights, self.program, inference, self.splits.train.names)
             write_text(self.run.history, self.history.csv())
         self._saved, self._saved_at = (self.position, len(self.history)), time.perf_counter()
+
+    def _checkpoint(self) -> Checkpoint:
+        origin, pace = Origin.of(self.program, self.splits), self._pace.as_json()
+        return Checkpoint(
+            self.kept, self.position, self._totals, self.history, origin, self._fingerprint, self._watch, pace
+        )
+
+    def _keep(self, row: Row) -> None:
+        """Keeps the checkpoint of an epoch that has ended, where the statement ``keep`` says so, and drops others."""
+        if self.run is None or self.program.settings.keep is None or self.position.epoch == row.epoch:
+            return
+        epochs = kept_epochs(self.program, self.history.rows)
+        if row.epoch in epochs:
+            self._check_weights()
+            with self._writing():
+                self.run.epochs.mkdir(exist_ok=True)
+                save_checkpoint(epoch_file(self.run.epochs, row.epoch), self._checkpoint())
+                drop_others(self.run.epochs, epochs)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -339,7 +386,9 @@ class Trainer:
             raise DiagnosticError([self._diagnose()])
 
     def _diagnose(self) -> Diagnostic:
-        diagnostic = diagnose(self.program, self.engine, self._batches, self._snapshot, self.position)
+        diagnostic = diagnose(
+            self.program, self.engine, self._batches, self._snapshot, self.position, self._pace, self._last_step
+        )
         if self.run is None or self._saved is None:
             return diagnostic
         kept = f"{self.run.checkpoint} is as it was after step {self._saved[0].step}"

@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runtime": WHOLE_COMPILER,
     "dlc": {"runtime", *WHOLE_COMPILER},
 }
-SHARED = {"compiler.program", "compiler.sources", "compiler.version"}
+SHARED = {"compiler.program", "compiler.rules", "compiler.sources", "compiler.version"}
 
 # Where a library may be imported, as beginnings of module names.
 ONLY_IN = {

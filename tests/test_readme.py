@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from compiler.front.catalogue import entries
 from dlc.cli import cli, main
 
 ROOT = Path(__file__).parent.parent
@@ -84,8 +83,3 @@ def test_the_comparison_can_fail() -> None:
     assert matches("loss 1.25\n…\nend\n", "loss 0.5\nany\nend\n")
     assert not matches("loss 1.25\n…\nend\n", "loss\nany\nend\n")
     assert not matches("width 3\n", "width 4\n")
-
-
-def test_what_is_said_to_be_missing_is_missing() -> None:
-    assert "no\n  schedule for the learning rate." in README
-    assert {"cosine", "warmup"} & {*entries("layer"), *entries("optimizer")} == set()

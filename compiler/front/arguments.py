@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from compiler.diagnostics import Span, did_you_mean, error
 from compiler.front import tree
 from compiler.front.catalogue import Entry, entries
-from compiler.front.catalogue.entry import ArgumentError, Columns, Initialiser, ModelWeights, Operand, Parameter
+from compiler.front.catalogue.entry import ArgumentError, Columns, Initialiser, ModelWeights, Operand, Parameter, Rate
 from compiler.front.kinds import KIND_WORDS, as_kind
 from compiler.front.scope import Scope
 from compiler.front.signature import as_dim
@@ -182,6 +182,9 @@ def _convert(evaluator: Evaluator, entry: Entry, parameter: Parameter, argument:
         return _choice(evaluator, entry, parameter, argument, scope)
     if parameter.kind is Initialiser:
         return _from_namespace(evaluator, "initialiser", argument, scope)
+    expression = argument.expression
+    if parameter.kind == Rate and expression is not None and _is_schedule(evaluator, expression, scope):
+        return build_from(evaluator, "schedule", expression, scope)
     if parameter.kind == Columns:
         return _columns(evaluator, entry, parameter, argument, scope)
     if parameter.kind is ModelWeights:
@@ -232,7 +235,12 @@ def _model_weights(
     ):
         model = (value.home or evaluator.declarations).elaborated(value.target)
         every = [traced.weight.name for traced in model.weights] if model else []
-        choose([argument.expression], every, evaluator.sink, f"of {value.name}")
+        choose(
+            [tree.Name(argument.expression.span, argument.expression.span.text)],
+            every,
+            evaluator.sink,
+            f"of {value.name}",
+        )
         raise Refused
     return weights
 
@@ -325,6 +333,14 @@ def _from_namespace(evaluator: Evaluator, kind: Any, argument: Given, scope: Sco
         evaluator.report(error("E0403", f"an {kind} is needed here", argument.span, help=_known(kind)))
         raise Refused
     return build_from(evaluator, kind, expression, scope)
+
+
+def _is_schedule(evaluator: Evaluator, expression: tree.Expression, scope: Scope) -> bool:
+    """Whether a learning rate is a schedule, known or unknown: a call of what the file does not declare."""
+    name = expression.function if isinstance(expression, tree.Call) else expression
+    if not isinstance(name, tree.Name) or evaluator.is_known(name.name, scope):
+        return False
+    return name is not expression or name.name in entries("schedule")
 
 
 def _known(kind: Any) -> str:

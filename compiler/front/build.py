@@ -73,6 +73,14 @@ def _sequence(kind: type[tree.Node]) -> Rule:
     return rule
 
 
+def _setting(name: str) -> Rule:
+    def rule(_: "TreeBuilder", children: Sequence[Child]) -> tree.Node:
+        (value,) = _nodes(children)
+        return tree.Setting(_span(children), name, value)
+
+    return rule
+
+
 def _template(kind: type[tree.Model] | type[tree.Block]) -> Rule:
     def rule(_: "TreeBuilder", children: Sequence[Child]) -> tree.Node:
         name, *signature, body = _nodes(children)
@@ -114,12 +122,15 @@ class TreeBuilder:
     data = _node(tree.Data)
     validate = _node(tree.Validate)
     test = _node(tree.Test)
-    batch = _node(tree.Batch)
-    epochs = _node(tree.Epochs)
-    steps = _node(tree.Steps)
+    batch = _setting("batch")
+    epochs = _setting("epochs")
+    steps = _setting("steps")
     stop = _node(tree.Stop)
-    clip = _node(tree.Clip)
-    seed = _node(tree.Seed)
+    clip = _setting("clip")
+    clip_value = _setting("clip_value")
+    average = _setting("average")
+    keep = _setting("keep")
+    seed = _setting("seed")
     freeze = _sequence(tree.Freeze)
 
     logic = _infix(tree.Logic)
@@ -184,8 +195,16 @@ class TreeBuilder:
         return tree.If(_span(children), condition, then, otherwise)
 
     def minimize(self, children: Sequence[Child]) -> tree.Minimize:
-        loss, *over, optimizer = _nodes(children)
-        return tree.Minimize(_span(children), loss, tuple(over), optimizer)
+        loss, *over, last = _nodes(children)
+        every = None
+        if isinstance(last, tree.Setting):
+            every, last = last.value, over.pop()
+        return tree.Minimize(_span(children), loss, tuple(over), last, every)
+
+    every = _setting("every")
+
+    def pattern(self, children: Sequence[Child]) -> tree.Name:
+        return tree.Name(_span(children), str(children[0]))
 
     def conditional(self, children: Sequence[Child]) -> tree.Conditional:
         then, condition, otherwise = _nodes(children)

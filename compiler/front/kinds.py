@@ -14,6 +14,7 @@ from compiler.front.catalogue.entry import (
     Numbers,
     Operand,
     Pads,
+    Rate,
     Tensors,
     Words,
 )
@@ -45,7 +46,7 @@ def as_kind(kind: Any, value: DslValue) -> Any:
         return _as_each(value, _SPATIAL[kind])
     if kind is int:
         return value if isinstance(value, int) and not isinstance(value, bool) else None
-    if kind is float:
+    if kind in (float, Rate):
         return float(value) if is_number(value) else None
     if kind is DataPath:
         return DataPath(value) if isinstance(value, str) else None
@@ -97,6 +98,7 @@ KIND_WORDS: dict[Any, str] = {
     Pads: "same, valid, a whole number, or one or a pair of them for each spatial dimension",
     int: "a whole number",
     float: "a number",
+    Rate: "a number or a schedule",
     bool: "true or false",
     str: "a text",
     Words: "a list of texts",

@@ -76,7 +76,7 @@ def _other_paths(file: tree.File, paths: Mapping[Span, str]) -> Iterator[tuple[S
 
 
 def _statements(node: tree.Train, settings: Mapping[str, str]) -> Iterator[tuple[Span, str]]:
-    found = {type(statement).__name__.lower(): statement.span for statement in node.statements}
+    found = {tree.first_word(statement): statement.span for statement in node.statements}
     missing = [text for name, text in settings.items() if name not in found]
     yield from ((found[name], text) for name, text in settings.items() if name in found)
     if missing:

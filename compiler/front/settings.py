@@ -14,9 +14,9 @@ from compiler.front.scope import Scope
 from compiler.front.values import DslValue, describe, has_poison, is_number
 from compiler.program import Measure, Settings, Stop, loss_names
 
-_Setting = (
-    tree.Data | tree.Validate | tree.Test | tree.Batch | tree.Epochs | tree.Steps | tree.Stop | tree.Clip | tree.Seed
-)
+_Setting = tree.Data | tree.Validate | tree.Test | tree.Stop | tree.Setting
+# The least number that a counting statement takes.
+_LEAST = {"batch": 1, "epochs": 1, "steps": 1, "keep": 1, "seed": 0}
 # Epochs without improvement that are waited for where the file does not say.
 PATIENCE = 10
 
@@ -56,7 +56,7 @@ class SettingReader:
             return None
         return value
 
-    def positive(self, expression: tree.Expression, what: str) -> float | None:
+    def positive(self, expression: tree.Expression, what: str, *, below_one: bool = False) -> float | None:
         """A number above 0."""
         value = self.value(expression)
         if has_poison(value):
@@ -64,8 +64,9 @@ class SettingReader:
         if not is_number(value):
             self.refuse("E0403", f"{what} is a number, not {describe(value)}", expression.span)
             return None
-        if value <= 0:
-            self.refuse("E0404", f"{what} is above 0, not {value}", expression.span)
+        if value <= 0 or (below_one and value >= 1):
+            allowed = "above 0 and below 1" if below_one else "above 0"
+            self.refuse("E0404", f"{what} is {allowed}, not {value}", expression.span)
             return None
         return float(value)
 
@@ -85,17 +86,13 @@ def read_settings(declarations: Declarations, train: tree.Train) -> Settings | N
                 value = sources.data(reader, statement.source)
             case tree.Validate() | tree.Test():
                 value = sources.set_aside(reader, statement.source, name)
-            case tree.Batch():
-                value = reader.count(statement.size, name, 1)
-            case tree.Epochs() | tree.Steps():
-                value = reader.count(statement.count, name, 1)
-            case tree.Clip():
-                value = reader.positive(statement.limit, name)
             case tree.Stop():
                 patience = reader.count(statement.patience, "patience", 1) if statement.patience else PATIENCE
                 value = None if patience is None else Stop("".join(statement.measure.span.text.split()), patience)
-            case _:
-                value = reader.count(statement.value, name, 0)
+            case tree.Setting() if name in _LEAST:
+                value = reader.count(statement.value, name, _LEAST[name])
+            case tree.Setting():
+                value = reader.positive(statement.value, name, below_one=name == "average")
         if value is not None:
             values[name] = value
     shares = [sources.share_of(values.get(name)) for name in ("validate", "test")]
@@ -110,7 +107,7 @@ def read_settings(declarations: Declarations, train: tree.Train) -> Settings | N
 
 
 def _note(reader: SettingReader, found: dict[str, _Setting], statement: _Setting) -> None:
-    name = type(statement).__name__.lower()
+    name = tree.first_word(statement)
     before = found.setdefault(name, statement)
     if before is not statement:
         reader.report(
@@ -124,32 +121,50 @@ def _note(reader: SettingReader, found: dict[str, _Setting], statement: _Setting
         )
 
 
-def check_stop(
-    declarations: Declarations, train: tree.Train, settings: Settings, measures: Sequence[Measure], losses: int
+def check_figures(
+    declarations: Declarations, train: tree.Train, settings: Settings, measures: Sequence[Measure], rules: Sequence[Any]
 ) -> None:
-    """Report E0509 where the figure that the statement ``stop`` goes by is none that the run will have."""
-    statement = next((item for item in train.statements if isinstance(item, tree.Stop)), None)
-    if statement is None or settings.stop is None:
-        return
-    name, span = settings.stop.measure, statement.measure.span
+    """Report E0509 where the figure that ``stop`` or a schedule goes by is none that the run will have."""
     own = [measure.name for measure in measures if not measure.is_table]
-    figures = [*loss_names(losses), *own]
+    tables = [measure.name for measure in measures if measure.is_table]
+    figures = [*loss_names(len(rules)), *own]
     validated = ["val.loss", *(f"val.{measure}" for measure in own)]
-    if name in figures or (name in validated and settings.validate is not None):
-        return
+    asked: list[tuple[str, Span]] = []
+    for statement in train.statements:
+        if isinstance(statement, tree.Stop) and settings.stop is not None:
+            asked.append((settings.stop.measure, statement.measure.span))
+    minimizes = [statement for statement in train.statements if isinstance(statement, tree.Minimize)]
+    for statement, rule in zip(minimizes, rules, strict=True):
+        plateau = None if isinstance(rule.lr, float) else rule.lr.plateau
+        if plateau is not None and plateau.measure:
+            asked.append((plateau.measure, statement.optimizer.span))
+    for name, span in asked:
+        if name not in figures and not (name in validated and settings.validate is not None):
+            declarations.sink.report(_no_figure(train.name.name, name, span, figures, validated, tables, settings))
+
+
+def _no_figure(
+    train: str,
+    name: str,
+    span: Span,
+    figures: list[str],
+    validated: list[str],
+    tables: list[str],
+    settings: Settings,
+) -> Diagnostic:
     metric = name.removeprefix("val.")
     near = did_you_mean(name, [*figures, *validated])
     if name in validated:
         title, help = f"{name} is measured in validation, and nothing is set apart for it", "add a line: validate 20%"
-    elif metric in (measure.name for measure in measures):
+    elif metric in tables:
         title, help = (
             f"{metric} is a table, which is neither better nor worse than another",
             "stop by a figure, such as loss or accuracy",
         )
     elif metric in entries("metric"):
-        title, help = f"{train.name.name} does not measure {metric}", f"add a line: measure {metric}(…)"
+        title, help = f"{train} does not measure {metric}", f"add a line: measure {metric}(…)"
     else:
-        title = f"{train.name.name} has no figure {name}"
+        title = f"{train} has no figure {name}"
         known = figures if settings.validate is None else [*figures, *validated]
         help = f"did you mean {near}?" if near else f"it has {', '.join(known)}"
-    declarations.sink.report(error("E0509", title, span, help=help))
+    return error("E0509", title, span, help=help)

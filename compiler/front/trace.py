@@ -11,6 +11,7 @@ import numpy as np
 from compiler.diagnostics import Span
 from compiler.front.catalogue.entry import Initialiser
 from compiler.front.limits import check_type
+from compiler.front.patterns import belongs
 from compiler.front.scope import Scope
 from compiler.ir.dims import Dim
 from compiler.ir.graph import Origin, Role, Value
@@ -113,8 +114,7 @@ class Trace:
     @property
     def frozen(self) -> bool:
         """Whether what is being built is in a part of a model that is not trained."""
-        scope = f"{self.b.origin.scope}."
-        return any(scope.startswith(f"{part}.") for part in self.frozen_parts)
+        return any(belongs(self.b.origin.scope, part) for part in self.frozen_parts)
 
     def adopt(self, weight: Weight, init: Initialiser) -> Value:
         """The value of a weight that is described whole; the same one again where it was made before."""

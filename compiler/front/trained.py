@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from compiler.diagnostics import Sink, did_you_mean, error
 from compiler.front import tree
+from compiler.front.patterns import belongs
 from compiler.front.trace import TracedWeight
 from compiler.ir.graph import Value
 from compiler.ops.emit import Emit
@@ -29,31 +30,25 @@ def values_behind(b: Emit, value: Value) -> set[Value]:
     return found
 
 
-def frozen_parts(train: tree.Train) -> tuple[tree.Expression, ...]:
+def frozen_parts(train: tree.Train) -> tuple[tree.Name, ...]:
     """Everything that ``freeze`` statements name."""
     return tuple(part for item in train.statements if isinstance(item, tree.Freeze) for part in item.parts)
 
 
-def belongs(name: str, part: tree.Expression) -> bool:
-    """Whether the weight ``name`` belongs to a model or label such as ``Critic`` or ``VGG.body``."""
-    path = part.span.text
-    return name == path or name.startswith(f"{path}.")
-
-
-def choose(parts: Sequence[tree.Expression], every: Sequence[str], sink: Sink, whose: str) -> set[str]:
+def choose(parts: Sequence[tree.Name], every: Sequence[str], sink: Sink, whose: str) -> set[str]:
     """Those of the weights ``every`` that belong to ``parts``. Reports E0201 for a part that none belongs to; ``whose``
     says which weights these are."""
     chosen: set[str] = set()
     for part in parts:
-        found = {name for name in every if belongs(name, part)}
+        found = {name for name in every if belongs(name, part.name)}
         if not found:
             known = {name.rsplit(".", count)[0] for name in every for count in range(1, name.count(".") + 1)}
-            near = did_you_mean(part.span.text, known)
+            near = did_you_mean(part.name, known)
             models = ", ".join(sorted({name.split(".")[0] for name in every})) or "no model"
             sink.report(
                 error(
                     "E0201",
-                    f"no weight {whose} belongs to {part.span.text}",
+                    f"no weight {whose} belongs to {part.name}",
                     part.span,
                     "nothing here",
                     help=f"did you mean {near}?" if near else f"there are those of {models}",

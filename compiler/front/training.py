@@ -14,11 +14,12 @@ from compiler.front.declarations import Declarations
 from compiler.front.expressions import Evaluator
 from compiler.front.measures import measure
 from compiler.front.modules import declare_inputs
+from compiler.front.patterns import belongs
 from compiler.front.pictures import elaborate_pictures
 from compiler.front.scope import Scope
-from compiler.front.settings import check_stop, read_settings
+from compiler.front.settings import check_figures, read_settings
 from compiler.front.trace import Trace, TracedWeight
-from compiler.front.trained import belongs, choose, frozen_parts, values_behind, weights_behind
+from compiler.front.trained import choose, frozen_parts, values_behind, weights_behind
 from compiler.front.values import Tensor, describe, has_poison
 from compiler.ir.dims import Symbol, as_symbol
 from compiler.ir.graph import Graph, Output, Role, Value
@@ -37,6 +38,7 @@ class Loss:
     rule: Any  # an update rule, as compiler.passes.update describes it
     span: Span
     optimizer: Span
+    every: int  # an update is made in each so many steps
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,11 @@ def elaborate_train(declarations: Declarations, train: tree.Train) -> Elaborated
     pictures = elaborate_pictures(declarations, train)
     if len(sink.errors) > before or not all(run.sound for run in runs):
         return None
+    _check_turns(declarations, minimizes, runs)
     evaluation = _run(declarations, train, 0, training=False)
     batch = _batch_symbol(declarations, train, evaluation.inputs)
     if settings is not None:
-        check_stop(declarations, train, settings, evaluation.measures, len(minimizes))
+        check_figures(declarations, train, settings, evaluation.measures, [run.rule for run in runs])
     if len(sink.errors) > before or batch is None or settings is None:
         return None
     weights = {traced.weight.name: traced for run in runs for traced in run.trace.weights.values()}
@@ -142,28 +145,29 @@ class _Run:
     scope: Scope
     inputs: list[Tensor]
     measures: list[Measure]
-    frozen: tuple[tree.Expression, ...]
+    frozen: tuple[tree.Name, ...]
     statement: tree.Minimize | None = None
     rule: Any = None
     over: tuple[str, ...] = ()
+    every: int = 1
     sound: bool = False  # whether there is a loss
 
     def loss(self) -> Loss:
         assert self.statement is not None
         statement = self.statement
-        named = bool(statement.over)
-        return Loss(self.trace.b.finish(), self.over, named, self.rule, statement.span, statement.optimizer.span)
+        graph, named = self.trace.b.finish(), bool(statement.over)
+        return Loss(graph, self.over, named, self.rule, statement.span, statement.optimizer.span, self.every)
 
 
 def _run(declarations: Declarations, train: tree.Train, number: int, *, training: bool) -> _Run:
-    """Run the statements: the loss of minimize statement ``number``, and the measures along with the first."""
+    """_Run the statements: the loss of minimize statement ``number``, and the measures along with the first."""
     name = train.name.name
     trace = Trace(f"step{number}" if training else "evaluate", training=training, has_state=True, weightless=name)
     evaluator = Evaluator(declarations, trace)
     scope = declarations.module_scope(name)
     inputs = declare_inputs(evaluator, train.parameters, scope, name)
     frozen = frozen_parts(train)
-    trace.frozen_parts = tuple(part.span.text for part in frozen)
+    trace.frozen_parts = tuple(part.name for part in frozen)
     run = _Run(evaluator, trace, scope, inputs, [], frozen)
     seen = 0
     for statement in train.statements:
@@ -188,6 +192,7 @@ def _minimize(run: _Run, statement: tree.Minimize) -> None:
     if trace.training:
         with suppress(Refused):
             run.rule = build_from(evaluator, "optimizer", statement.optimizer, run.scope)
+        run.every = _every(evaluator, statement, run.scope)
     if has_poison(loss):
         return
     if not isinstance(loss, Tensor):
@@ -222,10 +227,32 @@ def _choose_weights(run: _Run, statement: tree.Minimize, every: tuple[str, ...])
         return  # the weights of a model with errors are not there, so that what is missing says nothing
     sink = run.evaluator.sink
     chosen = choose(statement.over, every, sink, "that this loss depends on") if statement.over else set(every)
-    frozen = {name for name in every if any(belongs(name, part) for part in run.frozen)}
+    frozen = {name for name in every if any(belongs(name, part.name) for part in run.frozen)}
     if every and chosen and chosen <= frozen:
         sink.report(error("E0503", "everything that this statement could change is frozen", statement.span))
     run.over = tuple(name for name in every if name in chosen and name not in frozen)
+
+
+def _every(evaluator: Evaluator, statement: tree.Minimize, scope: Scope) -> int:
+    """In each so many steps it is the turn of a statement; 1 after a report."""
+    if statement.every is None:
+        return 1
+    value = evaluator.evaluate(statement.every, scope)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    if not has_poison(value):
+        title = f"every takes a whole number of steps, at least 1, not {describe(value)}"
+        evaluator.report(error("E0404", title, statement.every.span))
+    return 1
+
+
+def _check_turns(declarations: Declarations, minimizes: list[tree.Minimize], runs: list[_Run]) -> None:
+    """Report E0404 where in some steps it is nobody's turn."""
+    every = minimizes[0].every
+    if every is not None and all(run.every > 1 for run in runs):
+        help = "leave the every out where a statement is to run in each step"
+        title = "in some steps no minimize statement has its turn"
+        declarations.sink.report(error("E0404", title, every.span, help=help))
 
 
 def _batch_symbol(declarations: Declarations, train: tree.Train, inputs: list[Tensor]) -> Symbol | None:

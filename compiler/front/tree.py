@@ -286,11 +286,12 @@ class Output(Node):
 
 @dataclass(frozen=True, slots=True)
 class Minimize(Node):
-    """`minimize LOSS over M, … with OPTIMIZER`."""
+    """`minimize LOSS over M, … with OPTIMIZER every 5`."""
 
     loss: Expression  # what becomes smaller
-    over: tuple[Expression, ...]  # Names and Attributes of what is changed; empty for everything the loss depends on
+    over: tuple[Name, ...]  # patterns of what is changed; empty for everything the loss depends on
     optimizer: Expression  # usually a Call
+    every: Expression | None  # it is a turn of each so many steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,24 +330,11 @@ class Test(Node):
 
 
 @dataclass(frozen=True, slots=True)
-class Batch(Node):
-    """`batch 64`."""
+class Setting(Node):
+    """`batch 64`, `epochs 30`, `clip 1.0`."""
 
-    size: Expression  # rows in a batch
-
-
-@dataclass(frozen=True, slots=True)
-class Epochs(Node):
-    """`epochs 30`."""
-
-    count: Expression  # passes over the data
-
-
-@dataclass(frozen=True, slots=True)
-class Steps(Node):
-    """`steps 10_000`."""
-
-    count: Expression  # updates of the weights
+    name: str  # the word in front
+    value: Expression  # a constant
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,29 +346,19 @@ class Stop(Node):
 
 
 @dataclass(frozen=True, slots=True)
-class Clip(Node):
-    """`clip 1.0`."""
-
-    limit: Expression  # of the norm of all gradients together
-
-
-@dataclass(frozen=True, slots=True)
-class Seed(Node):
-    """`seed 0`."""
-
-    value: Expression  # where all random numbers come from
-
-
-@dataclass(frozen=True, slots=True)
 class Freeze(Node):
-    """`freeze VGG.body, Embedding`."""
+    """`freeze VGG.body, Net.block*.conv`."""
 
-    parts: tuple[Expression, ...]  # Names and Attributes of what is not trained
+    parts: tuple[Name, ...]  # patterns of what is not trained
 
 
-TrainStatement = (
-    Assign | Minimize | Measure | Draw | Data | Validate | Test | Batch | Epochs | Steps | Stop | Clip | Seed | Freeze
-)
+TrainStatement = Assign | Minimize | Measure | Draw | Data | Validate | Test | Setting | Stop | Freeze
+
+
+def first_word(statement: TrainStatement) -> str:
+    """The word that a statement of a train block begins with."""
+    return statement.name if isinstance(statement, Setting) else type(statement).__name__.lower()
+
 
 # Declarations
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
 
 from compiler.ir.graph import Graph, Origin, Role, Value
 from compiler.ir.types import DType, TensorType
 from compiler.ops.emit import Emit
+from compiler.ops.turn import SCALAR, Turn, UpdateRule
 from compiler.passes.base import Pass
 from compiler.passes.copying import Copy
 
@@ -19,19 +19,20 @@ _GRADIENT = "gradient:"
 _EPSILON = 1e-6
 
 
-class UpdateRule(Protocol):
-    """An optimizer: what it keeps for each weight, and one step of it."""
+@dataclass(frozen=True)
+class Manner:
+    """What an update is besides its rule.
 
-    @property
-    def name(self) -> str: ...
+    ``clip`` bounds the Euclidean norm of all gradients together, ``clip_value`` each element of them before that.
+    ``undecayed`` names the weights that weight decay leaves alone. An update is made at the end of each ``every``
+    steps. ``counts_step`` adds the update of the state ``step``, which one step graph of a run has to do.
+    """
 
-    def slots(self, weight: TensorType) -> dict[str, float]:
-        """The names of the tensors kept for a weight, each of its type, and what fills them at first."""
-
-    def update(
-        self, b: Emit, weight: Value, gradient: Value, slots: dict[str, Value], step: Value
-    ) -> tuple[Value, dict[str, Value]]:
-        """The next content of the weight and of its slots; ``step`` (i64 scalar) counts the steps done before."""
+    clip: float | None = None
+    clip_value: float | None = None
+    undecayed: frozenset[str] = frozenset()
+    every: int = 1
+    counts_step: bool = True
 
 
 @dataclass(frozen=True)
@@ -41,31 +42,26 @@ class Update(Pass):
     rule: UpdateRule
     wrt: tuple[str, ...]
     prefix: str
-    clip: float | None = None
-    counts_step: bool = True
+    manner: Manner = field(default_factory=Manner)
 
     name = "update"
     after = ("gradient",)
     keeps_signature = False
 
     def apply(self, graph: Graph) -> Graph:
-        return apply_updates(graph, self.rule, self.wrt, self.prefix, clip=self.clip, counts_step=self.counts_step)
+        return apply_updates(graph, self.rule, self.wrt, self.prefix, self.manner)
 
 
-def apply_updates(
-    graph: Graph,
-    rule: UpdateRule,
-    wrt: Sequence[str],
-    prefix: str,
-    *,
-    clip: float | None = None,
-    counts_step: bool = True,
-) -> Graph:
+def rate_name(prefix: str) -> str:
+    """The state that holds the learning rate of the update with this prefix, where it has a schedule: f64[]."""
+    return f"{prefix}.lr"
+
+
+def apply_updates(graph: Graph, rule: UpdateRule, wrt: Sequence[str], prefix: str, manner: Manner = Manner()) -> Graph:
     """``graph`` with its outputs ``gradient:NAME`` turned into updates of the weights in ``wrt``.
 
-    Each slot becomes a state input ``NAME.PREFIX.SLOT`` with an update of its own. ``clip`` bounds the Euclidean norm
-    of all gradients together. ``counts_step`` adds the update of the state ``step``, which one step graph of a run has
-    to do. Raises KeyError where a weight or its gradient is missing.
+    Each slot becomes a state input ``NAME.PREFIX.SLOT`` with an update of its own, and a learning rate that has a
+    schedule a state input ``PREFIX.lr`` without one. Raises KeyError where a weight or its gradient is missing.
     """
     copy = Copy(graph)
     for node in graph.nodes:
@@ -77,26 +73,34 @@ def apply_updates(
     for output in graph.outputs:
         if not output.name.startswith(_GRADIENT):
             b.output(output.name, copy.values[output.value], output.updates)
-    if clip is not None and gradients:
+    if gradients:
         with b.at(Origin(via=("clip",))):
-            gradients = _clipped(b, gradients, clip)
+            gradients = _clipped(b, gradients, manner)
+    rate = rule.lr if isinstance(rule.lr, float) else b.input(rate_name(prefix), SCALAR, Role.STATE)
+    with b.at(Origin(via=("update",))):
+        time = _time(b, step, manner.every)
     for name in wrt:
         with b.at(b.origin_of(values[name]).through("update")):
-            _update(b, rule, values[name], gradients[name], step, prefix)
-    if counts_step:
+            slots = {
+                slot: b.input(f"{name}.{prefix}.{slot}", type, Role.STATE)
+                for slot, (type, _) in rule.slots(values[name].type).items()
+            }
+            turn = Turn(b, values[name], gradients[name], slots, time, rate, name not in manner.undecayed)
+            _update(rule, turn)
+    if manner.counts_step:
         with b.at(Origin(via=("update",))):
             b.output(STEP, b.add(step, 1), updates=STEP)
     return b.finish()
 
 
-def check_update(weights: Iterable[Value], rule: UpdateRule, clip: float | None = None) -> None:
+def check_update(weights: Iterable[Value], rule: UpdateRule, manner: Manner) -> None:
     """Try the step of ``rule`` on one weight of each element type. Raises TypeMismatch where it does not go with it, as
     a rate that the element type cannot hold."""
     for weight in {weight.type.dtype: weight for weight in weights}.values():
         b = Emit("trial")
         b.input(weight.name, weight.type, Role.WEIGHT)
         b.output(f"{_GRADIENT}{weight.name}", b.input("gradient", weight.type))
-        apply_updates(b.finish(), rule, [weight.name], rule.name, clip=clip)
+        apply_updates(b.finish(), rule, [weight.name], rule.name, manner)
 
 
 def initial_state(graphs: Iterable[Graph], rules: Iterable[UpdateRule]) -> dict[str, tuple[TensorType, float]]:
@@ -104,25 +108,37 @@ def initial_state(graphs: Iterable[Graph], rules: Iterable[UpdateRule]) -> dict[
     states: dict[str, tuple[TensorType, float]] = {STEP: (TensorType(DType.I64), 0.0)}
     for graph, rule in zip(graphs, rules, strict=True):
         for value in graph.inputs_of(Role.STATE):
-            # A slot has the type of its weight and ends in its own name.
-            fills = rule.slots(value.type)
             owner, _, slot = value.name.rpartition(".")
+            # What fills a slot does not depend on the weight's type; that of the rate is replaced before each step.
+            fills = {name: fill for name, (_, fill) in rule.slots(value.type).items()} | {"lr": 0.0}
             if owner and slot in fills:
                 states[value.name] = value.type, fills[slot]
     return states
 
 
-def _update(b: Emit, rule: UpdateRule, weight: Value, gradient: Value, step: Value, prefix: str) -> None:
-    slots = {
-        slot: b.input(f"{weight.name}.{prefix}.{slot}", weight.type, Role.STATE) for slot in rule.slots(weight.type)
-    }
-    updated, after = rule.update(b, weight, gradient, slots, step)
-    b.output(weight.name, updated, updates=weight.name)
+def _time(b: Emit, step: Value, every: int) -> Value:
+    """How many updates there are after this one, which is made at the end of each ``every`` steps: f64."""
+    done = b.add(b.cast(step, DType.F64), 1.0)
+    return done if every == 1 else b.floor(b.div(done, float(every)))
+
+
+def _update(rule: UpdateRule, turn: Turn) -> None:
+    b = turn.b
+    updated, after = rule.update(turn)
+    b.output(turn.weight.name, updated, updates=turn.weight.name)
     for slot, value in after.items():
-        b.output(slots[slot].name, value, updates=slots[slot].name)
+        b.output(turn.slots[slot].name, value, updates=turn.slots[slot].name)
 
 
-def _clipped(b: Emit, gradients: dict[str, Value], limit: float) -> dict[str, Value]:
+def _clipped(b: Emit, gradients: dict[str, Value], manner: Manner) -> dict[str, Value]:
+    """The gradients with their elements, and then all of them together, no larger than allowed."""
+    if manner.clip_value is not None:
+        limit = manner.clip_value
+        gradients = {name: b.clip(value, -limit, limit) for name, value in gradients.items()}
+    return gradients if manner.clip is None else _within_norm(b, gradients, manner.clip)
+
+
+def _within_norm(b: Emit, gradients: dict[str, Value], limit: float) -> dict[str, Value]:
     """The gradients scaled down so that their norm is at most ``limit``, as torch's clip_grad_norm_ does."""
     squares = [b.cast(b.sum(b.square(value)), DType.F32) for value in gradients.values()]
     total = squares[0]

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from compiler.front.catalogue.entry import Entry, Kind
 
 _KINDS: tuple[Kind, ...] = (
-    "layer", "function", "augmentation", "loss", "metric", "optimizer", "initialiser", "reader", "encoding", "split",
+    "layer", "function", "augmentation", "loss", "metric", "optimizer", "schedule", "initialiser", "reader", "encoding",
+    "split",
 )  # fmt: skip
 _FENCE = re.compile(r"^```[^\n]*\n(.*?)^```\n?", re.MULTILINE | re.DOTALL)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -22,6 +23,21 @@ def pairs(_context: click.Context, parameter: click.Parameter, given: tuple[str,
             raise click.BadParameter(f"{name} is given twice")
         found[name] = value
     return found
+
+
+def duration(_context: click.Context, _parameter: click.Parameter, given: str | None) -> float | None:
+    """``90``, ``90s``, ``10m`` or ``1.5h`` in seconds."""
+    if given is None:
+        return None
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    number, unit = (given[:-1], units[given[-1]]) if given[-1:] in units else (given, 1.0)
+    try:
+        seconds = float(number) * unit
+    except ValueError:
+        seconds = 0.0
+    if not 0.0 < seconds < math.inf:
+        raise click.BadParameter(f"{given!r} is no time above 0: write 90s, 10m or 1.5h")
+    return seconds
 
 
 def _check_passes(_context: click.Context, _parameter: click.Parameter, asked: bool) -> None:

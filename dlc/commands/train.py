@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 @click.option("--steps", type=click.IntRange(1), metavar="N", help="Batches in all, in place of epochs.")
 @click.option("--batch", type=click.IntRange(1), metavar="N", help="Samples in a batch.")
 @click.option("--seed", type=click.IntRange(0, 2**62 - 1), metavar="N", help="Where all random numbers come from.")
+@click.option(
+    "--time", "seconds", metavar="TIME", callback=options.duration,
+    help="Train for 90s, 10m or 1.5h at most; --resume goes on from there.",
+)  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The run folder. Default: runs/NAME.")
 @click.option("--resume", is_flag=True, help="Go on with the last run, bit for bit as if it had not stopped.")
 @click.option("--overwrite", is_flag=True, help="Replace the run that --out holds.")
@@ -55,6 +59,7 @@ def train(
     steps: int | None,
     batch: int | None,
     seed: int | None,
+    seconds: float | None,
     out: Path | None,
     resume: bool,
     overwrite: bool,
@@ -75,6 +80,7 @@ def train(
     Examples:
       dlc train examples/digits.dl
       dlc train examples/digits.dl --epochs 5 --set classes=10
+      dlc train examples/digits.dl --time 10m
       dlc train examples/digits.dl --resume
       dlc train gan.dl gan --data faces.npz --out runs/faces
     """
@@ -100,7 +106,7 @@ def train(
     wanted = _Wanted(None if no_export else device, not no_report, tensorboard, profile)
     again = shlex.join(["dlc", *(word for word in arguments if word not in ("--resume", "--overwrite"))])
     with open_run(job.program.name, out=out, resume=resume, overwrite=overwrite) as run:
-        _train(job, splits, run, wanted, resume=resume, again=f"{again} --resume")
+        _train(job, splits, run, wanted, resume=resume, seconds=seconds, again=f"{again} --resume")
     tell(f"all files are in {run.path}")
 
 
@@ -114,7 +120,9 @@ class _Wanted:
     profile: bool
 
 
-def _train(job: Job, splits: Splits, run: RunFolder, wanted: _Wanted, *, resume: bool, again: str) -> None:
+def _train(
+    job: Job, splits: Splits, run: RunFolder, wanted: _Wanted, *, resume: bool, seconds: float | None, again: str
+) -> None:
     """``again`` is the command that goes on with the run after Ctrl-C."""
     from runtime.inspect.profile import Profiler, make_profile, profiled
     from runtime.job import results
@@ -126,7 +134,7 @@ def _train(job: Job, splits: Splits, run: RunFolder, wanted: _Wanted, *, resume:
     job = profiled(job, profiler) if wanted.profile else job
     shown = Events(run.events, show_progress()) if wanted.events else show_progress()
     with job.recording(run, splits, shown, resume=resume) as recording:
-        trainer = job.trainer(splits, run=run, resume=resume, progress=recording)
+        trainer = job.trainer(splits, run=run, resume=resume, progress=recording, seconds=seconds)
         tell(_opening(job.program.name, splits, run.path))
         for note in splits.notes:
             tell(f"note: {note}")

@@ -234,3 +234,20 @@ def test_a_profile(dlc: Callable[..., Any], net: Path) -> None:
     rows = [line.split()[0] for line in lines[head + 2 :] if line.startswith("net.dl")]
     assert rows == ["net.dl:4", "net.dl:5", "net.dl:10", "net.dl:11"]
     assert any(line.startswith("total") and line.rstrip().endswith("100.0%") for line in lines)
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1m", "ten", "m", "nan", "inf", "1d"])
+def test_a_time_that_is_none_is_wrong_usage(text: str, dlc: Callable[..., Any], net: Path) -> None:
+    outcome = dlc("train", net, "--time", text)
+    assert outcome.code == 2
+    assert "is no time above 0: write 90s, 10m or 1.5h" in outcome.err
+
+
+def test_a_run_whose_time_is_up_can_be_resumed(dlc: Callable[..., Any], net: Path) -> None:
+    assert dlc("train", net, "--out", "whole").code == 0
+    first = dlc("train", net, "--out", "parts", "--time", "0.000001s")
+    assert first.code == 0
+    assert "the time is up after 1 of" in first.out
+    assert dlc("train", net, "--out", "parts", "--resume").code == 0
+    for name in ("weights.safetensors", "history.csv"):
+        assert Path("whole", name).read_bytes() == Path("parts", name).read_bytes()

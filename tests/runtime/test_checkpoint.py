@@ -10,7 +10,6 @@ from compiler.program import TrainProgram
 from runtime.checkpoint import (
     Checkpoint,
     Origin,
-    Position,
     check_origin,
     check_same,
     fingerprint,
@@ -22,6 +21,7 @@ from runtime.checkpoint import (
 )
 from runtime.evaluation import Totals
 from runtime.history import History, Row
+from runtime.position import Position
 from runtime.tensors import read_tensors, write_tensors
 
 ORIGIN = Origin(seed=0, samples=40, validate=0.2, test=None, batch=8)

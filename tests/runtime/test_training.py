@@ -16,9 +16,10 @@ import runtime.training
 from compiler.diagnostics import DiagnosticError
 from compiler.program import TrainProgram
 from compiler.targets.numpy import generate
-from runtime.checkpoint import Position, load_checkpoint
+from runtime.checkpoint import load_checkpoint
 from runtime.engine import Engine
 from runtime.files import write_bytes
+from runtime.position import Position
 from runtime.progress import Silent
 from runtime.runs import RunFolder
 from runtime.split import prepare

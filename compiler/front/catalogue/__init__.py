@@ -1,7 +1,9 @@
-"""The catalogue: every layer, function, loss, metric, optimizer, initialiser and reader of data, one entry each."""
+"""The catalogue: every layer, function, loss, metric, optimizer, schedule, initialiser and reader of data, one entry
+each."""
 
 from compiler.front.catalogue import (
     activations,
+    adaptive,
     attention,
     augmentation,
     functions,
@@ -17,6 +19,7 @@ from compiler.front.catalogue import (
     readers,
     recurrent,
     resizing,
+    schedules,
     sequence,
     spatial,
     tensors,
@@ -26,6 +29,7 @@ from compiler.front.catalogue.entry import Entry, entries
 __all__ = [
     "Entry",
     "activations",
+    "adaptive",
     "attention",
     "augmentation",
     "entries",
@@ -42,6 +46,7 @@ __all__ = [
     "readers",
     "recurrent",
     "resizing",
+    "schedules",
     "sequence",
     "spatial",
     "tensors",

@@ -18,6 +18,7 @@ page in the language reference. The annotations say what each argument has to be
 ``Literal[…]``      one of these words, written with or without quotes
 ``DType``           an element type
 ``Dim``             a size, symbols allowed
+``Rate``            a number, or a schedule such as ``cosine(3e-3)``
 ``Initialiser``     an initialiser, such as ``he`` or ``normal(0.02)``
 ``ModelWeights``    a model, for what speaks about its weights
 ``DataPath``        the path of a data file or folder
@@ -43,10 +44,21 @@ from compiler.ir.dims import Dim
 from compiler.ir.graph import Value
 from compiler.ir.types import DType, TensorType
 from compiler.ops.emit import Emit
+from compiler.rules import Rate
 from compiler.sources import Encoding
 
 Kind: TypeAlias = Literal[
-    "layer", "function", "augmentation", "loss", "metric", "optimizer", "initialiser", "reader", "encoding", "split"
+    "layer",
+    "function",
+    "augmentation",
+    "loss",
+    "metric",
+    "optimizer",
+    "schedule",
+    "initialiser",
+    "reader",
+    "encoding",
+    "split",
 ]
 Operand: TypeAlias = Value | float
 Tensors: TypeAlias = tuple[Value, ...]
@@ -251,5 +263,5 @@ def default_text(default: Any) -> str:
 
 __all__ = [
     "ArgumentError", "Columns", "Context", "DType", "Dim", "Encoding", "Entry", "Initialiser", "Kind", "ModelWeights",
-    "Numbers", "Operand", "Parameter", "Tensors", "Totals", "Value", "Words", "entries", "entry", "namespace",
+    "Numbers", "Operand", "Parameter", "Rate", "Tensors", "Totals", "Value", "Words", "entries", "entry", "namespace",
 ]  # fmt: skip

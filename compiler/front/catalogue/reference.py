@@ -13,7 +13,7 @@ from typing import get_args
 from compiler.diagnostics import Sink, Source
 from compiler.front import tree
 from compiler.front.catalogue import Entry, entries
-from compiler.front.catalogue.entry import Initialiser, Kind, Parameter, default_text
+from compiler.front.catalogue.entry import Initialiser, Kind, Parameter, Rate, default_text
 from compiler.front.imports import library
 from compiler.front.kinds import KIND_WORDS
 from compiler.front.parse import parse
@@ -30,6 +30,10 @@ _HEADINGS: dict[Kind, tuple[str, str]] = {
     "loss": ("Losses", "For `minimize`. Each gives one number, the mean over the batch unless it says otherwise."),
     "metric": ("Metrics", "For `measure`. Each is a figure over a whole data set, not a mean of figures of batches."),
     "optimizer": ("Optimizers", "For `with`. They can be written without parentheses where the defaults do."),
+    "schedule": (
+        "Schedules",
+        "For the learning rate of an optimizer: `adam(lr=cosine(3e-3))`. The run's figures have a column `lr` then.",
+    ),
     "initialiser": ("Initialisers", "For arguments such as `init=`. They make a weight's first content."),
     "reader": (
         "Readers",
@@ -40,7 +44,7 @@ _HEADINGS: dict[Kind, tuple[str, str]] = {
     "split": ("Splits", "For `validate` and `test`: which part of the samples is set apart."),
 }
 _INTRODUCTION = f"""\
-# Layers, functions, augmentations, losses, metrics, optimizers, initialisers, readers
+# Layers, functions, augmentations, losses, metrics, optimizers, schedules, initialisers, readers
 
 Everything that a model file can name without declaring it, and the blocks of the standard library. How calls work is
 told in [the language reference](language.md): tensors come first, and the first one may be left out where it is the
@@ -114,6 +118,8 @@ def _kind_words(parameter: Parameter) -> str:
     kind = parameter.kind
     if kind is Initialiser:
         return "an [initialiser](#initialisers)"
+    if kind == Rate:
+        return "a number, or a [schedule](#schedules)"
     if kind in KIND_WORDS:
         return KIND_WORDS[kind]
     return " or ".join(KIND_WORDS[part] for part in get_args(kind))

@@ -218,10 +218,10 @@ def test_line_ends_mean_something_again_in_braces_inside_parentheses() -> None:
     [
         ("a = x -> f", "(Assign [a] (Chain x [f]))"),
         ("a, b = f(x)", "(Assign [a b] (Call f [x] []))"),
-        ("minimize mse(a, b) with adam", "(Minimize (Call mse [a b] []) [] adam)"),
+        ("minimize mse(a, b) with adam", "(Minimize (Call mse [a b] []) [] adam -)"),
         (
             "minimize a -> f over A, B.c.d with sgd(1)",
-            "(Minimize (Chain a [f]) [A (Attribute (Attribute B c) d)] (Call sgd [1] []))",
+            "(Minimize (Chain a [f]) [A B.c.d] (Call sgd [1] []) -)",
         ),
         ("measure accuracy(a)", "(Measure [(Call accuracy [a] [])])"),
         ("measure f(a), top = g(a)", "(Measure [(Call f [a] []) (Keyword top (Call g [a] []))])"),
@@ -229,15 +229,20 @@ def test_line_ends_mean_something_again_in_braces_inside_parentheses() -> None:
         ("validate 20%", "(Validate 0.2 percent)"),
         ('validate "held_out.npz"', "(Validate 'held_out.npz')"),
         ("test 1 / 10", "(Test (Binary / 1 10))"),
-        ("batch 64", "(Batch 64)"),
-        ("epochs 30", "(Epochs 30)"),
-        ("steps 10_000", "(Steps 10000)"),
+        ("batch 64", "(Setting batch 64)"),
+        ("epochs 30", "(Setting epochs 30)"),
+        ("steps 10_000", "(Setting steps 10000)"),
         ("stop val.accuracy patience 5", "(Stop (Attribute val accuracy) 5)"),
         ("stop loss", "(Stop loss -)"),
-        ("clip 1.0", "(Clip 1.0)"),
-        ("seed 0", "(Seed 0)"),
+        ("clip_value 0.5", "(Setting clip_value 0.5)"),
+        ("average 0.99", "(Setting average 0.99)"),
+        ("keep 3", "(Setting keep 3)"),
+        ("minimize a with adam every 2 * k", "(Minimize a [] adam (Binary * 2 k))"),
+        ("freeze Net.block*.conv, *, Net.body.0.*", "(Freeze [Net.block*.conv * Net.body.0.*])"),
+        ("clip 1.0", "(Setting clip 1.0)"),
+        ("seed 0", "(Setting seed 0)"),
         ("draw fake, rebuilt = Decoder(code)", "(Draw [fake (Keyword rebuilt (Call Decoder [code] []))])"),
-        ("freeze VGG.body, Embedding", "(Freeze [(Attribute VGG body) Embedding])"),
+        ("freeze VGG.body, Embedding", "(Freeze [VGG.body Embedding])"),
     ],
 )
 def test_train_statements(line: str, expected: str) -> None:
@@ -283,7 +288,7 @@ def test_imports(text: str, expected: str) -> None:
         ),
         (
             "train t(a: i64[N]) {\n\n seed 1; batch 2\n}",
-            "(Train t [(Parameter a (TypeExpression i64 [(Dimension N -)]) -)] [(Seed 1) (Batch 2)])",
+            "(Train t [(Parameter a (TypeExpression i64 [(Dimension N -)]) -)] [(Setting seed 1) (Setting batch 2)])",
         ),
     ],
 )
@@ -351,7 +356,7 @@ def test_the_examples_of_the_design_parse() -> None:
     assert isinstance(digits, tree.Train)
     assert short(digits.statements[1]) == (
         "(Minimize (Binary + (Call cross_entropy [logits label] []) (Binary * 0.0001 (Call l2 [Digits] []))) []"
-        " (Call adam [] [(Keyword lr (Call cosine [0.003] []))]))"
+        " (Call adam [] [(Keyword lr (Call cosine [0.003] []))]) -)"
     )
 
 

@@ -14,10 +14,11 @@ from compiler.ir.verify import verify
 from compiler.ops import Emit
 from compiler.ops.base import Array
 from compiler.ops.interpret import interpret_outputs
+from compiler.ops.turn import Turn, UpdateRule
 from compiler.passes.autodiff import Gradient, gradient
 from compiler.passes.order import COMMON, TRAIN
 from compiler.passes.pipeline import Pipeline, PipelineError
-from compiler.passes.update import Update, UpdateRule, apply_updates, initial_state
+from compiler.passes.update import Manner, Update, apply_updates, initial_state
 
 F32 = DType.F32
 N = symbol("N")
@@ -31,15 +32,17 @@ class Momentum:
 
     name = "momentum"
 
-    def slots(self, weight: TensorType) -> dict[str, float]:
-        return {"velocity": 0.25}
+    @property
+    def lr(self) -> float:
+        return self.rate
 
-    def update(
-        self, b: Emit, weight: Value, gradient: Value, slots: dict[str, Value], step: Value
-    ) -> tuple[Value, dict[str, Value]]:
-        velocity = b.add(b.mul(slots["velocity"], 0.5), gradient)
-        rate = b.div(self.rate, b.add(b.cast(step, weight.type.dtype), 1))
-        return b.sub(weight, b.mul(velocity, rate)), {"velocity": velocity}
+    def slots(self, weight: TensorType) -> dict[str, tuple[TensorType, float]]:
+        return {"velocity": (weight, 0.25)}
+
+    def update(self, turn: Turn) -> tuple[Value, dict[str, Value]]:
+        b = turn.b
+        velocity = b.add(b.mul(turn.slots["velocity"], 0.5), turn.gradient)
+        return b.sub(turn.weight, turn.scaled(velocity, b.reciprocal(turn.time))), {"velocity": velocity}
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,13 @@ class Plain:
     """Gradient descent, which keeps nothing."""
 
     name = "plain"
+    lr = 1.0
 
-    def slots(self, weight: TensorType) -> dict[str, float]:
+    def slots(self, weight: TensorType) -> dict[str, tuple[TensorType, float]]:
         return {}
 
-    def update(
-        self, b: Emit, weight: Value, gradient: Value, slots: dict[str, Value], step: Value
-    ) -> tuple[Value, dict[str, Value]]:
-        return b.sub(weight, gradient), {}
+    def update(self, turn: Turn) -> tuple[Value, dict[str, Value]]:
+        return turn.b.sub(turn.weight, turn.gradient), {}
 
 
 def regression(state: bool = False) -> Graph:
@@ -108,7 +110,7 @@ def test_a_step() -> None:
 
 
 def test_updates_come_from_their_weight() -> None:
-    after = apply_updates(differentiated(), Plain(), ("Net.w",), "plain", clip=1.0)
+    after = apply_updates(differentiated(), Plain(), ("Net.w",), "plain", Manner(clip=1.0))
     assert {node.origin.via[0] for node in after.nodes if node.origin.via} == {"gradient", "clip", "update"}
 
 
@@ -119,7 +121,7 @@ def test_only_the_weights_asked_for_are_updated() -> None:
 
 
 def test_the_counter_that_is_there_is_used() -> None:
-    after = apply_updates(differentiated(state=True), Plain(), ("Net.w",), "plain", counts_step=False)
+    after = apply_updates(differentiated(state=True), Plain(), ("Net.w",), "plain", Manner(counts_step=False))
     assert [item.name for item in after.inputs] == ["x", "Net.w", "Net.b", "step"]
     assert [item.name for item in after.outputs] == ["loss", "Net.w"]
 
@@ -134,7 +136,7 @@ def test_gradients_are_clipped_together(limit: float) -> None:
     arrays = inputs()
     gradients = interpret_outputs(differentiated(), arrays)
     norm = np.sqrt(sum((gradients[f"gradient:{name}"] ** 2).sum() for name in ("Net.w", "Net.b")))
-    after = apply_updates(differentiated(), Plain(), ("Net.w", "Net.b"), "plain", clip=limit)
+    after = apply_updates(differentiated(), Plain(), ("Net.w", "Net.b"), "plain", Manner(clip=limit))
     results = interpret_outputs(after, arrays | {"step": np.array(0)})
     for name in ("Net.w", "Net.b"):
         expected = gradients[f"gradient:{name}"] * min(1.0, limit / norm)
@@ -149,7 +151,7 @@ def test_clipping_agrees_with_torch() -> None:
     for weight, name in zip(weights, ("Net.w", "Net.b"), strict=True):
         weight.grad = torch.tensor(gradients[f"gradient:{name}"])
     torch.nn.utils.clip_grad_norm_(weights, 0.3)
-    after = apply_updates(differentiated(), Plain(), ("Net.w", "Net.b"), "plain", clip=0.3)
+    after = apply_updates(differentiated(), Plain(), ("Net.w", "Net.b"), "plain", Manner(clip=0.3))
     results = interpret_outputs(after, arrays | {"step": np.array(0)})
     for weight, name in zip(weights, ("Net.w", "Net.b"), strict=True):
         np.testing.assert_allclose(arrays[name] - results[name], weight.grad.numpy(), rtol=1e-5, atol=1e-6)
@@ -169,7 +171,7 @@ def test_the_first_content_of_the_state() -> None:
 
 def test_a_training_step_as_a_pipeline() -> None:
     weights = ("Net.w", "Net.b")
-    passes = (*COMMON, Gradient("loss", weights), Update(Momentum(), weights, "momentum", clip=1.0), *TRAIN)
+    passes = (*COMMON, Gradient("loss", weights), Update(Momentum(), weights, "momentum", Manner(1.0)), *TRAIN)
     after = Pipeline(passes, check=True).run(regression())
     assert after.output("Net.w").type == TensorType(F32, (3, 1))
     with pytest.raises(PipelineError, match="update has to come after gradient"):
