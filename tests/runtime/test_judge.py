@@ -42,7 +42,7 @@ def arrays() -> dict[str, Any]:
 
 @pytest.mark.parametrize("loss", ["cross_entropy(Net(x), y)", "cross_entropy(softmax(Net(x)), y) + l2(Net)"])
 def test_classes(arrays: dict[str, Any], loss: str) -> None:
-    found, weights, figures = judged(CLASSES.replace("LOSS", loss), arrays)
+    found, weights, measured = judged(CLASSES.replace("LOSS", loss), arrays)
     assert found is not None
     logits = scores(weights, arrays["x"]).astype(np.float64)
     losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(150), arrays["y"]]
@@ -51,7 +51,7 @@ def test_classes(arrays: dict[str, Any], loss: str) -> None:
     assert np.array_equal(found.wanted, arrays["y"])
     matrix = found.confusion()
     assert matrix.sum() == 150
-    assert np.trace(matrix) / 150 == pytest.approx(figures["accuracy"])
+    assert np.trace(matrix) / 150 == pytest.approx(measured.figures["accuracy"])
     assert matrix[1, 2] == np.sum((arrays["y"] == 1) & (logits.argmax(1) == 2))
     order = np.argsort(-losses)
     assert [miss.number for miss in found.worst] == order[:12].tolist()
@@ -96,11 +96,11 @@ train net(x: f32[N, 4], y: f32[N, 1]) {{
 }}
 """
     wanted = (arrays["y"] > 0).astype(np.float32)[:, None]
-    found, weights, figures = judged(text, arrays | {"y": wanted})
+    found, weights, measured = judged(text, arrays | {"y": wanted})
     assert found is not None
     assert found.classes == 2
     assert np.array_equal(found.predicted, (scores(weights, arrays["x"]) > 0).ravel())
-    assert np.trace(found.confusion()) / 150 == pytest.approx(figures["accuracy"])
+    assert np.trace(found.confusion()) / 150 == pytest.approx(measured.figures["accuracy"])
 
 
 def test_numbers(arrays: dict[str, Any]) -> None:

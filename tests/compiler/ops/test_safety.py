@@ -69,7 +69,7 @@ def test_large_numbers_stay_finite(operation: Op) -> None:
 
 
 # Gradients that are made by kernels of their own and end there.
-END = {"max_pool_gradient", "rnn_gradient", "lstm_gradient", "gru_gradient"}
+END = {"max_pool_gradient", "rnn_gradient", "lstm_gradient", "gru_gradient", "ctc_gradient"}
 
 
 def test_gradients_have_gradients(cases: Any) -> None:

@@ -222,7 +222,29 @@ def reduced(function: Callable[..., Tensor]) -> Oracle:
     return lambda o, s, x: function(x, dim=o.axes, keepdim=o.keepdims) if o.axes else x.clone()
 
 
+def crop_each(o: Any, s: Sizes, x: Tensor, tops: Tensor, lefts: Tensor) -> Tensor:
+    height, width = (evaluate(dim, s) for dim in o.size)
+    places = zip(x, tops.tolist(), lefts.tolist(), strict=True)
+    return torch.stack([image[:, y : y + height, z : z + width] for image, y, z in places])
+
+
+def paste_each(o: Any, s: Sizes, windows: Tensor, tops: Tensor, lefts: Tensor) -> Tensor:
+    (height, width), (rows, columns) = windows.shape[2:], (evaluate(dim, s) for dim in o.size)
+    placed = [
+        functional.pad(window, (x, columns - width - x, y, rows - height - y))
+        for window, y, x in zip(windows, tops.tolist(), lefts.tolist(), strict=True)
+    ]
+    return torch.stack(placed)
+
+
+def flip_each(o: Any, s: Sizes, x: Tensor, condition: Tensor) -> Tensor:
+    return torch.where(condition.reshape(-1, *[1] * (x.ndim - 1)), x.flip(o.axis), x)
+
+
 ORACLES: dict[str, Oracle] = {
+    "crop_each": crop_each,
+    "flip_each": flip_each,
+    "paste_each": paste_each,
     "add": lambda o, s, a, b: a + b,
     "sub": lambda o, s, a, b: a - b,
     "mul": lambda o, s, a, b: a * b,
