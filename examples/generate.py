@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +24,8 @@ class LanguageModel:
     """An ONNX file of a model from ``tokens`` i64[N, T] to the scores [N, T, characters] of what comes next."""
 
     def __init__(self, path: str) -> None:
-        self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        metadata = self.session.get_modelmeta().custom_metadata_map
-        self.characters: list[str] = json.loads(metadata["dlc.names"])["tokens"]
-        self.window = bounds(metadata).get("T")
+        self.session, names, bounds = opened(path, "tokens")
+        self.characters, self.window = names["tokens"], bounds.get("T")
 
     def write(
         self, start: str, length: int, count: int, temperature: float, random: np.random.Generator, until: str = ""
@@ -54,16 +53,25 @@ class LanguageModel:
 def draw(scores: npt.NDArray[np.float32], temperature: float, random: np.random.Generator) -> npt.NDArray[np.int64]:
     """A number for each row of scores: the likeliest one at temperature 0, otherwise one drawn with the probabilities
     softmax(scores / temperature)."""
-    if temperature == 0:
-        return scores.argmax(axis=-1)
     # The largest of the scores, each with Gumbel noise, is distributed like that.
-    return (scores / temperature + random.gumbel(size=scores.shape)).argmax(axis=-1)
+    noisy = scores / temperature + random.gumbel(size=scores.shape) if temperature else scores
+    chosen: npt.NDArray[np.int64] = noisy.argmax(axis=-1)
+    return chosen
 
 
-def bounds(metadata: dict[str, str]) -> dict[str, int]:
-    """How large the sizes of the inputs may be, by their names: ``T <= 64`` is an entry of the metadata."""
+def opened(path: str, *inputs: str) -> tuple[onnxruntime.InferenceSession, dict[str, list[str]], dict[str, int]]:
+    """The file, what the numbers in its ``inputs`` stand for, and how large their sizes may be by symbols: its metadata
+    have that as ``T <= 64``. Raises ValueError for another file."""
+    if not Path(path).is_file():
+        raise ValueError(f"there is no file {path}")
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    metadata = session.get_modelmeta().custom_metadata_map
+    names = json.loads(metadata.get("dlc.names", "{}"))
+    for name in inputs:
+        if name not in names:
+            raise ValueError(f"{path} has no input {name}, or does not say what the numbers in it stand for")
     parts = [part.partition("<=") for part in metadata.get("dlc.bounds", "").split(",") if part]
-    return {name.strip(): int(number) for name, _, number in parts}
+    return session, names, {symbol.strip(): int(number) for symbol, _, number in parts}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -80,8 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.length < 1 or (given.lines is not None and given.lines < 1):
         parser.error("--length and --lines are 1 or more")
     random, until = np.random.default_rng(given.seed), LINE_END if given.lines else ""
-    model = LanguageModel(given.file)
     try:
+        model = LanguageModel(given.file)
         texts = model.write(given.start, given.length, given.lines or 1, given.temperature, random, until)
     except ValueError as mistake:
         parser.error(str(mistake))

@@ -2,7 +2,8 @@
 
     python translate.py dates.onnx "Saturday, 3 May 1997" "May 3rd, 97"
 
-At temperature 0, which is the default, it writes what it takes for likeliest, otherwise it draws.
+The file says itself which characters its numbers stand for, and how many it takes: both are in its metadata. At
+temperature 0, which is the default, it writes what it takes for likeliest, otherwise it draws.
 """
 
 from __future__ import annotations
@@ -11,30 +12,35 @@ import argparse
 from collections.abc import Sequence
 
 import numpy as np
-import onnxruntime
-from generate import bounds, draw
+from generate import draw, opened
 
 
 class Translator:
-    """The ONNX file: from ``written`` u8[N, S], ASCII codes filled up with 0, and ``so_far`` u8[N, T], what it has
-    written so far behind a 0, to scores [N, T, codes] of what comes next."""
+    """The ONNX file: from ``written`` i64[N, S], the numbers of letters, and ``so_far`` i64[N, T], what it has written
+    so far, to the scores [N, T, characters] of what comes next. Number 0 is the mark of an end, which also stands in
+    front of ``so_far`` and fills up ``written``; the metadata tell what the other numbers stand for."""
 
     def __init__(self, path: str) -> None:
-        self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        self.sizes = bounds(self.session.get_modelmeta().custom_metadata_map)
+        self.session, names, self.sizes = opened(path, "written", "so_far")
+        self.numbers = {letter: number for number, letter in enumerate(names["written"])}
+        self.characters = names["so_far"]
 
     def translate(self, texts: Sequence[str], temperature: float, random: np.random.Generator) -> list[str]:
         """Each text in ISO form."""
-        for text in texts:
-            if not text.isascii() or not 0 < len(text) <= self.sizes["S"]:
-                raise ValueError(f"{text!r} is not 1 to {self.sizes['S']} ASCII characters")
-        longest = max(map(len, texts))
-        written = np.array([list(text.encode().ljust(longest, b"\0")) for text in texts], np.uint8)
-        so_far = np.zeros((len(texts), 1), np.uint8)
+        written = np.zeros((len(texts), max(map(len, texts))), np.int64)
+        for row, text in zip(written, texts, strict=True):
+            if not 0 < len(text) <= self.sizes["S"]:
+                raise ValueError(f"{text!r} has {len(text)} characters, and the model takes 1 to {self.sizes['S']}")
+            unknown = sorted(set(text) - set(self.numbers))
+            if unknown:
+                raise ValueError(f"the model does not know {', '.join(map(repr, unknown))} in {text!r}")
+            row[: len(text)] = [self.numbers[letter] for letter in text]
+        so_far = np.zeros((len(texts), 1), np.int64)
         for _ in range(self.sizes["T"]):
             (scores,) = self.session.run(None, {"written": written, "so_far": so_far})
-            so_far = np.hstack([so_far, draw(scores[:, -1], temperature, random)[:, None].astype(np.uint8)])
-        return [bytes(row[1:]).decode("ascii") for row in so_far]
+            so_far = np.hstack([so_far, draw(scores[:, -1], temperature, random)[:, None]])
+        wholes = ("".join(self.characters[number] for number in row[1:]) for row in so_far)
+        return [whole.split(self.characters[0])[0] for whole in wholes]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Makes ``data/dates.npz``: dates as people write them, and in ISO form.
+"""Makes ``data/dates.csv``: dates as people write them, and in ISO form.
 
 Each of the 10,000 days, drawn from the years 1950 to 2049, stands once, in one of the forms below; so days that are set
 apart for a test were never seen in any form. Of numbers alone, points mean day.month.year and slashes month/day/year.
@@ -7,12 +7,13 @@ apart for a test were never seen in any form. Of numbers alone, points mean day.
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
 from pathlib import Path
 
 import numpy as np
 
-DAYS, WRITTEN, ISO = 10_000, 32, 11
+DAYS = 10_000
 FIRST, LAST = dt.date(1950, 1, 1), dt.date(2049, 12, 31)
 FORMS = (
     "{day} {month} {year}",
@@ -62,21 +63,22 @@ MONTHS = (
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
-def ascii_codes(texts: list[str], length: int) -> np.ndarray:
-    """u8[len(texts), length], filled up with 0."""
-    return np.array([list(text.encode().ljust(length, b"\0")) for text in texts], np.uint8)
-
-
-def dates(seed: int = 0) -> dict[str, np.ndarray]:
-    """``written`` u8[DAYS, WRITTEN] and, behind a 0, ``iso`` u8[DAYS, ISO], ASCII codes."""
+def dates(seed: int = 0) -> list[tuple[str, str]]:
+    """Each day as it is written, and in ISO form."""
     random = np.random.default_rng(seed)
     chosen = random.choice((LAST - FIRST).days + 1, DAYS, replace=False)
     days = [FIRST + dt.timedelta(int(number)) for number in chosen]
     texts = [written(day, FORMS[random.integers(len(FORMS))]) for day in days]
     spellings = random.choice(3, DAYS, p=[0.8, 0.15, 0.05])
     texts = [(text, text.lower(), text.upper())[how] for text, how in zip(texts, spellings, strict=True)]
-    return {"written": ascii_codes(texts, WRITTEN), "iso": ascii_codes([f"\0{day}" for day in days], ISO)}
+    return [(text, day.isoformat()) for text, day in zip(texts, days, strict=True)]
+
+
+def main() -> None:
+    path = Path(__file__).parent.parent / "data" / "dates.csv"
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([("written", "iso"), *dates()])
 
 
 if __name__ == "__main__":
-    np.savez_compressed(Path(__file__).parent.parent / "data" / "dates.npz", **dates())
+    main()

@@ -1,4 +1,4 @@
-"""Makes ``data/intents.npz``: what people say to an assistant, and which of eight things they want.
+"""Makes ``data/intents.csv``: what people say to an assistant, and which of eight things they want.
 
 Sentences are made of phrasings and of what is filled into them, some with a slip of the fingers. The first 3,200 are of
 eleven phrasings for each intent; the last 800, to be tested on, are of four other ones, which those have no part in.
@@ -7,12 +7,13 @@ eleven phrasings for each intent; the last 800, to be tested on, are of four oth
 
 from __future__ import annotations
 
+import csv
 import re
 from pathlib import Path
 
 import numpy as np
 
-LENGTH, TRAINED, TESTED, TEST_PHRASINGS, SLIPS = 80, 3200, 800, 4, 0.2
+TRAINED, TESTED, TEST_PHRASINGS, SLIPS = 3200, 800, 4, 0.2
 
 FILLINGS = {
     "time": "7 am|half past six|noon|8:30|a quarter to nine|five o'clock|tonight at ten|6 in the morning",
@@ -96,13 +97,18 @@ def samples(count: int, phrasings: slice, random: np.random.Generator) -> list[t
     return list(found.items())
 
 
-def intents(seed: int = 0) -> dict[str, np.ndarray]:
-    """``text`` u8[4000, LENGTH], ASCII codes filled up with 0, and ``intent`` u8[4000]."""
+def intents(seed: int = 0) -> list[tuple[str, str]]:
+    """Each sentence, and what it asks for."""
     random = np.random.default_rng(seed)
     found = samples(TRAINED, slice(-TEST_PHRASINGS), random) + samples(TESTED, slice(-TEST_PHRASINGS, None), random)
-    texts = [list(text.encode().ljust(LENGTH, b"\0")) for text, _ in found]
-    return {"text": np.array(texts, np.uint8), "intent": np.array([intent for _, intent in found], np.uint8)}
+    return [(text, INTENTS[intent]) for text, intent in found]
+
+
+def main() -> None:
+    path = Path(__file__).parent.parent / "data" / "intents.csv"
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([("text", "intent"), *intents()])
 
 
 if __name__ == "__main__":
-    np.savez_compressed(Path(__file__).parent.parent / "data" / "intents.npz", **intents())
+    main()
