@@ -11,6 +11,7 @@ import click
 
 from dlc.commands.check import check
 from dlc.commands.compile import compile_command
+from dlc.commands.data import data_command
 from dlc.commands.dump import dump
 from dlc.commands.evaluate import evaluate
 from dlc.commands.explain import explain
@@ -56,6 +57,7 @@ def cli() -> None:
 
 for command in (
     check,
+    data_command,
     train,
     evaluate,
     compile_command,

@@ -32,8 +32,8 @@ from runtime.training import Trainer
 from runtime.weights import fresh_weights, load_model_weights, load_names, save_weights_file
 
 Array: TypeAlias = npt.NDArray[Any]
-# A data file, or arrays (or nested lists) by name.
-Data: TypeAlias = str | Path | Mapping[str, npt.ArrayLike]
+# A data file, arrays (or nested lists) by name, or samples one after another, as a generator gives them.
+Data: TypeAlias = str | Path | Mapping[str, npt.ArrayLike] | Iterable[Any]
 
 
 class Model:
@@ -76,13 +76,16 @@ class Model:
     ) -> History:
         """Trains, and gives the figures of every epoch.
 
-        Arguments go before the statements of the train block: ``data`` is a data file or arrays by name with one row
-        for each sample; ``validate`` and ``test`` are a share of the samples between 0 and 1, or other data;
-        ``steps`` are batches, in place of epochs. The first fit begins with fresh weights, a later one with the weights
-        that are there. Nothing is written unless ``out`` names a run folder; ``resume`` goes on with the run in it.
-        ``progress`` shows how it goes; ``callbacks`` are told, :class:`dlc.Callback` or functions that take the row of
-        each epoch. ``skip_bad`` leaves samples that can't be read out, instead of refusing the data. After so many
+        Arguments go before the statements of the train block: ``data`` is a data file, arrays by name with one row
+        for each sample, or a generator; ``validate`` and ``test`` are a share of the samples between 0 and 1, or other
+        data; ``steps`` are batches, in place of epochs. The first fit begins with fresh weights, a later one with the
+        weights that are there. Nothing is written unless ``out`` names a run folder; ``resume`` goes on with the run in
+        it. ``progress`` shows how it goes; ``callbacks`` are told, :class:`dlc.Callback` or functions that take the row
+        of each epoch. ``skip_bad`` leaves samples that can't be read out, instead of refusing the data. After so many
         ``seconds`` of training it ends between two steps.
+
+        A generator, or any iterable, is read once, to its end. It gives mappings by the names of the inputs, or tuples
+        in their order, each a sample or a batch of them.
 
         Raises DiagnosticError for data that does not fit (E06xx), a loss that becomes NaN or infinite (E0701), and
         what is wrong with the run folder (E08xx); :class:`Interrupted` after Ctrl-C, the weights being as far as they
@@ -104,7 +107,7 @@ class Model:
             try:
                 trainer.fit()
             finally:
-                self._take(trainer, changes)
+                self._take(trainer, job.changes)
             self._metrics = results(trainer).metrics
             if recording:
                 recording.note_results(self._metrics)

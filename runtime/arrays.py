@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from compiler.diagnostics import DiagnosticError, error
+from runtime.columns import whole
 from runtime.data import load_arrays
 from runtime.files import reason
 from runtime.output import save_output
@@ -23,7 +24,7 @@ def read_array(path: Path, name: str) -> Array:
     if path.suffix.lower() != ".npy" or not path.is_file():
         arrays = load_arrays(path)
         if name in arrays:
-            return np.asarray(arrays[name])
+            return whole(arrays[name])
         held = ", ".join(f"`{held}`" for held in arrays) or "no array"
         advice = f"save it under that name: np.savez(path, {name}=…)"
         raise DiagnosticError(

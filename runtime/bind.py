@@ -55,7 +55,9 @@ class _Binding:
             self.check_finite(value, array)
         bound = {value.name: array for value, array in found.items()}
         names = {name: self.names[name] for name in bound if name in self.names}
-        for item in self.program.ranges:
+        # A loss and its measures ask for the same range: it is told once, at the first place.
+        asked = {(item.input, item.size, item.ignored): item for item in reversed(self.program.ranges)}
+        for item in reversed(asked.values()):
             if item.input in names and len(names[item.input]) != item.size:
                 self.report_names(item, names[item.input])
             elif item.input in bound:
@@ -64,7 +66,8 @@ class _Binding:
         rows = len(next(iter(found.values())))
         content = self.given.content if isinstance(self.given, FileArrays) else Content({})
         source = self.source or "the data"
-        return DataSet(bound, np.arange(rows), source, names, content.window, content.stride)
+        step = content.stride if content.window else 1
+        return DataSet(bound, np.arange(0, rows, step), source, names, content.window, step)
 
     @property
     def names(self) -> Names:
@@ -191,7 +194,8 @@ class _Binding:
             self.report("E0609", f"{self.called(first.name)} has no rows", first, help="give at least one sample")
 
     def check_finite(self, value: Value, array: ArrayOrColumn) -> None:
-        if not value.type.dtype.is_float:
+        found = array.stored if isinstance(array, Column) else array.dtype
+        if found.kind in "biu":
             return
         count, row, example = 0, -1, 0.0
         for start, block in blocks(array):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -113,16 +114,16 @@ def _windows(data: DataSet, shares: Mapping[str, Share | None], places: Mapping[
             title = f"windows of {data.source} overlap, so that a {share.kind} share would be seen in training"
             advice = f"set the last part of the text apart: {use} last({100 * share.share:g}%)"
             raise DiagnosticError([error("E0619", title, places.get(use), help=advice)])
-    end = len(data) + data.window  # elements, the target of the last one included
-    total = end
+    total = len(next(iter(data.arrays.values()))) + data.window  # elements, the target of the last one included
+    end = total
     wanted = {use: round(share.share * total) if share else 0 for use, share in shares.items()}
     found: dict[str, DataSet] = {}
     for use in ("test", "validate"):
         start = end - wanted[use]
         if wanted[use]:
-            found[use] = data.take(np.arange(start, max(start, end - data.window), data.window))
+            found[use] = replace(data, rows=np.arange(start, max(start, end - data.window), data.window))
             end = start
-    train = data.take(np.arange(0, max(0, end - data.window), data.stride))
+    train = replace(data, rows=np.arange(0, max(0, end - data.window), data.stride))
     for use, part in (("train on", train), *((f"{use} with", part) for use, part in found.items())):
         if not len(part):
             parts = f"no window of {data.window} to {use}: of {total} elements"

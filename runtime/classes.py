@@ -11,7 +11,7 @@ from compiler.diagnostics import Diagnostic, DiagnosticError, Span, did_you_mean
 from compiler.program import TrainProgram
 from compiler.sources import Share
 from runtime.batches import DataSet
-from runtime.columns import gather
+from runtime.columns import gather, whole
 from runtime.tensors import Array
 
 _SHOWN = 6
@@ -33,7 +33,7 @@ class Keys:
             title = f"there is no array `{name}` in {self._data.source}, for the {share.kind} share"
             help = f"did you mean `{near}`?" if near else ()
             raise DiagnosticError([error("E0605", title, None, notes=f"it holds {held}", help=help)])
-        values = np.asarray(self._arrays[name])
+        values = whole(self._arrays[name])
         if values.shape != (len(self._data),):
             shape = ", ".join(map(str, values.shape))
             title = f"`{name}` has the shape [{shape}]: a {share.kind} share needs one value for each sample"

@@ -27,6 +27,7 @@ class Column(ABC):
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.shape, self.dtype = shape, dtype
+        self.stored = dtype  # stays where rows are given in another
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -89,6 +90,11 @@ def gather(source: ArrayOrColumn, rows: Rows) -> Array:
     out = np.empty((len(rows), *source.shape[1:]), source.dtype)
     take(source, rows, out)
     return out
+
+
+def whole(source: ArrayOrColumn) -> Array:
+    """All rows as an array in memory."""
+    return gather(source, np.arange(len(source))) if isinstance(source, Column) else np.asarray(source)
 
 
 def blocks(source: ArrayOrColumn) -> Iterator[tuple[int, Array]]:

@@ -41,7 +41,7 @@ class FileRows(Column):
     ) -> None:
         """``file`` is the one at ``path``, where it is open already. Raises OSError where it can't be opened."""
         super().__init__(shape, stored)
-        self.path, self.offset, self.stored = path, offset, stored
+        self.path, self.offset = path, offset
         self._file = file or OpenFile(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)))
         self._width = stored.itemsize * int(np.prod(shape[1:], dtype=np.int64))
         self._mapped = _mapped(self._file, offset, shape[0], self._width)

@@ -25,7 +25,7 @@ from runtime.project import Project
 from runtime.readers.content import Names
 from runtime.record import Recording
 from runtime.runs import IMPORTS, RunFolder
-from runtime.split import Arrays, Given, Splits, prepare
+from runtime.split import Given, Splits, prepare
 from runtime.tensors import Array
 from runtime.training import MakeEngine, Trainer, initial_state
 
@@ -36,14 +36,26 @@ Split: TypeAlias = Literal["train", "validate", "test", "all"]
 class Changes:
     """What goes before the statements of the train block; None leaves them. Paths start at the current folder."""
 
-    data: str | Path | Arrays | None = None
-    validate: float | str | Path | Arrays | None = None
-    test: float | str | Path | Arrays | None = None
+    data: Given | None = None
+    validate: Given | None = None
+    test: Given | None = None
     epochs: int | None = None
     steps: int | None = None
     batch: int | None = None
     seed: int | None = None
     skip_bad: bool = False
+
+    def gathered(self, program: TrainProgram) -> Changes:
+        """The changes with arrays in place of what gives its samples once, one after another. Raises DiagnosticError,
+        see :func:`runtime.spool.gathered`."""
+        found = {name: getattr(self, name) for name in ("data", "validate", "test")}
+        streams = {name: given for name, given in found.items() if not isinstance(given, _READY)}
+        if not streams:
+            return self
+        from runtime.spool import gathered
+
+        arrays: dict[str, Any] = {name: gathered(program, given) for name, given in streams.items()}
+        return replace(self, **arrays)
 
     def applied(self, settings: Settings) -> Settings:
         """``settings`` with the changed counts. Raises DiagnosticError E0404 for counts and shares out of range, and
@@ -86,6 +98,7 @@ class Changes:
 
 
 _UNCHANGED = Changes()
+_READY = (type(None), int, float, str, Path, Mapping)
 
 
 @dataclass(frozen=True)
@@ -172,6 +185,7 @@ def make_job(project: Project, name: str | None = None, changes: Changes = _UNCH
     """The train block ``name`` of ``project``, or the only one, compiled. Raises DiagnosticError E0203 where the block
     is not clear, and what compiling raises."""
     compiled = project.train(name)
+    changes = changes.gathered(compiled)
     program = replace(compiled, settings=changes.applied(compiled.settings))
     return Job(project, program, changes, partial(Engine, compiler.train_module(program), name=program.name))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,8 +19,8 @@ from runtime.readers import Request
 from runtime.readers.content import Names
 
 Arrays: TypeAlias = Mapping[str, ArrayLike]
-# What may be given in place of a statement.
-Given: TypeAlias = float | str | Path | Arrays
+# What may be given in place of a statement; samples that come one after another are gathered before.
+Given: TypeAlias = float | str | Path | Arrays | Iterable[Any]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Splits:
 
 def prepare(
     program: TrainProgram,
-    data: str | Path | Arrays | None = None,
+    data: Given | None = None,
     *,
     validate: Given | None = None,
     test: Given | None = None,

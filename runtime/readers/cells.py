@@ -108,23 +108,24 @@ class Numbers(Collector):
 
 
 class Words(Collector):
-    """Words, each kept once: ``seen`` numbers them in the order in which they came."""
+    """Words, each kept once: ``seen`` numbers them, which is not yet the number that a class gets."""
 
     def __init__(self, column: str) -> None:
         super().__init__(column)
         self.seen: dict[str, int] = {}
 
     def convert(self, cells: Sequence[str], ignored: Collection[int]) -> tuple[Array, dict[int, str]]:
-        words = [cell.strip() for cell in cells]
+        words = list(map(str.strip, cells))
+        missing = {word for word in set(words) if word.lower() in _MISSING}
         faults = {
             index: "the value is missing"
-            for index, word in enumerate(words)
-            if word.lower() in _MISSING and index not in ignored
+            for index, word in (enumerate(words) if missing else ())
+            if word in missing and index not in ignored
         }
-        left_out = faults.keys() | set(ignored)
-        seen = self.seen
-        numbers = (0 if index in left_out else seen.setdefault(word, len(seen)) for index, word in enumerate(words))
-        return np.fromiter(numbers, np.int64, len(words)), faults
+        for word in sorted(set(words) - self.seen.keys() - missing):
+            self.seen[word] = len(self.seen)
+        number = self.seen.__getitem__ if not missing else lambda word: self.seen.get(word, 0)
+        return np.fromiter(map(number, words), np.int64, len(words)), faults
 
     def array(self) -> Array:
         """The numbers of ``seen``, row by row."""

@@ -99,6 +99,15 @@ def test_never_two_at_a_time() -> None:
     ahead.close()
 
 
+def test_without_room_for_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*arguments: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("concurrent.futures.ThreadPoolExecutor.submit", refused)
+    batches = Batches(DataSet({"x": Slow()}, np.arange(20)), 8, seed=None)
+    np.testing.assert_array_equal(np.concatenate([batch["x"].copy() for batch in batches.once()]), VALUES)
+
+
 MODEL = """\
 model Net(x: f32[N, 2]) -> f32[N, 1] { dense(4) -> tanh -> dropout(0.2) -> dense(1) }
 

@@ -110,6 +110,9 @@ def text(
     that are validated or tested on lie side by side, so that every character there is predicted once. A part that is
     set apart is always the last one: windows overlap, and others would share their text with those trained on.
 
+    The windows to train on are shuffled in memory, with 24 bytes for each at most: of a text of hundreds of millions of
+    characters take a larger ``stride``.
+
     Characters are numbered in the order of their code points. ``vocabulary`` gives them in another order, or those
     that one text lacks. With ``unit=bytes`` a token is a byte of the file, 0 to 255.
     """

@@ -164,6 +164,7 @@ def test_a_vocabulary_of_another_size_than_the_network(written: Callable[..., Pa
     with pytest.raises(DiagnosticError) as caught:
         dlc.loads(text).fit()
     report = str(caught.value)
+    assert len(caught.value.diagnostics) == 2  # for the tokens and for the targets
     assert f"[E0615]: `tokens` in text.txt has {count} different characters, and the network {size}" in report
     assert f'they are "{"abcd"[:count]}"' in report
     assert f"let the network have {count}" in report
