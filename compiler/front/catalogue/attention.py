@@ -37,8 +37,8 @@ def attention(
     ``causal=true`` lets each step see itself and those before it only. ``mask`` is true where a step may be seen:
     ``bool[N, S]`` for padding, or ``bool[N, T, S]``. Fewer ``key_value_heads`` serve several heads each; ``rotary``
     is the base, usually 10000, of a rotary embedding of queries and keys; ``dropout`` drops weights while training.
-    Memory grows with T, not with T²: scores are worked out in blocks, and again for the gradient; dropout alone keeps a
-    byte for each of them. In ONNX Runtime a whole table of scores is made.
+    Scores are worked out in blocks, and again for the gradient, so that memory grows with T and not with T²; only
+    dropout keeps a byte for each score while training. In ONNX Runtime a whole table of scores is made.
 
     Weights: ``in_proj_weight`` [D, D + 2·E] with the queries' columns first, then those of the keys and of the values,
     where E is D, or D·key_value_heads/heads; ``in_proj_bias``; ``out_proj.weight`` [D, D] and ``out_proj.bias``. They
