@@ -67,8 +67,9 @@ def unseen(program: TrainProgram, train: DataSet, other: DataSet, use: str, at: 
             listed = [names[number] if number < len(names) else str(number) for number in missing[:_SHOWN]]
             more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
             one = len(missing) == 1
+            noun = ("class", "classes") if names else ("value", "values")
             title = (
-                f"{'a class' if one else f'{len(missing)} classes'} of `{name}` in the samples to {use} "
+                f"{f'a {noun[0]}' if one else f'{len(missing)} {noun[1]}'} of `{name}` in the samples to {use} "
                 f"{'is' if one else 'are'} in none of those to train on: {', '.join(listed)}{more}"
             )
             advice = f"a stratified share leaves some of each to train on: {use} stratified(…)"

@@ -23,6 +23,13 @@ class ReadError(Exception):
         self.why, self.help, self.code = why, help, code
 
 
+def left_out(count: int, noun: str, why: str) -> tuple[str, ...]:
+    """The note about ``count`` things that are not among the samples; none where there are none."""
+    if not count:
+        return ()
+    return (f"{count} {noun} {why} is left out" if count == 1 else f"{count} {noun}s {why} are left out",)
+
+
 @dataclass(frozen=True)
 class Request:
     """``inputs`` are the types of the train block's inputs, as far as they are known; relative paths start at

@@ -14,7 +14,7 @@ from compiler.sources import DataSource
 from runtime.columns import ArrayOrColumn, Column
 from runtime.memory import holds
 from runtime.order import Rows
-from runtime.readers.content import Content, ReadError, Request
+from runtime.readers.content import Content, ReadError, Request, left_out
 from runtime.tensors import Array
 
 if TYPE_CHECKING:
@@ -71,15 +71,14 @@ def images(path: Path, source: DataSource, request: Request) -> Content:
     resize = source.arguments.get("resize")
     shape, channels = _row_shape(request.inputs.get("image"), paths[0])
     column, kept = _decoded(Pictures(paths, (len(paths), *shape), channels, resize), paths, request.skip_bad)
-    notes = [f"{others} files that are no pictures are left out"] if others else []
-    if len(kept) < len(paths):
-        notes.append(f"{len(paths) - len(kept)} pictures that can't be used are left out")
+    notes = left_out(others, "file", "without a picture")
+    notes += left_out(len(paths) - len(kept), "picture", "that can't be used")
     arrays: dict[str, ArrayOrColumn] = {"image": column}
     names: dict[str, tuple[str, ...]] = {}
     if classes:
         names["label"] = request.names.get("label") or classes
         arrays["label"] = _numbers(classes, names["label"])[np.array(labels)[kept]]
-    return Content(arrays, names, tuple(notes))
+    return Content(arrays, names, notes)
 
 
 def _check_pillow() -> None:

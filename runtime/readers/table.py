@@ -14,7 +14,7 @@ from compiler.diagnostics import did_you_mean
 from compiler.ir.types import TensorType
 from compiler.sources import DataSource, Encoding
 from runtime.readers.cells import Collector, Guessed, Numbers
-from runtime.readers.content import Content, ReadError, Request
+from runtime.readers.content import Content, ReadError, Request, left_out
 from runtime.readers.encodings import collector, encode
 from runtime.readers.rows import TableFile, read_cells
 from runtime.tensors import Array
@@ -68,15 +68,15 @@ def table(path: Path, source: DataSource, request: Request) -> Content:
     file = TableFile(path, source.arguments["delimiter"], source.arguments["names"])
     wanted = _wanted(file, source, request)
     collectors = [part.collector for parts in wanted.values() for part in parts]
-    left_out = read_cells(file, collectors, skip_bad=request.skip_bad)
+    bad = read_cells(file, collectors, skip_bad=request.skip_bad)
     arrays: dict[str, Array] = {}
     names: dict[str, tuple[str, ...]] = {}
     for name, parts in wanted.items():
         made, named = _arrays(name, parts, request)
         names |= named
         arrays[name] = _joined(made, request.inputs[name])
-    notes = (f"{len(left_out)} rows that can't be used are left out",) if left_out else ()
-    return Content(Table(file, arrays, left_out), names, notes)
+    notes = left_out(len(bad), "row", "that can't be used")
+    return Content(Table(file, arrays, bad), names, notes)
 
 
 def _wanted(file: TableFile, source: DataSource, request: Request) -> dict[str, list[_Part]]:

@@ -12,7 +12,7 @@ from compiler.ir.types import TensorType
 from compiler.sources import DataSource
 from runtime.columns import Windows
 from runtime.readers.characters import END, code_points, numbered, read_bytes, read_text, vocabulary_of
-from runtime.readers.content import Content, ReadError, Request
+from runtime.readers.content import Content, ReadError, Request, left_out
 from runtime.readers.encodings import padded
 from runtime.tensors import Array
 
@@ -76,17 +76,17 @@ def _fitting(
 ) -> tuple[list[tuple[int, str]], tuple[str, ...]]:
     """The lines that fit with their ends into ``steps``, and what to say about others that are left out."""
     fitting = [(number, line) for number, line in found if len(line) < steps]
-    left_out = len(found) - len(fitting)
-    if left_out and not request.skip_bad:
+    count = len(found) - len(fitting)
+    if count and not request.skip_bad:
         number, line = next((number, line) for number, line in found if len(line) >= steps)
-        others = f", as {left_out - 1} other line{'s' * (left_out != 2)}" if left_out > 1 else ""
+        others = f", as {count - 1} other line{'s' * (count != 2)}" if count > 1 else ""
         why = f"line {number} takes {len(line) + 1} steps with its end, more than {steps}{others}"
         longest = 1 + max(len(line) for _, line in found)
         advice = f"make room for {longest} steps, shorten such lines, or leave them out: --skip-bad"
         raise ReadError(why, advice, "E0616")
     if not fitting:
         raise ReadError(f"no line fits into {steps} steps", "take a larger length", "E0618")
-    return fitting, (f"{left_out} lines longer than {steps - 1} are left out",) if left_out else ()
+    return fitting, left_out(count, "line", f"longer than {steps - 1}")
 
 
 def _fixed_steps(request: Request) -> int | None:

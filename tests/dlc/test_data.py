@@ -73,6 +73,34 @@ def test_a_file_of_an_unknown_kind(
     assert why in outcome.err
 
 
+def test_bad_samples_are_refused_or_counted(dlc: Dlc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("net.dl").write_text(TABLE)
+    Path("t.csv").write_text("a,b\n" + "1,2\n" * 9 + "3,\n")
+    outcome = dlc("train", "net.dl", "--no-export")
+    assert outcome.code == 1
+    assert "[E0616]: cannot read t.csv: line 11, column b: the value is missing" in outcome.err
+    assert "leave such rows out: --skip-bad" in outcome.err
+    outcome = dlc("train", "net.dl", "--no-export", "--skip-bad")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "net: 7 samples to train on, 2 to validate (last 20%)" in outcome.out
+    assert "note: t.csv: 1 row that can't be used is left out" in outcome.out
+    outcome = dlc("eval", "net.dl", "--skip-bad")
+    assert outcome.out.startswith("validation samples: 2 of t.csv")
+
+
+TABLE = """\
+model Net(x: f32[N, 1]) -> f32[N, 1] { dense(1) }
+
+train net(x: f32[N, 1], y: f32[N, 1]) {
+    minimize mse(Net(x), y) with adam
+    data csv("t.csv", x="a", y="b")
+    validate last(20%)
+    epochs 1
+}
+"""
+
+
 def test_of_a_model_file(dlc: Dlc, net: Path) -> None:
     outcome = dlc("data", net)
     assert (outcome.code, outcome.err) == (0, "")

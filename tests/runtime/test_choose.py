@@ -166,4 +166,4 @@ def test_a_class_that_training_never_sees() -> None:
     other = {"x": np.zeros((2, 2), np.float32), "label": [2, 0]}
     with pytest.warns(UserWarning, match="W0601") as caught:
         dlc.loads(MODEL).fit(arrays, validate=other)
-    assert "a class of `label` in the samples to validate is in none of those to train on: 2" in str(caught[0].message)
+    assert "a value of `label` in the samples to validate is in none of those to train on: 2" in str(caught[0].message)

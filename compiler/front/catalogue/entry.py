@@ -155,6 +155,11 @@ class Parameter:
         return self.kind is Value or self.kind == Operand
 
     @property
+    def default_text(self) -> str:
+        """The default as it is written in ``.dl``: words of a ``Literal`` without quotes, other texts with them."""
+        return f'"{self.default}"' if self.kind is str and self.default is not None else default_text(self.default)
+
+    @property
     def choices(self) -> tuple[str, ...]:
         """The words of a ``Literal``; () for other kinds."""
         return get_args(self.kind) if get_origin(self.kind) is Literal else ()
@@ -247,7 +252,7 @@ def _parameter_text(parameter: Parameter) -> str:
         return f"*{parameter.name}"
     if parameter.required:
         return parameter.name
-    return f"{parameter.name}={default_text(parameter.default)}"
+    return f"{parameter.name}={parameter.default_text}"
 
 
 def default_text(default: Any) -> str:

@@ -13,7 +13,7 @@ from typing import get_args
 from compiler.diagnostics import Sink, Source
 from compiler.front import tree
 from compiler.front.catalogue import Entry, entries
-from compiler.front.catalogue.entry import Initialiser, Kind, Parameter, Rate, default_text
+from compiler.front.catalogue.entry import Initialiser, Kind, Parameter, Rate
 from compiler.front.imports import library
 from compiler.front.kinds import KIND_WORDS
 from compiler.front.parse import parse
@@ -108,7 +108,7 @@ def _row(parameter: Parameter) -> str:
         words += ", by name"
     if parameter.per_input:
         return f"| an input's name | {words} | {_PER_INPUT} |"
-    default = f"`{default_text(parameter.default)}`"
+    default = f"`{parameter.default_text}`"
     if parameter.required or parameter.variadic:
         default = "needed" if parameter.required else "none of them"
     return f"| `{parameter.name}` | {words} | {default} |"

@@ -107,7 +107,10 @@ def test_damaged_pictures_are_named_or_counted(flowers: Path) -> None:
     assert "tulip/text.jpg: it is damaged or no picture" in str(caught.value)
     request = Request(inputs=colour(3, 4, 3).inputs, skip_bad=True)
     content = read(flowers, request)
-    assert content.notes == ("1 files that are no pictures are left out", "2 pictures that can't be used are left out")
+    assert content.notes == (
+        "1 file without a picture is left out",
+        "2 pictures that can't be used are left out",
+    )
     assert len(content["image"]) == 4
     assert content["label"].tolist() == [0, 0, 1, 1]
 
