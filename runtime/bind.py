@@ -164,10 +164,14 @@ class _Binding:
                 title = f"{symbol.name} is {known} in {self.called(first.name)} and {size} in {self.called(value.name)}"
                 text = f"dimension {axis} of `{value.name}` is {size}"
                 self.report("E0607", title, value, text, help="make them equal")
-            elif symbol.upper is not None and size > symbol.upper:
-                title = f"{self.called(value.name)} has {symbol.name} = {size}, and at most {symbol.upper} is allowed"
+            elif not symbol.holds(size):
+                limit = f"at most {symbol.upper}" if size > symbol.lower else f"at least {symbol.lower}"
+                title = f"{self.called(value.name)} has {symbol.name} = {size}, and {limit} is allowed"
                 text = f"dimension {axis} is {size}"
-                self.report("E0607", title, value, text, help="cut it to that size, or raise the bound")
+                advice = "cut it to that size, or raise the bound"
+                if size < symbol.lower:
+                    advice = "fill it up to that size, or lower the bound"
+                self.report("E0607", title, value, text, help=advice)
         self.check_expressions(found, {name: size for name, (size, _) in sizes.items()})
 
     def check_expressions(self, found: Mapping[Value, ArrayOrColumn], sizes: dict[str, int]) -> None:

@@ -39,8 +39,9 @@ def size_cases(graph: Graph) -> list[Sizes]:
         return [{}]
     dims = {dim for value in graph.values() for dim in value.type.shape if not isinstance(dim, int)}
     cases: list[Sizes] = []
-    for index, size in enumerate((*_bounded(_FIRST, first), *_LARGER)):
-        if size in _LARGER and (cases or (first.upper is not None and size > first.upper)):
+    larger = tuple(size for size in _LARGER if first.holds(size))
+    for index, size in enumerate((*_bounded(_FIRST, first), *larger)):
+        if size in larger and cases:
             break
         case = next(_fitting(first, size, others, index, dims), None)
         if case is not None and (not cases or _bytes(graph, case) <= _MOST_BYTES):
@@ -62,10 +63,10 @@ def _fitting(first: Symbol, size: int, others: Sequence[Symbol], turn: int, dims
 
 
 def _bounded(sizes: tuple[int, ...], symbol: Symbol) -> tuple[int, ...]:
-    if symbol.upper is None:
-        return sizes
-    kept = tuple(size for size in sizes if size <= symbol.upper)
-    return kept if symbol.upper in kept or symbol.upper > max(sizes) else (*kept, symbol.upper)
+    """Those of ``sizes`` that the symbol may have, and its bounds, unless the upper one is larger than all of them."""
+    ends = {symbol.lower, symbol.lower if symbol.upper is None or symbol.upper > max(sizes) else symbol.upper}
+    kept = tuple(size for size in sizes if symbol.holds(size))
+    return kept + tuple(sorted(end for end in ends if end not in kept))
 
 
 def _bytes(graph: Graph, sizes: Sizes) -> int:

@@ -9,6 +9,7 @@ from math import prod
 import numpy as np
 
 from compiler.diagnostics import Diagnostic, DiagnosticError, did_you_mean, error
+from compiler.ir.dims import Symbol
 from compiler.ir.types import DType
 from compiler.ops.base import Array
 from runtime.widening import keeps_values
@@ -32,11 +33,11 @@ class Port:
 def match(
     ports: Sequence[Port],
     inputs: Mapping[str, Array],
-    upper: Mapping[str, int],
+    bounds: Mapping[str, Symbol],
     described: Mapping[str, str],
 ) -> dict[str, Array]:
-    """The arrays for ``ports``, in native byte order, widened where that loses nothing. ``upper`` bounds symbols;
-    ``described`` tells what holds an array in the words of the user, such as the name of its file.
+    """The arrays for ``ports``, in native byte order, widened where that loses nothing. ``bounds`` has the
+    symbols that have any; ``described`` tells what holds an array in the words of the user, such as its file's name.
 
     Raises DiagnosticError with everything that does not fit: names (E0910), element types (E0911), sizes (E0912).
     """
@@ -47,7 +48,7 @@ def match(
         if port.name in given:
             holder = described.get(port.name, "the array")
             found += _array(port, given[port.name], holder)
-            found += _symbols(port, given[port.name], sizes, upper)
+            found += _symbols(port, given[port.name], sizes, bounds)
     if found:
         raise DiagnosticError(found)
     return {port.name: np.asarray(given[port.name], port.dtype.numpy, order="C") for port in ports}
@@ -100,7 +101,7 @@ def _array(port: Port, array: Array, holder: str) -> Iterator[Diagnostic]:
 
 
 def _symbols(
-    port: Port, array: Array, sizes: dict[str, tuple[int, str]], upper: Mapping[str, int]
+    port: Port, array: Array, sizes: dict[str, tuple[int, str]], bounds: Mapping[str, Symbol]
 ) -> Iterator[Diagnostic]:
     if port.shape is None or len(port.shape) != array.ndim:
         return
@@ -116,12 +117,14 @@ def _symbols(
                 notes=f"{symbol} stands for one size, the same wherever it appears",
                 help=f"give arrays that agree on {symbol}",
             )
-        elif size > upper.get(symbol, size):
+        elif symbol in bounds and not bounds[symbol].holds(size):
+            nearest = bounds[symbol].nearest(size)
+            advice = f"cut dimension {axis} to {nearest} or less"
             yield error(
                 "E0912",
-                f"{symbol} is {size} in dimension {axis} of `{port.name}`, but {symbol} <= {upper[symbol]}",
+                f"{symbol} is {size} in dimension {axis} of `{port.name}`, but {bounds[symbol].bounds_text}",
                 None,
-                help=f"cut dimension {axis} to {upper[symbol]} or less",
+                help=advice if size > nearest else f"fill dimension {axis} up to {nearest} or more",
             )
 
 

@@ -110,12 +110,12 @@ class TreeBuilder:
     block = _template(tree.Block)
     tensor_parameter = _node(tree.Parameter)
     named_output = _node(tree.Output)
-    dimension = _node(tree.Dimension)
 
     body = _sequence(tree.Body)
     labelled_stage = _node(tree.ExpressionStage)
     layer = _node(tree.Layer)
     residual = _node(tree.Residual)
+    rest = _node(tree.Rest)
 
     measure = _sequence(tree.Measure)
     draw = _sequence(tree.Draw)
@@ -165,6 +165,14 @@ class TreeBuilder:
     def output(self, children: Sequence[Child]) -> tree.Output:
         (promised,) = _nodes(children)
         return tree.Output(_span(children), None, promised)
+
+    def dimension(self, children: Sequence[Child]) -> tree.Dimension:
+        nodes = _nodes(children)
+        symbol_first = isinstance(nodes[0], tree.Name) and nodes[0].name[:1].isupper()
+        if len(nodes) < 3 and (len(nodes) == 1 or symbol_first):
+            nodes.insert(0, None)
+        least, size, bound = (*nodes, None)[:3]
+        return tree.Dimension(_span(children), size, least, bound)
 
     def type_expression(self, children: Sequence[Child]) -> tree.TypeExpression:
         nodes = _nodes(children)

@@ -15,6 +15,8 @@ from compiler.ir.types import DType, TensorType, TypeMismatch
 if TYPE_CHECKING:
     from compiler.front.expressions import Evaluator
 
+# What the sizes that `...` stands for are bound to: a tuple, under a name that can't be written as one.
+REST = "..."
 DTYPES = {dtype.value: dtype for dtype in DType if dtype is not DType.U32}
 
 
@@ -37,6 +39,12 @@ def element_type(evaluator: Evaluator, name: tree.Name) -> DType | None:
 
 def declare_type(evaluator: Evaluator, written: tree.TypeExpression, scope: Scope) -> TensorType | None:
     """The type of an input, whose capitalised unknown names become symbols; None after a report."""
+    rest = next((part for part in written.dimensions if isinstance(part, tree.Rest)), None)
+    if rest is not None:
+        title = "an input has a fixed number of dimensions"
+        help = "write all of them; ... stands in the signatures of blocks"
+        evaluator.report(error("E0301", title, rest.span, "any number of them", help=help))
+        return None
     declare_symbols(evaluator, written, scope)
     return written_type(evaluator, written, scope)
 
@@ -62,19 +70,36 @@ def written_type(evaluator: Evaluator, written: tree.TypeExpression, scope: Scop
 
 
 def _written_shape(evaluator: Evaluator, written: tree.TypeExpression, scope: Scope) -> tuple[Dim, ...] | None:
-    sizes = [evaluator.size(dimension.size, scope) for dimension in written.dimensions]
+    sizes: list[Dim | None] = []
+    for part in written.dimensions:
+        if isinstance(part, tree.Rest):
+            sizes += _rest(evaluator, part, scope)
+        else:
+            sizes.append(evaluator.size(part.size, scope))
     known = tuple(size for size in sizes if size is not None)
     return known if len(known) == len(sizes) else None
+
+
+def _rest(evaluator: Evaluator, part: tree.Rest, scope: Scope) -> list[Dim | None]:
+    """The sizes that ``...`` stands for; one that is None after a report."""
+    bound = scope.peek(REST)
+    if bound is not None:
+        return [*map(as_dim, bound.value)] if isinstance(bound.value, tuple) else [None]
+    help = "write it in the pattern of a parameter first, as in x: [N, ..., D]"
+    evaluator.report(error("E0301", "what ... stands for is not known here", part.span, help=help))
+    return [None]
 
 
 def declare_symbols(evaluator: Evaluator, written: tree.TypeExpression, scope: Scope) -> None:
     """Bind every capitalised name that stands alone as a dimension and means nothing yet to a symbol of that name."""
     for dimension in written.dimensions:
+        if isinstance(dimension, tree.Rest):
+            continue
         name = free_symbol(evaluator, dimension, scope)
         if name is not None:
-            upper = _upper_bound(evaluator, dimension, scope)
-            scope.declare(name.name, symbol(name.name, upper), name.span, used=True)
-        elif dimension.bound is not None:
+            lower, upper = _bounds(evaluator, dimension, scope)
+            scope.declare(name.name, symbol(name.name, upper, lower), name.span, used=True)
+        elif dimension.least is not None or dimension.bound is not None:
             evaluator.report(
                 error(
                     "E0404",
@@ -94,13 +119,23 @@ def free_symbol(evaluator: Evaluator, dimension: tree.Dimension, scope: Scope) -
     return None
 
 
-def _upper_bound(evaluator: Evaluator, dimension: tree.Dimension, scope: Scope) -> int | None:
-    if dimension.bound is None:
+def _bounds(evaluator: Evaluator, dimension: tree.Dimension, scope: Scope) -> tuple[int, int | None]:
+    """The least and the largest size that a symbol may have; those of any symbol after a report."""
+    lower, upper = _bound(evaluator, dimension.least, scope), _bound(evaluator, dimension.bound, scope)
+    if lower is not None and upper is not None and lower > upper:
+        title = f"no size is at least {lower} and at most {upper}"
+        evaluator.report(error("E0404", title, dimension.span, help="exchange the two bounds"))
+        return 1, None
+    return lower or 1, upper
+
+
+def _bound(evaluator: Evaluator, written: tree.Expression | None, scope: Scope) -> int | None:
+    if written is None:
         return None
-    bound = evaluator.size(dimension.bound, scope)
+    bound = evaluator.size(written, scope)
     if bound is None or isinstance(bound, int):
         return bound
-    evaluator.report(error("E0404", f"a bound is a number, not {bound}", dimension.bound.span))
+    evaluator.report(error("E0404", f"a bound is a number, not {bound}", written.span))
     return None
 
 
@@ -124,14 +159,55 @@ def match_argument(
         dtype = element_type(evaluator, pattern.dtype)
         if dtype is not None and dtype != actual.dtype:
             return fail("E0303", f"{actual.dtype} where {dtype} is needed", f"convert it: cast({dtype})")
-    if len(pattern.dimensions) != actual.rank:
-        wanted = len(pattern.dimensions)
-        return fail("E0301", f"{wanted} dimension{'s' * (wanted != 1)} needed, {actual.rank} given")
-    for axis, (dimension, dim) in enumerate(zip(pattern.dimensions, actual.shape, strict=True)):
-        problem = _match_dimension(evaluator, dimension, dim, scope)
+    if sum(isinstance(part, tree.Rest) for part in pattern.dimensions) > 1:
+        return fail("E0301", "... stands twice in one type", "leave one of them out: what each stands for is not clear")
+    places = _places(pattern, actual.rank)
+    if places is None:
+        wanted = sum(isinstance(part, tree.Dimension) for part in pattern.dimensions)
+        least = "at least " if wanted < len(pattern.dimensions) else ""
+        return fail("E0301", f"{least}{wanted} dimension{'s' * (wanted != 1)} needed, {actual.rank} given")
+    for part, axes in zip(pattern.dimensions, places, strict=True):
+        dims = actual.shape[axes.start : axes.stop]
+        if isinstance(part, tree.Rest):
+            problem = _match_rest(part, dims, scope)
+        else:
+            problem = _match_dimension(evaluator, part, dims[0], scope)
         if problem is not None:
-            return fail(problem[0], f"dimension {axis}: {problem[1]}")
+            where = f"dimension {axes.start}" if isinstance(part, tree.Dimension) else REST
+            return fail(problem[0], f"{where}: {problem[1]}")
     return True
+
+
+def _places(pattern: tree.TypeExpression, rank: int) -> list[range] | None:
+    """The axes that each part of a pattern stands for; None where a tensor of this rank can't fit."""
+    parts = pattern.dimensions
+    rest = next((index for index, part in enumerate(parts) if isinstance(part, tree.Rest)), None)
+    if rest is None:
+        return [range(axis, axis + 1) for axis in range(rank)] if rank == len(parts) else None
+    behind = len(parts) - rest - 1
+    if rank < rest + behind:
+        return None
+    before, after = range(rest), range(rank - behind, rank)
+    return [range(a, a + 1) for a in before] + [range(rest, rank - behind)] + [range(a, a + 1) for a in after]
+
+
+def _match_rest(part: tree.Rest, dims: tuple[Dim, ...], scope: Scope) -> tuple[str, str] | None:
+    """Match the dimensions that ``...`` stands for; the code and the words of what is wrong, or None."""
+    bound = scope.peek(REST)
+    if bound is None:
+        scope.declare(REST, dims, part.span, used=True)
+        return None
+    known = bound.value if isinstance(bound.value, tuple) else ()
+    same = [a is not None and equal(a, b) for a, b in zip(map(as_dim, known), dims, strict=False)]
+    if len(known) == len(dims) and all(same):
+        return None
+    unknown = len(known) == len(dims) and False not in same
+    given, wanted = (f"[{', '.join(map(str, sizes))}]" for sizes in (dims, known))
+    return (
+        ("E0302", f"whether {given} equals {wanted} is not known")
+        if unknown
+        else ("E0301", f"{wanted} needed, {given} given")
+    )
 
 
 def _match_dimension(
@@ -141,11 +217,14 @@ def _match_dimension(
     name = free_symbol(evaluator, dimension, scope)
     if name is not None:
         scope.declare(name.name, actual, name.span, used=True)
-        upper = _upper_bound(evaluator, dimension, scope)
-        fits = True if upper is None else less_equal(actual, upper)
-        if fits is None:
-            return "E0302", f"whether {actual} is at most {upper} is not known"
-        return None if fits else ("E0301", f"{actual} is more than {upper}")
+        lower, upper = _bounds(evaluator, dimension, scope)
+        least, most = less_equal(lower, actual), True if upper is None else less_equal(actual, upper)
+        if least is False or most is False:
+            return "E0301", f"{actual} is less than {lower}" if least is False else f"{actual} is more than {upper}"
+        if least is None or most is None:
+            limit = f"at most {upper}" if least else f"at least {lower}"
+            return "E0302", f"whether {actual} is {limit} is not known"
+        return None
     wanted = evaluator.size(dimension.size, scope)
     same = True if wanted is None else equal(wanted, actual)
     if same is None:

@@ -280,6 +280,10 @@ def _batch_symbol(declarations: Declarations, train: tree.Train, inputs: list[Te
                 )
             )
             return None
+        if found.lower > 1:
+            title = f"a batch can have fewer samples than {found.lower}: the last one has what is left"
+            fail(error("E0506", title, tensor.span, help=f"leave the lower bound of {found} out"))
+            return None
         if first is not None and found != first[0]:
             fail(
                 error(

@@ -250,18 +250,24 @@ class Body(Node):
 
 @dataclass(frozen=True, slots=True)
 class Dimension(Node):
-    """`N`, `4 * D`, `T <= 64` in a type."""
+    """`N`, `4 * D`, `T <= 64`, `2 <= T`, `2 <= T <= 64` in a type."""
 
     size: Expression  # arithmetic over integers, constants and symbols
+    least: Expression | None  # the smallest size
     bound: Expression | None  # the largest size, inclusive
 
 
 @dataclass(frozen=True, slots=True)
+class Rest(Node):
+    """`...` in a type: any number of dimensions."""
+
+
+@dataclass(frozen=True, slots=True)
 class TypeExpression(Node):
-    """`f32[N, 3, T <= 64]`, `[N, C, H, W]`, `f32[]`."""
+    """`f32[N, 3, T <= 64]`, `[N, ..., D]`, `f32[]`."""
 
     dtype: Name | None  # None in a pattern for any dtype
-    dimensions: tuple[Dimension, ...]  # empty for a scalar
+    dimensions: tuple[Dimension | Rest, ...]  # empty for a scalar
 
 
 @dataclass(frozen=True, slots=True)

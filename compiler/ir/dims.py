@@ -104,9 +104,9 @@ class Poly:
 Dim: TypeAlias = int | Poly
 
 
-def symbol(name: str, upper: int | None = None) -> Poly:
+def symbol(name: str, upper: int | None = None, lower: int = 1) -> Poly:
     """The dimension that is just the symbol ``name``."""
-    return _atom(Symbol(name, upper))
+    return _atom(Symbol(name, upper, lower))
 
 
 def as_symbol(dim: Dim) -> Symbol | None:

@@ -69,7 +69,7 @@ def _ranges(terms: _Sum) -> dict[Atom, Range]:
 
 def _range(atom: Atom) -> Range:
     if isinstance(atom, Symbol):
-        return 1, inf if atom.upper is None else atom.upper
+        return atom.lower, inf if atom.upper is None else atom.upper
     low, high = bounds_of(atom.numerator)
     least, greatest = bounds_of(atom.denominator)
     if least < 1:

@@ -12,10 +12,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """A size fixed only when the program runs; at least 1, at most ``upper`` where that is given."""
+    """A size fixed only when the program runs; at least ``lower``, at most ``upper`` where that is given."""
 
     name: str
     upper: int | None = None
+    lower: int = 1
+
+    def holds(self, size: int) -> bool:
+        """Whether ``size`` lies within the bounds."""
+        return self.lower <= size and (self.upper is None or size <= self.upper)
+
+    def nearest(self, size: int) -> int:
+        """The size within the bounds that is nearest to ``size``."""
+        return max(self.lower, size if self.upper is None else min(size, self.upper))
+
+    @property
+    def bounds_text(self) -> str:
+        """``2 <= T <= 64``, ``2 <= T`` or ``T <= 64``; "" where any size from 1 on will do."""
+        below = f"{self.lower} <= " if self.lower > 1 else ""
+        above = "" if self.upper is None else f" <= {self.upper}"
+        return f"{below}{self.name}{above}" if below or above else ""
 
     def __str__(self) -> str:
         return self.name

@@ -115,8 +115,8 @@ class _Reader:
 
     def graph(self, bounds: Tree[Token], statements: Iterable[Tree[Token]]) -> Graph:
         for bound in _parts(bounds):
-            name, upper = _parts(bound)
-            self._symbols[name] = symbol(str(name), int(upper))
+            lower, name, upper = bound.children
+            self._symbols[name] = symbol(str(name), upper and int(upper), int(lower or 1))
         read: dict[str, Callable[..., None]]
         read = {"input": self._input, "node": self._node, "outputs": self._outputs}
         for statement in statements:

@@ -33,7 +33,7 @@ def to_text(graph: Graph, *, full: bool = True) -> str:
     Attributes are the fields of the operation's dataclass; those equal to their default are left out. ``full=False``
     leaves out the content of long arrays: for people, such a text can't be parsed.
     """
-    bounds = [f"{s.name} <= {s.upper}" for s in graph.symbols if s.upper is not None]
+    bounds = [text for s in graph.symbols if (text := s.bounds_text)]
     where = f" where {', '.join(bounds)}" if bounds else ""
     lines = [f"graph {_label(graph.name)}{where} {{"]
     for item in graph.inputs:

@@ -62,7 +62,13 @@ def _verify_symbols(graph: Graph, type: TensorType, bound: dict[str, Symbol], no
         if symbol.name not in bound:
             raise _fault(graph, node, f"symbol {symbol} is not the size of any input")
         if symbol != bound[symbol.name]:
-            raise _fault(graph, node, f"symbol {symbol} has two bounds, {bound[symbol.name].upper} and {symbol.upper}")
+            raise _fault(
+                graph, node, f"symbol {symbol} has two bounds, {_bounds(bound[symbol.name])} and {_bounds(symbol)}"
+            )
+
+
+def _bounds(symbol: Symbol) -> str:
+    return symbol.bounds_text or "none"
 
 
 def _verify_outputs(graph: Graph, known: set[Value]) -> None:

@@ -17,7 +17,7 @@ TYPICAL = 32
 
 def typical(dim: Dim) -> int:
     """A likely value of ``dim``."""
-    return evaluate(dim, {s.name: min(TYPICAL, s.upper or TYPICAL) for s in symbols(dim)})
+    return evaluate(dim, {s.name: s.nearest(TYPICAL) for s in symbols(dim)})
 
 
 class Samples:

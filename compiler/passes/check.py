@@ -59,7 +59,7 @@ def check_same_results(step: str, before: Graph, after: Graph) -> None:
 
 def random_sizes(graph: Graph, rng: np.random.Generator) -> dict[str, int]:
     """A size for every symbol of the graph's inputs, within its bound."""
-    return {s.name: int(rng.integers(1, min(s.upper or _LARGEST_SIZE, _LARGEST_SIZE) + 1)) for s in graph.symbols}
+    return {s.name: int(rng.integers(s.lower, s.nearest(_LARGEST_SIZE) + 1)) for s in graph.symbols}
 
 
 def random_inputs(

@@ -165,7 +165,7 @@ class Flat:
         return self._typical(node.operation.macs(operands, results)) + _ELEMENT * elements
 
     def _typical(self, dim: Dim) -> int:
-        sizes = {s.name: 1 if s.name == self.symbol else min(_TYPICAL, s.upper or _TYPICAL) for s in symbols(dim)}
+        sizes = {s.name: 1 if s.name == self.symbol else s.nearest(_TYPICAL) for s in symbols(dim)}
         return evaluate(dim, sizes)
 
 

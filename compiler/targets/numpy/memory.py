@@ -89,7 +89,7 @@ class _Ranks:
 
     def typical(self, dim: Dim) -> float:
         if dim not in self._typical:
-            sizes = {s.name: min(_TYPICAL, s.upper or _TYPICAL) for s in symbols(dim)}
+            sizes = {s.name: s.nearest(_TYPICAL) for s in symbols(dim)}
             self._typical[dim] = max(1, evaluate(dim, sizes))
         return self._typical[dim]
 

@@ -51,9 +51,9 @@ def size_checks(sizes: Iterable[tuple[Symbol, str]], required: Mapping[str, str]
     function's variables into the first basic block one by one, and that should not be the whole function.
     """
     for item, name in sizes:
-        wrong, wanted = f"{name} < 1", "at least 1"
+        wrong, wanted = f"{name} < {item.lower}", f"at least {item.lower}"
         if item.upper is not None:
-            wrong, wanted = f"not 1 <= {name} <= {item.upper}", f"from 1 to {item.upper}"
+            wrong, wanted = f"not {item.lower} <= {name} <= {item.upper}", f"from {item.lower} to {item.upper}"
         yield f"    if {wrong}:"
         yield f'        raise ValueError(f"{name} has to be {wanted}, not {{{name}}}")'
     for condition, sentence in required.items():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from compiler.ir.dims import Symbol
 
 _BOUNDS = "dlc.bounds"
+_BOUND = re.compile(r"(?:(?P<lower>\d+) <= )?(?P<name>\w+)(?: <= (?P<upper>\d+))?")
 _LABELS = "dlc.labels"
 _METRICS = "dlc.metrics"
 _NAMES = "dlc.names"
@@ -66,19 +68,19 @@ def describe(metadata: Mapping[str, str]) -> Description:
 
 
 def bounds_metadata(symbols: Iterable[Symbol]) -> dict[str, str]:
-    """The entry that keeps the upper bounds of symbols, which ONNX itself can't say: ``T <= 64, S <= 8``."""
-    bounded: Sequence[str] = [f"{s.name} <= {s.upper}" for s in symbols if s.upper is not None]
+    """The entry that keeps the bounds of symbols, which ONNX itself can't say: ``T <= 64, 2 <= S <= 8``."""
+    bounded = [text for s in symbols if (text := s.bounds_text)]
     return {_BOUNDS: ", ".join(bounded)} if bounded else {}
 
 
-def bounds(metadata: Mapping[str, str]) -> dict[str, int]:
-    """The upper bound of each symbol that has one."""
-    found: dict[str, int] = {}
-    for part in metadata.get(_BOUNDS, "").split(","):
-        name, _, number = part.partition("<=")
-        if number.strip().isdecimal():
-            found[name.strip()] = int(number)
-    return found
+def bounds(metadata: Mapping[str, str]) -> dict[str, Symbol]:
+    """The symbols that have bounds, by name."""
+    found = [_BOUND.fullmatch(part.strip()) for part in metadata.get(_BOUNDS, "").split(",")]
+    return {
+        match["name"]: Symbol(match["name"], int(match["upper"]) if match["upper"] else None, int(match["lower"] or 1))
+        for match in found
+        if match and (match["lower"] or match["upper"])
+    }
 
 
 def _json(text: str | None) -> object:

@@ -268,27 +268,27 @@ def test_imports(text: str, expected: str) -> None:
         ("block B() {}", "(Block B [] [] (Body []))"),
         (
             "block B(x: [N, 4 * D], mask: bool[N], n, k=3,) { relu }",
-            "(Block B [(Parameter x (TypeExpression - [(Dimension N -) (Dimension (Binary * 4 D) -)]) -)"
-            " (Parameter mask (TypeExpression bool [(Dimension N -)]) -) (Parameter n - -) (Parameter k - 3)]"
+            "(Block B [(Parameter x (TypeExpression - [(Dimension N - -) (Dimension (Binary * 4 D) - -)]) -)"
+            " (Parameter mask (TypeExpression bool [(Dimension N - -)]) -) (Parameter n - -) (Parameter k - 3)]"
             " [] (Body [(ExpressionStage - relu)]))",
         ),
         (
             "model M(x: f32[N, T <= 64], y: f32[]) -> f32[N, 2 * T - 1,] { x }",
-            "(Model M [(Parameter x (TypeExpression f32 [(Dimension N -) (Dimension T 64)]) -)"
+            "(Model M [(Parameter x (TypeExpression f32 [(Dimension N - -) (Dimension T - 64)]) -)"
             " (Parameter y (TypeExpression f32 []) -)]"
-            " [(Output - (TypeExpression f32 [(Dimension N -) (Dimension (Binary - (Binary * 2 T) 1) -)]))]"
+            " [(Output - (TypeExpression f32 [(Dimension N - -) (Dimension (Binary - (Binary * 2 T) 1) - -)]))]"
             " (Body [(ExpressionStage - x)]))",
         ),
         (
             "model M(x: f32[N])\n  -> (mean: f32[N], scale: [N],)\n{\n}",
-            "(Model M [(Parameter x (TypeExpression f32 [(Dimension N -)]) -)]"
-            " [(Output mean (TypeExpression f32 [(Dimension N -)]))"
-            " (Output scale (TypeExpression - [(Dimension N -)]))]"
+            "(Model M [(Parameter x (TypeExpression f32 [(Dimension N - -)]) -)]"
+            " [(Output mean (TypeExpression f32 [(Dimension N - -)]))"
+            " (Output scale (TypeExpression - [(Dimension N - -)]))]"
             " (Body []))",
         ),
         (
             "train t(a: i64[N]) {\n\n seed 1; batch 2\n}",
-            "(Train t [(Parameter a (TypeExpression i64 [(Dimension N -)]) -)] [(Setting seed 1) (Setting batch 2)])",
+            "(Train t [(Parameter a (TypeExpression i64 [(Dimension N - -)]) -)] [(Setting seed 1) (Setting batch 2)])",
         ),
     ],
 )

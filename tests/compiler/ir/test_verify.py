@@ -152,7 +152,7 @@ def test_symbol_with_two_bounds() -> None:
     x = Value("x", TensorType(DType.F32, (T,)))
     made = TensorType(DType.F32, (symbol("T", 9),))
     message = refused(graph_of(Node(Make(made), (), (Value("y", made),)), x=x))
-    assert message.startswith("graph g: symbol T has two bounds, 8 and 9\n-->")
+    assert message.startswith("graph g: symbol T has two bounds, T <= 8 and T <= 9\n-->")
     assert "two bounds" in refused(graph_of(x=x, inputs=(Input(Value("z", made)),)))
 
 

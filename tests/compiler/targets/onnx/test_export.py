@@ -14,7 +14,7 @@ from onnx.reference import ReferenceEvaluator
 
 from compiler.diagnostics import DiagnosticError
 from compiler.ir.builder import Builder
-from compiler.ir.dims import Dim, evaluate, symbol
+from compiler.ir.dims import Dim, Symbol, evaluate, symbol
 from compiler.ir.graph import Graph, Operation, Role
 from compiler.ir.types import DType, TensorType
 from compiler.ops.activation import Gelu, Relu
@@ -129,7 +129,7 @@ class TestFile:
     def test_bounds_are_kept(self):
         content = export(one(Relu(), TensorType(F32, (N, T))), {})
         entries = {entry.key: entry.value for entry in loaded(content).metadata_props}
-        assert bounds(entries) == {"T": 64}
+        assert bounds(entries) == {"T": Symbol("T", 64)}
 
 
 class TestDeterminism:

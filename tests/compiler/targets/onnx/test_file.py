@@ -119,7 +119,8 @@ class TestDescription:
         assert describe(garbled) == Description(version="9")
 
     def test_bounds(self):
-        symbols = (Symbol("N"), Symbol("T", 64), Symbol("S", 8))
-        assert bounds(bounds_metadata(symbols)) == {"T": 64, "S": 8}
+        symbols = (Symbol("N"), Symbol("T", 64), Symbol("S", 8, 2), Symbol("R", lower=3))
+        assert bounds_metadata(symbols) == {"dlc.bounds": "T <= 64, 2 <= S <= 8, 3 <= R"}
+        assert bounds(bounds_metadata(symbols)) == {symbol.name: symbol for symbol in symbols[1:]}
         assert bounds_metadata([Symbol("N")]) == {}
         assert bounds({"dlc.bounds": "nonsense, T <= many"}) == {}
