@@ -99,7 +99,11 @@ def _mapped(file: OpenFile, offset: int, rows: int, width: int) -> Array | None:
     start = offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
     try:
         memory = mmap.mmap(file.descriptor, offset - start + size, access=mmap.ACCESS_READ, offset=start)
-    except (OSError, ValueError):  # more than the limit, or a file that is too short: reading tells where it ends
+    except (
+        OSError,
+        ValueError,
+        OverflowError,
+    ):  # more than the limit, or a file that is too short: reading tells where it ends
         return None
     if hasattr(mmap, "MADV_RANDOM"):
         memory.madvise(mmap.MADV_RANDOM)  # rows are scattered: nothing around them is worth reading

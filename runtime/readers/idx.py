@@ -7,6 +7,7 @@ of dimensions, a big-endian u32 for the size of each, then the elements row by r
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from pathlib import Path
 from typing import IO
@@ -53,12 +54,21 @@ def _read(path: Path, stream: IO[bytes] | gzip.GzipFile, compressed: bool) -> Ar
     sizes = stream.read(4 * start[3])
     shape = tuple(np.frombuffer(sizes[: len(sizes) // 4 * 4], ">u4").astype(int).tolist())
     dtype = np.dtype(_DTYPES[start[2]])
-    size = dtype.itemsize * int(np.prod(shape, dtype=object))
+    if len(shape) < start[3]:
+        raise ReadError("it ends before its array begins", _AGAIN)
+    size = dtype.itemsize * math.prod(shape)
+    held = size if compressed else path.stat().st_size - stream.tell()
+    if held < size:
+        raise _short(held, size)
     if not holds(size):
         if compressed:
             raise ReadError("it is too large for the memory, and compressed", "decompress it: gunzip --keep FILE")
         return FileRows(path, stream.tell(), shape, dtype)
     content = stream.read(size)
-    if len(shape) < start[3] or len(content) < size:
-        raise ReadError(f"it ends after {len(content):,} of {size:,} bytes of its array", _AGAIN)
+    if len(content) < size:
+        raise _short(len(content), size)
     return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="))
+
+
+def _short(held: int, size: int) -> ReadError:
+    return ReadError(f"it ends after {held:,} of {size:,} bytes of its array", _AGAIN)

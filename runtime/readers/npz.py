@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -120,12 +121,16 @@ def rows_in(path: Path, stream: IO[bytes]) -> FileRows | None:
     """The array whose header ``stream`` stands at, left in the file; None where its rows do not lie one after the
     other. Raises ValueError for what is no array, ReadError for one of objects."""
     version = npy_format.read_magic(stream)
+    if version not in ((1, 0), (2, 0)):  # later ones are for names of fields
+        return None
     read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
     shape, by_column, dtype = read(stream)
     if dtype.hasobject:
         raise _object_array("the array")
     if by_column or not shape:
         return None
+    if path.stat().st_size < stream.tell() + dtype.itemsize * math.prod(shape):
+        raise EOFError("the file is shorter than the array")
     return FileRows(path, stream.tell(), shape, dtype)
 
 

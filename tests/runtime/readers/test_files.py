@@ -5,11 +5,14 @@ from __future__ import annotations
 import gzip
 import io
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from compiler.diagnostics import DiagnosticError
 from compiler.sources import DataPath, DataSource
@@ -55,7 +58,8 @@ def test_idx(tmp_path: Path, dtype: str, compress: Callable[[bytes], bytes]) -> 
     ("spoil", "why"),
     [
         (lambda whole: whole[:30], "it ends after 14 of 30 bytes of its array"),
-        (lambda whole: whole[:9], "it ends after 0 of"),
+        (lambda whole: whole[:9], "it ends before its array begins"),
+        (lambda whole: gzip.compress(whole[:30]), "it ends after 14 of 30 bytes of its array"),
         (lambda whole: b"\x01" + whole[1:], "it is no IDX file"),
         (lambda whole: gzip.compress(whole)[:40], "it is truncated or damaged"),
         (lambda whole: b"", "it is no IDX file"),
@@ -130,6 +134,15 @@ class TestLargerThanMemory:
         with pytest.raises(DiagnosticError, match="E0604"):
             load_arrays("x.npy", folder=tmp_path)["x"]
 
+    @pytest.mark.parametrize("name", ["x.npy", "x"])
+    def test_a_file_that_is_too_short(self, tmp_path: Path, name: str) -> None:
+        np.save(tmp_path / "x.npy", IMAGES)
+        (tmp_path / "x").write_bytes(idx(IMAGES))
+        whole = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(whole[:-1])
+        with pytest.raises(DiagnosticError, match=r"E0602.*(truncated|ends after 29 of 30)"):
+            load_arrays(files(x=name), folder=tmp_path)["x"]
+
     def test_a_file_that_is_cut_short_meanwhile(self, tmp_path: Path) -> None:
         np.save(tmp_path / "x.npy", IMAGES)
         found = load_arrays("x.npy", folder=tmp_path)["x"]
@@ -137,6 +150,18 @@ class TestLargerThanMemory:
             file.truncate(128 + 13)
         with pytest.raises(DiagnosticError, match=r"x\.npy: it ends in row 2"):
             content(found)
+
+
+@given(place=st.integers(0, 45), byte=st.integers(0, 255), cut=st.integers(0, 46), compress=st.booleans())
+def test_a_damaged_idx_is_an_array_or_a_diagnostic(
+    tmp_path_factory: pytest.TempPathFactory, place: int, byte: int, cut: int, compress: bool
+) -> None:
+    whole = bytearray(idx(IMAGES))
+    whole[place] = byte
+    folder = tmp_path_factory.mktemp("damaged", numbered=True)
+    (folder / "x").write_bytes(gzip.compress(bytes(whole[:cut])) if compress else bytes(whole[:cut]))
+    with suppress(DiagnosticError):
+        assert len(load_arrays(files(x="x"), folder=folder)["x"]) >= 0
 
 
 def test_what_the_process_may_take(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

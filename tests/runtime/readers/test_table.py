@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import compiler
 import dlc
@@ -17,6 +20,8 @@ from compiler.program import TrainProgram
 from compiler.sources import DataSource
 from runtime.data import load_arrays
 from runtime.readers import Request
+from runtime.readers.cells import Texts
+from runtime.readers.rows import TableFile, read_cells
 
 IRIS = (
     'sepal,petal,species,notes\n5.1,1.4,setosa,"short, and round"\n7.0,4.7,versicolor,"two\nlines"\n'
@@ -170,6 +175,21 @@ def test_bad_rows_can_be_left_out(read: Callable[..., Any]) -> None:
     np.testing.assert_array_equal(content["x"], [[1, 2], [7, 8]])
     assert content["day"].tolist() == ["mon", "wed"]
     assert content.notes == ("2 rows that can't be used are left out",)
+
+
+_CELL = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
+
+
+@given(rows=st.lists(st.tuples(_CELL, _CELL), min_size=1, max_size=8), delimiter=st.sampled_from(",;\t|"))
+def test_what_is_quoted_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], delimiter: str
+) -> None:
+    path = tmp_path_factory.mktemp("quoted", numbered=True) / "t.csv"
+    with open(path, "w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream, delimiter=delimiter).writerows([("a", "b"), *rows])
+    columns = [Texts("b"), Texts("a")]
+    assert read_cells(TableFile(path, delimiter, None), columns) == frozenset()
+    assert [column.parts for column in columns] == [[row[1] for row in rows], [row[0] for row in rows]]
 
 
 def test_a_column_that_turns_into_text_late(read: Callable[..., Any]) -> None:
