@@ -14,6 +14,7 @@ from compiler.program import Compared
 from runtime.batches import Batches, DataSet
 from runtime.engine import Engine
 from runtime.project import Project
+from runtime.readers.content import Names
 from runtime.tensors import Array
 
 # The samples that a judgement looks at, at most.
@@ -39,7 +40,7 @@ class Miss:
 class Judgement:
     """What came out. ``predicted`` and ``wanted`` are class indices, or numbers, one for each thing that is predicted;
     ``classes`` is 0 where these are numbers. ``worst`` are the worst samples, the very worst first; ``names`` those of
-    the classes, where the data has any."""
+    the classes, where the data has any, and ``vocabularies`` what the numbers of each array stand for."""
 
     samples: int
     classes: int
@@ -47,6 +48,7 @@ class Judgement:
     wanted: Array
     worst: tuple[Miss, ...]
     names: tuple[str, ...] = ()
+    vocabularies: Names = field(default_factory=dict)
 
     def name_of(self, index: int) -> str:
         """What the class ``index`` is called: its name, or its number."""
@@ -86,9 +88,8 @@ def judge(
         for row in np.argsort(-losses)[:worst]:
             if np.isfinite(losses[row]) and (len(misses) < worst or losses[row] > misses[0].loss):
                 own = {name: array[row].copy() for name, array in inputs.items()}
-                miss = Miss(
-                    float(losses[row]), int(data.rows[done + row]), predicted[row].copy(), wanted[row].copy(), own
-                )
+                decided = np.where(counted[row], predicted[row], wanted[row])  # nothing is, where nothing counts
+                miss = Miss(float(losses[row]), int(data.rows[done + row]), decided, wanted[row].copy(), own)
                 heapq.heappush(misses, miss) if len(misses) < worst else heapq.heapreplace(misses, miss)
         done += len(losses)
     if not any(len(wanted) for _, wanted in pairs):
@@ -96,7 +97,7 @@ def judge(
     predicted, wanted = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
     classes = _classes(compared)
     names = tuple(data.names.get(compared.target.name, ()))
-    return Judgement(done, classes, predicted, wanted, tuple(sorted(misses, reverse=True)), names)
+    return Judgement(done, classes, predicted, wanted, tuple(sorted(misses, reverse=True)), names, data.names)
 
 
 def _classes(compared: Compared) -> int:

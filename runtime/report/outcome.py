@@ -18,6 +18,7 @@ from runtime.tensors import Array
 _CLASSES = 30
 _PAIRS = 25
 _NUMBERS = 8  # of an input that is no image
+_LETTERS = 120  # of one that is a text
 
 
 def predictions(content: Content) -> str:
@@ -142,7 +143,7 @@ def _rows(judgement: Judgement) -> str:
             number_text(miss.loss),
             _answer(judgement, miss.predicted),
             _answer(judgement, miss.wanted),
-            *_inputs(miss),
+            *_inputs(judgement, miss),
         )
         for miss in judgement.worst
     ]
@@ -150,20 +151,24 @@ def _rows(judgement: Judgement) -> str:
     return table(head, rows, caption="Samples are rows of the data, counted from 0", numbers=(0, 1, 2, 3))
 
 
-def _inputs(miss: Miss) -> Iterator[str]:
-    return (_text(array) for array in miss.inputs.values())
+def _inputs(judgement: Judgement, miss: Miss) -> Iterator[str]:
+    return (_text(array, judgement.vocabularies.get(name, ())) for name, array in miss.inputs.items())
 
 
 def _answer(judgement: Judgement, array: Array) -> str:
     """What was predicted or wanted: names of classes where there are any."""
-    if not judgement.names or array.size > _NUMBERS:
-        return _text(array)
-    return ", ".join(judgement.name_of(int(index)) for index in array.ravel())
+    return _text(array, judgement.names)
 
 
-def _text(array: Array) -> str:
-    """The first few numbers of an array."""
+def _text(array: Array, names: Sequence[str] = ()) -> str:
+    """What the numbers of an array stand for, characters as the text that they make; without names the first few of
+    them."""
     values = array.ravel().tolist()
+    if names and array.dtype.kind in "iu":
+        known = [names[value] if value < len(names) else str(value) for value in values if value >= 0]
+        words = ("" if max(map(len, names)) <= 1 else " ").join(known)
+        text = words.strip().replace("\n", "↵")
+        return text if len(text) <= _LETTERS else f"{text[:_LETTERS]}…"
     shown = [str(value) if isinstance(value, int) else number_text(float(value)) for value in values[:_NUMBERS]]
     return ", ".join([*shown, "…"] if len(values) > _NUMBERS else shown)
 

@@ -95,10 +95,12 @@ def images(count: int = 100) -> dict[str, Any]:
     return {"image": image, "label": label}
 
 
-def train(folder: Path, text: str, arrays: dict[str, Any]) -> Job:
-    np.savez(folder / "data.npz", **arrays)
+def train(folder: Path, text: str, arrays: dict[str, Any] | None = None) -> Job:
+    """Trained with the arrays, or with the data that the text names."""
+    if arrays is not None:
+        np.savez(folder / "data.npz", **arrays)
     (folder / "net.dl").write_text(text)
-    job = make_job(open_project(folder / "net.dl"), None, Changes(data=folder / "data.npz"))
+    job = make_job(open_project(folder / "net.dl"), None, Changes(data=None if arrays is None else folder / "data.npz"))
     splits = job.prepare()
     with open_run(job.program.name, out=folder / "run") as run:
         with Recording(run, splits.sizes, Silent()) as recording:
@@ -140,6 +142,34 @@ def test_a_classifier_of_images(tmp_path: Path) -> None:
     assert "Over 20 test samples" in page.text
     for text in ("test.accuracy", "weights.safetensors", "f32[N, 4, 8, 8]", "NumPy", '# "a" < b', "learning rate"):
         assert text in page.text
+
+
+NAMES = """
+model Net(tokens: i64[N, T]) -> f32[N, T, 4] { embed(4, 3) -> dense(4) }
+
+train net(tokens: i64[N, 6], targets: i64[N, 6]) {
+    minimize cross_entropy(Net(tokens), targets, ignore=-1) with adam
+    data lines("names.txt")
+    validate 50%
+    batch 4
+    epochs 1
+}
+"""
+
+
+def test_texts_are_shown_as_texts(tmp_path: Path) -> None:
+    """The rows of the worst samples have the line that went in, and the same as what was wanted, up to its end."""
+    lines = ["abba", "bac", "cab", "a", "ccabc", "bb"]
+    (tmp_path / "names.txt").write_text("\n".join(lines), encoding="utf-8")
+    train(tmp_path, NAMES)
+    text = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    rows = re.findall(r"<tr>(.*?)</tr>", text[text.index('id="worst"') :].partition("</table>")[0], re.DOTALL)
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in rows[1:]]
+    assert len(cells) == 3
+    for _, _, predicted, wanted, tokens, targets in cells:
+        assert wanted == tokens == targets
+        assert wanted in lines
+        assert len(predicted) <= len(wanted) + 1
 
 
 def test_it_stands_alone_and_can_be_heard(tmp_path: Path) -> None:
