@@ -16,10 +16,10 @@ from pygments.lexer import RegexLexer, bygroups
 
 DECLARATIONS = ("import", "const", "model", "block", "train")
 STATEMENTS = (
-    "minimize", "measure", "draw", "data", "validate", "test", "batch", "epochs", "steps", "stop", "clip", "seed",
-    "freeze",
+    "minimize", "measure", "draw", "data", "validate", "test", "batch", "epochs", "steps", "stop", "clip", "clip_value",
+    "average", "keep", "seed", "freeze",
 )  # fmt: skip
-PARTICLES = ("over", "with", "as", "patience")
+PARTICLES = ("over", "with", "as", "patience", "every")
 BODIES = ("layer", "residual", "repeat")
 CHOICES = ("if", "else")
 LOGIC = ("and", "or", "not")
@@ -49,7 +49,7 @@ RULES = (
         ("text", "keyword.declaration", "text", "entity.name.type"),
     ),
     Rule(rf"{_BEGIN}(import)\b(?=[ \t]+[\w\"])", ("text", "keyword.declaration")),
-    Rule(rf"{_BEGIN}{_words(STATEMENTS)}(?=[ \t]+[\w\"\[(.])", ("text", "keyword.other")),
+    Rule(rf"{_BEGIN}{_words(STATEMENTS)}(?=[ \t]+[\w\"\[(.*])", ("text", "keyword.other")),
     Rule(rf"{_BEGIN}({_NAME})([ \t]*:)", ("text", "entity.name.label", "punctuation")),
     Rule(rf"(?<=[ \t]){_words(PARTICLES)}(?=[ \t]+[\w\"(])", ("keyword.other",)),
     Rule(rf"\b(layer)(?=[ \t]+{_NAME})", ("keyword.control",)),
