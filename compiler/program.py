@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from compiler.diagnostics.source import Span
 from compiler.ir.dims import Dim
@@ -136,6 +136,18 @@ class Inspection:
     over: tuple[str, ...]
     graph: Graph
     values: Mapping[str, tuple[str, str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpace:
+    """What a search tries for a constant: one of ``choices``, or a number from ``low`` to ``high``, both included;
+    whole numbers where ``whole``, evenly by their ratio where ``logarithmic``."""
+
+    choices: tuple[Any, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    whole: bool = False
+    logarithmic: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from dlc.commands.plot import plot
 from dlc.commands.report import report_command
 from dlc.commands.run import run
 from dlc.commands.runs import runs_command
+from dlc.commands.search import search
 from dlc.commands.train import train
 from dlc.terminal import remark, report
 
@@ -68,6 +69,7 @@ for command in (
     gradcheck,
     overfit,
     inspect_command,
+    search,
     dump,
     explain,
     format_command,

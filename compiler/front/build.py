@@ -235,6 +235,10 @@ class TreeBuilder:
             )
         return tree.Call(_span(children), function, positional, keywords)
 
+    def range(self, children: Sequence[Child]) -> tree.Range:
+        low, high = _nodes(children)
+        return tree.Range(_span(children), low, high, children[-1] == "log")
+
     def index(self, children: Sequence[Child]) -> tree.Index:
         value, *items = _nodes(children)
         return tree.Index(_span(children), value, tuple(items))

@@ -14,7 +14,7 @@ from compiler.front.limits import nested_too_deeply
 from compiler.front.models import ElaboratedModel, elaborate_model
 from compiler.front.parse import parse
 from compiler.front.scope import Naming, Scope
-from compiler.front.values import POISON, Callable, DslValue, Namespace, Poison, describe, has_poison, is_number
+from compiler.front.values import POISON, Callable, DslValue, Namespace, Poison, describe, has_poison, same_kind
 
 _Named = TypeVar("_Named", tree.Parameter, tree.Output)
 
@@ -253,7 +253,7 @@ class Declarations:
             self.sink.report(error("E0502", f"--set {name} takes one value", rest, "more than a value"))
             return POISON
         value = Evaluator(self).evaluate(declaration.value, self.module_scope(name))
-        if has_poison(value) or has_poison(default) or _same_kind(default, value):
+        if has_poison(value) or has_poison(default) or same_kind(default, value):
             return value
         self.sink.report(
             error(
@@ -265,10 +265,3 @@ class Declarations:
             )
         )
         return POISON
-
-
-def _same_kind(default: DslValue, value: DslValue) -> bool:
-    """Whether ``value`` can stand for ``default``: a whole number does for any number."""
-    if is_number(default) and is_number(value):
-        return isinstance(value, int) or isinstance(default, float)
-    return type(default) is type(value)

@@ -10,8 +10,10 @@ from compiler.front import tree
 from compiler.front.imports import Imported, declare
 from compiler.front.models import ElaboratedModel
 from compiler.front.names import check_names
+from compiler.front.spaces import search_spaces
 from compiler.front.training import ElaboratedTrain, elaborate_train
 from compiler.front.values import DslValue
+from compiler.program import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Elaborated:
     trains: dict[str, ElaboratedTrain]
     constants: dict[str, DslValue]
     imported: Imported
+    spaces: dict[str, SearchSpace]
 
 
 def elaborate(file: tree.File, overrides: Mapping[str, str], sink: Sink) -> Elaborated:
@@ -36,4 +39,5 @@ def elaborate(file: tree.File, overrides: Mapping[str, str], sink: Sink) -> Elab
         {name: train for name, train in trains.items() if train is not None},
         declarations.constants(),
         imported,
+        search_spaces(declarations, file),
     )

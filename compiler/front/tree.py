@@ -385,11 +385,21 @@ class Import(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class Range(Node):
+    """`1e-4 .. 1e-2 log`."""
+
+    low: Expression
+    high: Expression
+    logarithmic: bool  # whether sizes are tried evenly by their ratio
+
+
+@dataclass(frozen=True, slots=True)
 class Const(Node):
-    """`const classes = 10`."""
+    """`const classes = 10`, `const rate = 1e-3 in 1e-4 .. 1e-2 log`."""
 
     name: Name  # what it is called
     value: Expression  # known at compile time
+    space: Range | Expression | None  # what a search tries: a range or a list
 
 
 @dataclass(frozen=True, slots=True)

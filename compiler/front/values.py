@@ -129,3 +129,10 @@ def describe(value: DslValue) -> str:
             return f"the part {value.name}"
         case _:
             return "something unknown"
+
+
+def same_kind(default: DslValue, value: DslValue) -> bool:
+    """Whether ``value`` can stand for ``default``: a whole number does for any number."""
+    if is_number(default) and is_number(value):
+        return isinstance(value, int) or isinstance(default, float)
+    return type(default) is type(value)

@@ -264,7 +264,7 @@ def test_imports(text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("const c = [1, 2]", "(Const c (List [1 2]))"),
+        ("const c = [1, 2]", "(Const c (List [1 2]) -)"),
         ("block B() {}", "(Block B [] [] (Body []))"),
         (
             "block B(x: [N, 4 * D], mask: bool[N], n, k=3,) { relu }",
