@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -140,6 +141,11 @@ class History:
             arrays = {str(name): np.array(table) for name, table in dict(tables).items()}
             rows.append(Row(int(epoch), int(step), numbers, arrays))
         return History(rows)
+
+
+def is_rate(name: str) -> bool:
+    """Whether a figure is the learning rate of a minimize statement, rather than something that was measured."""
+    return re.fullmatch(r"lr\d*", name) is not None
 
 
 def read_history(path: Path) -> History:

@@ -11,7 +11,7 @@ from typing import Literal
 from compiler.diagnostics import DiagnosticError, Sink
 from compiler.front import tree
 from compiler.front.parse import parse, source_from_bytes
-from runtime.history import History, Row, read_history
+from runtime.history import History, Row, is_rate, read_history
 from runtime.record import Record, load_record
 from runtime.runs import HISTORY, RECORD, SOURCE, holds_run, imported_texts, is_locked
 
@@ -126,7 +126,8 @@ def figure_names(runs: Sequence[RunSummary]) -> list[str]:
     tested = dict.fromkeys(
         name for run in runs if run.record for name in run.record.results if name.startswith("test.")
     )
-    return [*([name for name in names if name.startswith("val.")] or names), *tested]
+    shown = [name for name in names if name.startswith("val.")] or [name for name in names if not is_rate(name)]
+    return [*shown, *tested]
 
 
 def _letters(texts: Sequence[str]) -> list[str]:

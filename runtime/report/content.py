@@ -14,7 +14,7 @@ from runtime.record import Record
 
 @dataclass(frozen=True)
 class Rate:
-    """The learning rate of one minimize statement, for each epoch of the history."""
+    """The learning rate of one minimize statement, for each epoch of the history, where that does not have it."""
 
     name: str
     values: Sequence[float]

@@ -9,7 +9,7 @@ from math import prod
 
 from compiler.front.models import ElaboratedModel
 from compiler.program import Weight
-from runtime.history import History
+from runtime.history import History, is_rate
 from runtime.report.charts import Series, line_chart, number_text
 from runtime.report.content import Content
 from runtime.report.drawing import drawing
@@ -118,10 +118,13 @@ def history_charts(history: History, prefix: str) -> Iterator[str]:
     names = dict.fromkeys(name.removeprefix("val.") for name in history.names)
     for number, name in enumerate(names):
         series = []
-        for key, label, style in ((name, "training", "first"), (f"val.{name}", "validation", "second")):
+        rate = is_rate(name)
+        own = "at the end of the epoch" if rate else "training"
+        for key, label, style in ((name, own, "first"), (f"val.{name}", "validation", "second")):
             if key in history.names:
                 series.append(Series(label, epochs, history[key], style))
-        yield _figure(f"{prefix}{number}", name, series, history.best_epoch)
+        title = name.replace("lr", "learning rate ", 1).strip() if rate else name
+        yield _figure(f"{prefix}{number}", title, series, history.best_epoch)
 
 
 def figures_table(history: History) -> str:

@@ -88,12 +88,11 @@ def _pictures(folder: Path) -> Iterator[tuple[str, int, bytes]]:
 
 
 def _rates(job: Job, history: History) -> list[Rate]:
-    """The learning rate of each minimize statement where its optimizer has a constant one."""
+    """The learning rates that stay as they are; those that have a schedule are in the history."""
     losses = job.project.checked.elaborated.trains[job.program.name].losses
     found = []
     for number, loss in enumerate(losses, 1):
-        rate = getattr(loss.rule, "lr", None)
-        if isinstance(rate, float):
+        if isinstance(loss.rule.lr, float):
             name = loss.rule.name if len(losses) == 1 else f"{loss.rule.name} {number}"
-            found.append(Rate(name, [rate] * len(history)))
+            found.append(Rate(name, [loss.rule.lr] * len(history)))
     return found

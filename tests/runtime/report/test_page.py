@@ -205,6 +205,15 @@ def test_skips_are_arrows(tmp_path: Path) -> None:
     assert [box.reads for box in found] == [(), (0,), (1,), (1,), (2, 3), (4,), (5,), (6,)]
 
 
+@pytest.mark.parametrize("rate", ["0.01", "cosine(0.01)"])
+def test_learning_rates(tmp_path: Path, rate: str) -> None:
+    train(tmp_path, IMAGES.replace("adam(0.01)", f"adam({rate})"), images())
+    page = read(tmp_path)
+    assert [text for tag, text in page.texts if tag == "title"].count("learning rate over epochs") == 1
+    told = [text for tag, text in page.texts if tag == "desc" and text.startswith(("adam", "at the end of the epoch"))]
+    assert ["to 0.01," in text for text in told] == [rate == "0.01"]
+
+
 def test_what_is_drawn_is_shown(tmp_path: Path) -> None:
     train(tmp_path, IMAGES.replace("    epochs 3\n", "    epochs 3\n    draw image\n"), images())
     page = read(tmp_path)
