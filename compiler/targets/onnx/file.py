@@ -17,16 +17,23 @@ _OTHER_FILES = (
 )
 
 
-def read(content: bytes, name: str) -> onnx.ModelProto:
-    """The model in ``content``; ``name`` is what messages call the file. Raises DiagnosticError for what is
-    no ONNX model or is damaged (E0906), and for a model with data in other files (E0907)."""
+def parse(content: bytes, name: str) -> onnx.ModelProto:
+    """The model in ``content``, as it stands; ``name`` is what messages call the file. Raises DiagnosticError for what
+    is no ONNX model or is damaged (E0906)."""
     try:
         model: onnx.ModelProto = onnx.ModelProto.FromString(content)
     except DecodeError:
         raise DiagnosticError([_not_onnx(content, name)]) from None
     if not model.ir_version or not model.opset_import or not model.HasField("graph"):
         raise DiagnosticError([_not_onnx(content, name)])
-    outside = next((proto for proto in _tensors(model) if _is_outside(proto)), None)
+    return model
+
+
+def read(content: bytes, name: str) -> onnx.ModelProto:
+    """The model in ``content``, which has to be all of it: raises DiagnosticError as :func:`parse` does, and for a
+    model with data in other files (E0907)."""
+    model = parse(content, name)
+    outside = next((proto for proto in tensors(model) if is_outside(proto)), None)
     if outside is not None:
         raise DiagnosticError(
             [
@@ -100,11 +107,12 @@ def _not_onnx(content: bytes, name: str) -> Diagnostic:
     )
 
 
-def _is_outside(proto: onnx.TensorProto) -> bool:
+def is_outside(proto: onnx.TensorProto) -> bool:
+    """Whether the data of the tensor are in another file."""
     return proto.data_location == onnx.TensorProto.EXTERNAL or len(proto.external_data) > 0
 
 
-def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """Every tensor of the model, in subgraphs and functions too."""
     yield from _graph_tensors(model.graph)
     for function in model.functions:

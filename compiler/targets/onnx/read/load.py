@@ -1,0 +1,162 @@
+"""Loading an ONNX file of unknown origin with care: nothing of it is believed before it was looked at.
+
+The file is capped in size and parsed without its external data; those are read by :mod:`.external`. Versions, nesting
+and counts are checked, model-local functions inlined, and the order of the nodes verified, before onnx's own checker
+has the model. What remains is a model with one graph that needs nothing from elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import onnx.inliner
+
+from compiler.diagnostics import DiagnosticError, error
+from compiler.targets.onnx.file import parse, tensors
+from compiler.targets.onnx.read.external import embed
+
+MOST_BYTES = 2**31 - 1  # where a protobuf message ends
+MOST_NODES = 200_000
+MOST_ELEMENTS = 2**31
+DEEPEST = 16
+OPSETS = range(7, 27)
+STANDARD = ("", "ai.onnx")
+
+
+def load(path: Path) -> onnx.ModelProto:
+    """The model in the file, whole, checked, and without functions of its own.
+
+    Raises DiagnosticError for a file that can't be read (E0905), is no ONNX model (E0906), breaks a rule of ONNX or a
+    limit (E0920), or names data that can't be had (E0921).
+    """
+    return prepare(_content(path), str(path), path.parent)
+
+
+def prepare(content: bytes, name: str, folder: Path | None = None) -> onnx.ModelProto:
+    """:func:`load` for the content of a file; data in other files are looked for in ``folder`` only."""
+    model = parse(content, name)
+    _check_limits(model, name)
+    embed(model, name, folder)
+    _check_tensors(model, name)
+    if model.functions:
+        model = _inlined(model, name)
+        _check_limits(model, name)
+    _check_version(model, name)
+    check_order(model.graph, name)
+    for output in model.graph.output:
+        if output.type.HasField("tensor_type"):
+            output.type.tensor_type.shape.SetInParent()  # asked for by the checker; nothing here goes by it
+    try:
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, ValueError) as problem:
+        raise _broken(name, "it breaks a rule of ONNX", str(problem).strip().splitlines()[0]) from None
+    return model
+
+
+def opset(model: onnx.ModelProto) -> int:
+    """The version of the standard operators that the model is written in; 0 where it uses none of them."""
+    return max((item.version for item in model.opset_import if item.domain in STANDARD), default=0)
+
+
+def check_order(graph: onnx.GraphProto, name: str) -> None:
+    """Raise DiagnosticError (E0920) unless every tensor is made once, before it is read."""
+    made = {item.name for item in (*graph.input, *graph.initializer)}
+    made |= {item.values.name for item in graph.sparse_initializer}
+    later = {output for node in graph.node for output in node.output}
+    for number, node in enumerate(graph.node):
+        label = shown(node, number)
+        for item in filter(None, node.input):
+            if item not in made:
+                why = "is made by a later node or in a circle" if item in later else "is made nowhere"
+                raise _broken(name, f"{label} reads {item}, which {why}", "nodes have to stand in the order they run")
+        for item in filter(None, node.output):
+            if item in made:
+                raise _broken(name, f"{label} makes {item}, which exists already", "every tensor is made once")
+            made.add(item)
+    for output in graph.output:
+        if output.name not in made:
+            raise _broken(name, f"the output {output.name} is made nowhere", "an output is the result of a node")
+
+
+def shown(node: onnx.NodeProto, number: int) -> str:
+    """A node as messages call it: ``Conv conv1``, or ``Conv number 7`` where it has no name."""
+    return f"{node.op_type} {node.name}" if node.name else f"{node.op_type} number {number + 1}"
+
+
+def _content(path: Path) -> bytes:
+    why = help = ""
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            why, help = "it is not a file", "give the path of an .onnx file"
+        elif size > MOST_BYTES:
+            why, help = f"it has {size / 2**30:.1f} GiB, and an ONNX file ends at 2 GiB", "check the path"
+        else:
+            return path.read_bytes()
+    except OSError as failure:
+        why, help = failure.strerror or str(failure), "check the path and the permissions"
+    raise DiagnosticError([error("E0905", f"cannot read {path}: {why}", None, help=help)])
+
+
+def _check_limits(model: onnx.ModelProto, name: str) -> None:
+    for count, (depth, node) in enumerate(_nodes(model), 1):
+        if depth > DEEPEST:
+            raise _broken(name, f"graphs are nested more than {DEEPEST} deep at {shown(node, count)}", "")
+        if count > MOST_NODES:
+            raise _broken(name, f"it has more than {MOST_NODES} nodes", "")
+
+
+def _nodes(model: onnx.ModelProto) -> Iterator[tuple[int, onnx.NodeProto]]:
+    """Every node with the depth of its graph."""
+    waiting = [(0, node) for node in model.graph.node]
+    waiting += [(0, node) for function in model.functions for node in function.node]
+    while waiting:
+        depth, node = waiting.pop()
+        yield depth, node
+        for item in node.attribute:
+            waiting += [(depth + 1, inner) for graph in (item.g, *item.graphs) for inner in graph.node]
+
+
+def _check_tensors(model: onnx.ModelProto, name: str) -> None:
+    for proto in tensors(model):
+        count = 1
+        for size in proto.dims:
+            count *= size
+            if size < 0 or count > MOST_ELEMENTS:
+                shape = list(proto.dims)
+                raise _broken(name, f"{proto.name or 'a constant'} says that its shape is {shape}", "")
+        width = _WIDTHS.get(proto.data_type)
+        if proto.HasField("raw_data") and width is not None and len(proto.raw_data) != count * width:
+            found, wanted = len(proto.raw_data), count * width
+            raise _broken(name, f"{proto.name or 'a constant'} has {found} bytes, not the {wanted} of its shape", "")
+
+
+def _inlined(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
+    try:
+        return onnx.inliner.inline_local_functions(model, convert_version=True)
+    except (RuntimeError, ValueError, onnx.checker.ValidationError) as problem:
+        raise _broken(name, "its functions can't be put in place", str(problem).strip().splitlines()[0]) from None
+
+
+def _check_version(model: onnx.ModelProto, name: str) -> None:
+    version = opset(model)
+    if version and version not in OPSETS:
+        help = f"export it again with an opset from {OPSETS[0]} to {OPSETS[-1]}"
+        title = f"{name} is of opset {version}: {OPSETS[0]} to {OPSETS[-1]} can be read"
+        raise DiagnosticError([error("E0920", title, None, help=help)])
+
+
+def _broken(name: str, what: str, note: str) -> DiagnosticError:
+    help = "export it again, or have onnx.checker.check_model look at it"
+    return DiagnosticError(
+        [error("E0920", f"cannot take {name}: {what}", None, notes=[note] if note else [], help=help)]
+    )
+
+
+# The bytes of one element, where elements are whole bytes.
+_WIDTHS = {
+    number: onnx.helper.tensor_dtype_to_np_dtype(number).itemsize
+    for number in (1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16)
+}
