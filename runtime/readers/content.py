@@ -64,6 +64,9 @@ class Content(Mapping[str, ArrayOrColumn]):
     def __getitem__(self, name: str) -> ArrayOrColumn:
         return self.arrays[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.arrays
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.arrays)
 

@@ -29,6 +29,9 @@ class ArrayFiles(Mapping[str, ArrayOrColumn]):
         except ReadError as failure:
             raise ReadError(f"{path.name}: {failure.why}", failure.help, failure.code) from failure
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._paths
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._paths)
 
@@ -44,6 +47,9 @@ class Renamed(Mapping[str, ArrayOrColumn]):
 
     def __getitem__(self, name: str) -> ArrayOrColumn:
         return self._arrays[self._names.get(name, name)]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names or name in self._arrays
 
     def __iter__(self) -> Iterator[str]:
         yield from self._names

@@ -93,6 +93,21 @@ def test_npz_under_other_names(tmp_path: Path) -> None:
         load_arrays(DataSource("npz", source.arguments, inputs={"image": "x_tain"}), folder=tmp_path)
 
 
+def test_asking_for_a_name_reads_nothing(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=np.array([{}], object))
+    (tmp_path / "y.npy").write_bytes(b"spoilt")
+    for arrays, name in (
+        (load_arrays("x.npz", folder=tmp_path), "x"),
+        (load_arrays(DataSource("npz", {"path": DataPath("x.npz")}, inputs={"z": "x"}), folder=tmp_path), "z"),
+        (load_arrays(files(y="y.npy"), folder=tmp_path), "y"),
+    ):
+        assert name in arrays
+        assert name in arrays.content
+        assert "other" not in arrays.content
+        with pytest.raises(DiagnosticError):
+            arrays[name]
+
+
 @pytest.mark.usefixtures("tight")
 class TestLargerThanMemory:
     def check(self, found: ArrayOrColumn, wanted: np.ndarray[Any, Any]) -> None:
