@@ -299,6 +299,8 @@ def _columns(evaluator: Evaluator, entry: Entry, parameter: Parameter, argument:
 def _kind_help(parameter: Parameter, value: DslValue, entry: Entry) -> tuple[str, ...]:
     if isinstance(value, Callable) and parameter.is_tensor:
         return (f"a layer is applied with an arrow: write (x -> {value.name})",)
+    if isinstance(value, tuple) and parameter.variadic:
+        return (f"leave the brackets out: {entry.name}(a, b)",)
     return (f"it is {entry.signature}",)
 
 

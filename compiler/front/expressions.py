@@ -103,6 +103,10 @@ class Evaluator:
         """Whether ``name`` means anything here."""
         return scope.find(name) is not None or name in self.declarations
 
+    def means_anything(self, name: str, scope: Scope) -> bool:
+        """Whether ``name`` means anything here, or is a word of the language."""
+        return self.is_known(name, scope) or name in {"it", *WORDS, *DTYPES, *entries("layer")}
+
     def look_up(self, name: tree.Name, scope: Scope) -> DslValue:
         """What a name stands for: nearest first, then the file's declarations, then the catalogue."""
         if name.name == "it":
@@ -122,13 +126,16 @@ class Evaluator:
             return name.name
         return self.unknown(name, scope)
 
-    def unknown(self, name: tree.Name, scope: Scope, kind: str = "") -> Poison:
+    def unknown(self, name: tree.Name, scope: Scope) -> Poison:
         """Report a name that nothing goes by, unless it may be that of something which could not be imported."""
         if not self.declarations.are_all_known:
             return POISON
+        help: tuple[str, ...]
         near = did_you_mean(name.name, [*scope.names(), *self.declarations.names(), *entries("layer"), *DTYPES])
-        if name.name in ELSEWHERE:
-            help: tuple[str, ...] = (f"that is {ELSEWHERE[name.name]} here",)
+        if _stands_behind_slashes(name.span):
+            help = ("// divides and rounds down: a comment begins with #",)
+        elif name.name in ELSEWHERE:
+            help = (f"that is {ELSEWHERE[name.name]} here",)
         elif (taken := scope.naming.taken(name.name)) and taken.labelled:
             help = (f"{name.name} is a label, which names weights: a value is named with {name.name} = …",)
         else:
@@ -324,3 +331,8 @@ class Evaluator:
         """A label at the place where a tensor comes from."""
         declared = self.graph().b.producer(tensor.value) is None
         return Label(tensor.span, f"this {'is' if declared else 'gives'} {tensor.value.type}")
+
+
+def _stands_behind_slashes(place: Span) -> bool:
+    """Whether ``//`` stands right before ``place``, as before a comment in other languages."""
+    return place.source.text[: place.start].rstrip(" \t").endswith("//")

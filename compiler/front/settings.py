@@ -11,7 +11,7 @@ from compiler.front.catalogue import entries
 from compiler.front.declarations import Declarations
 from compiler.front.expressions import Evaluator
 from compiler.front.scope import Scope
-from compiler.front.values import DslValue, describe, has_poison, is_number
+from compiler.front.values import POISON, DslValue, describe, has_poison, is_number
 from compiler.program import Measure, Settings, Stop, loss_names
 
 _Setting = tree.Data | tree.Validate | tree.Test | tree.Stop | tree.Setting
@@ -32,6 +32,13 @@ class SettingReader:
         self.failed = False
 
     def value(self, expression: tree.Expression) -> DslValue:
+        if isinstance(expression, tree.Name) and not self.evaluator.means_anything(expression.name, self.scope):
+            known = self._declarations.constants()
+            near = did_you_mean(expression.name, known)
+            listed = f"the constants are {', '.join(known)}" if known else "the file declares no constant"
+            help = f"did you mean {near}?" if near else listed
+            self.report(error("E0201", f"unknown name {expression.name}", expression.span, "not found", help=help))
+            return POISON
         value = self.evaluator.evaluate(expression, self.scope)
         self.failed |= has_poison(value)
         return value

@@ -75,9 +75,26 @@ def _written_shape(evaluator: Evaluator, written: tree.TypeExpression, scope: Sc
         if isinstance(part, tree.Rest):
             sizes += _rest(evaluator, part, scope)
         else:
-            sizes.append(evaluator.size(part.size, scope))
+            sizes.append(_size(evaluator, part.size, scope))
     known = tuple(size for size in sizes if size is not None)
     return known if len(known) == len(sizes) else None
+
+
+def _size(evaluator: Evaluator, written: tree.Expression, scope: Scope) -> Dim | None:
+    """A size in a type; None after a report, which tells newcomers what a size that is open is written as."""
+    if isinstance(written, tree.Unary) and isinstance(written.operand, tree.Number) and written.operand.value == 1:
+        help = "a size that is known only when the model runs is a capitalised name, such as N"
+        evaluator.report(error("E0404", "a size is at least 1, not -1", written.span, help=help))
+        return None
+    if (
+        isinstance(written, tree.Name)
+        and not written.name[:1].isupper()
+        and not evaluator.is_known(written.name, scope)
+    ):
+        help = f"a size that is known only when the model runs is a capitalised name: {written.name.upper()}"
+        evaluator.report(error("E0201", f"unknown name {written.name}", written.span, "not found", help=help))
+        return None
+    return evaluator.size(written, scope)
 
 
 def _rest(evaluator: Evaluator, part: tree.Rest, scope: Scope) -> list[Dim | None]:
@@ -225,7 +242,7 @@ def _match_dimension(
             limit = f"at most {upper}" if least else f"at least {lower}"
             return "E0302", f"whether {actual} is {limit} is not known"
         return None
-    wanted = evaluator.size(dimension.size, scope)
+    wanted = _size(evaluator, dimension.size, scope)
     same = True if wanted is None else equal(wanted, actual)
     if same is None:
         return "E0302", f"whether {actual} equals {wanted} is not known"

@@ -206,12 +206,21 @@ def _written(terminal: str, lark: Lark) -> str:
 
 def _advice(situation: Situation, lark: Lark) -> tuple[str, ...]:
     token, accepted = situation.token, situation.accepted
+    recent = [other.type for other in situation.recent]
+    if token.type == "FLOOR_DIVIDE" or (token.type == "NAME" and recent == ["FLOOR_DIVIDE", "NAME"]):
+        return ("a comment begins with `#`",)
+    if token.type == "LSQB" and accepted == {"COLON"}:
+        return ("several results have names: (mean: f32[N, 2], spread: f32[N, 2])",)
     before = situation.recent[-1] if situation.recent else None
     if before is not None and accepted == {"EQUAL", "COMMA"}:
         nearest = did_you_mean(before, _STATEMENTS.lower().split())
         return (f"did you mean `{nearest}`?",) if nearest else ("values are named with `name = …`",)
     if token.type == "EQUAL" and before is not None and before.type in _STATEMENTS.split():
         return (f"`{before}` begins a statement here; name the value otherwise",)
+    if token.type == "EQUAL" and recent == ["COLON", "NAME"]:
+        return (
+            f"a label stands before a stage: label the layers of {before} with layer, or write {before} = it below",
+        )
     if token.type == "EQUAL" and "COMPARISON" in accepted:
         return ("`==` compares, `=` names a value",)
     if token.type in ("COMPARISON", "AT_MOST") and "AND" in accepted:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from compiler.ir.graph import Graph, Origin, Role, Value
-from compiler.ir.types import DType, TensorType
+from compiler.ir.types import DType, TensorType, TypeMismatch
 from compiler.ops.emit import Emit
 from compiler.ops.turn import SCALAR, Turn, UpdateRule
 from compiler.passes.base import Pass
@@ -95,12 +97,29 @@ def apply_updates(graph: Graph, rule: UpdateRule, wrt: Sequence[str], prefix: st
 
 def check_update(weights: Iterable[Value], rule: UpdateRule, manner: Manner) -> None:
     """Try the step of ``rule`` on one weight of each element type. Raises TypeMismatch where it does not go with it, as
-    a rate that the element type cannot hold."""
+    a rate that the element type cannot hold, or an ``eps`` that would be 0 in it."""
     for weight in {weight.type.dtype: weight for weight in weights}.values():
+        _check_numbers(rule, weight.type.dtype)
         b = Emit("trial")
         b.input(weight.name, weight.type, Role.WEIGHT)
         b.output(f"{_GRADIENT}{weight.name}", b.input("gradient", weight.type))
         apply_updates(b.finish(), rule, [weight.name], rule.name, manner)
+
+
+def _check_numbers(rule: UpdateRule, dtype: DType) -> None:
+    """Raises TypeMismatch where a number that is not 0 becomes 0 in the element type of the weights."""
+    for name, number in vars(rule).items():
+        if not isinstance(number, float) or number == 0:
+            continue
+        with np.errstate(over="ignore", under="ignore"):
+            kept = dtype.numpy.type(number)
+        if kept == 0:
+            raise TypeMismatch(
+                "E0303",
+                f"{name} of {rule.name} is {number:g}, which is 0 in {dtype}",
+                f"the weights are {dtype}",
+                (f"give a larger one, such as {name}=1e-4, or compute in f32",),
+            )
 
 
 def initial_state(graphs: Iterable[Graph], rules: Iterable[UpdateRule]) -> dict[str, tuple[TensorType, float]]:

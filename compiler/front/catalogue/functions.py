@@ -145,25 +145,25 @@ def uniform(c: Context, *shape: Dim, low: float = 0.0, high: float = 1.0) -> Val
 
 
 @entry("function")
-def l2(c: Context, of: ModelWeights) -> Value:
+def l2(c: Context, model: ModelWeights) -> Value:
     """The sum of the squares of the kernels of a model, or of a labelled part of one; biases are left out, as is usual.
 
     Added to a loss as ``1e-4 * l2(Digits)`` or ``1e-4 * l2(Digits.head)``. There is no factor 1/2: the gradient of a
     weight w is 2w.
     """
-    return _total(c, of, c.b.square)
+    return _total(c, model, c.b.square)
 
 
 @entry("function")
-def l1(c: Context, of: ModelWeights) -> Value:
+def l1(c: Context, model: ModelWeights) -> Value:
     """The sum of the absolute values of a model's kernels, or of a part's; biases are left out, as is usual."""
-    return _total(c, of, c.b.abs)
+    return _total(c, model, c.b.abs)
 
 
-def _total(c: Context, of: ModelWeights, term: Callable[[Value], Value]) -> Value:
-    if not of.decaying:
-        raise ArgumentError("of", f"{of.name} has no kernels to regularise")
-    return reduce(c.b.add, (c.b.sum(term(weight)) for weight in of.decaying))
+def _total(c: Context, model: ModelWeights, term: Callable[[Value], Value]) -> Value:
+    if not model.decaying:
+        raise ArgumentError("model", f"{model.name} has no kernels to regularise")
+    return reduce(c.b.add, (c.b.sum(term(weight)) for weight in model.decaying))
 
 
 def _one_is_a_tensor(name: str, a: Operand, b: Operand) -> None:
