@@ -354,16 +354,23 @@ def _slice_of(
         return start, start + 1, 1
     start = 0 if item.start is None else _position(evaluator, item.start, dim, scope)
     stop = dim if item.stop is None else _position(evaluator, item.stop, dim, scope)
-    step = 1 if item.step is None else evaluator.size(item.step, scope)
+    step = 1 if item.step is None else _step(evaluator, item.step, scope)
     if start is None or stop is None or step is None:
-        return None
-    if not isinstance(step, int):
-        evaluator.report(error("E0404", "the step of a slice is a number", item.span))
         return None
     inside = (less_equal(stop, dim), less_equal(start + 1, stop), less_equal(0, start))
     if not _lies_inside(evaluator, item.span, f"the slice from {start} to {stop}", dim, inside):
         return None
     return start, stop, step
+
+
+def _step(evaluator: Evaluator, item: tree.Expression, scope: Scope) -> int | None:
+    step = evaluator.evaluate(item, scope)
+    if isinstance(step, int) and not isinstance(step, bool) and step >= 1:
+        return step
+    if not has_poison(step):
+        title = f"the step of a slice is a whole number of at least 1, not {describe(step)}"
+        evaluator.report(error("E0404", title, item.span))
+    return None
 
 
 def _lies_inside(evaluator: Evaluator, at: Span, what: str, dim: Dim, verdicts: tuple[bool | None, ...]) -> bool:
@@ -377,7 +384,7 @@ def _lies_inside(evaluator: Evaluator, at: Span, what: str, dim: Dim, verdicts: 
                 f"whether {what} lies in a dimension of {dim} is not known",
                 at,
                 "it depends on sizes that are known only when the model runs: a symbol may be 1",
-                help="slices are never empty; where the size is fixed, write it as a number in the signature",
+                help="slices are never empty: say in the signature how large it is at least, as in f32[N, 2 <= T]",
             )
         )
     return all(verdicts)

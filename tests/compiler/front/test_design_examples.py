@@ -43,6 +43,14 @@ def test_the_network_of_digits() -> None:
     assert check("ConvUnit", "Digits").warnings == ()
 
 
+def test_the_training_of_digits() -> None:
+    checked = check("ConvUnit", "Digits", "digits")
+    assert checked.warnings == ()
+    program = compiler.compile_train(checked, "digits")
+    assert (program.settings.epochs, program.settings.batch) == (30, 64)
+    assert [measure.name for measure in program.measures] == ["accuracy"]
+
+
 def test_the_transformer() -> None:
     checked = check("Transformer", "GPT")
     block = 4 * (128 * 128 + 128) + 128 * 512 + 512 + 512 * 128 + 128 + 4 * 128
