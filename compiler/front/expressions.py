@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from compiler.diagnostics import Diagnostic, Label, Sink, Span, did_you_mean, error
-from compiler.front import arithmetic, bodies, calls, tree
+from compiler.front import arithmetic, bodies, calls, indexing, tree
 from compiler.front.catalogue import entries
 from compiler.front.elsewhere import ELSEWHERE
 from compiler.front.limits import MOST_STAGES, Budget, is_too_long
@@ -168,7 +168,7 @@ class Evaluator:
             case tree.Attribute():
                 return self._attribute(expression, scope)
             case tree.Index():
-                return arithmetic.index(self, expression, scope)
+                return indexing.index(self, expression, scope)
             case _:
                 return self.structure(expression, scope)
 
