@@ -13,7 +13,9 @@ from compiler.diagnostics import Diagnostic, Label, Source, Span, did_you_mean, 
 _CLOSES = {"LPAR": ")", "LSQB": "]", "LBRACE": "}"}
 _LINE_ENDS = ("_NEWLINE", "SEMICOLON")
 _STRING = re.compile(r'"(?:[^"\\\r\n]|\\[^\r\n])*"')
-_STATEMENTS = "MINIMIZE MEASURE DRAW DATA VALIDATE TEST BATCH EPOCHS STEPS STOP CLIP SEED FREEZE"
+_STATEMENTS = (
+    "MINIMIZE MEASURE DRAW DATA VALIDATE TEST BATCH EPOCHS STEPS STOP CLIP CLIP_VALUE AVERAGE KEEP SEED FREEZE"
+)
 
 # What could stand somewhere, in a few words: where the first terminal of a group could, the words stand for all of it.
 _GROUPS = (

@@ -330,7 +330,7 @@ def test_bytes_that_are_no_utf8(data: bytes, expected: str) -> None:
         ("train t(x: f32[N]) { q z }", "expected `=`\n  |\n  = help: values are named with `name = …`"),
         ("train t(x: f32[N]) { data = 3 }", "help: `data` begins a statement here; name the value otherwise"),
         ("train t(x: f32[N]) { minimize x }", "expected `over` or `with`"),
-        ("train t(x: f32[N]) { freeze A() }", "expected `,`, `.` or the end of the line"),
+        ("train t(x: f32[N]) { freeze A() }", "expected `,` or the end of the line"),
         ("import blocks.dl as", "expected a name"),
         ('import "a" "b"', "expected `as` or the end of the line"),
         ("const a = if", "expected an expression"),
