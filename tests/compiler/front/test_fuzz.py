@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[3]
 SECONDS = 30  # more than any draw may take
 MOST_NODES = 500  # of a graph that is compiled further: passes have tests of their own
 
-_KINDS = ("layer", "function", "loss", "metric", "optimizer", "initialiser")
+_KINDS = ("layer", "function", "loss", "metric", "optimizer", "schedule", "initialiser")
 _FAVOURITES = "x y x x N T D it it i f32 i64 same A b n s units relu dense transpose mse adam item shape weight"
 _NUMBERS = (
     "0 1 2 3 4 8 8 8 1 2 10 64 0 1 2 3 4 8 8 8 1 2 10 64 -1 0.5 1e-4 20% 100% 1_000 10000 10001 65536 1e308 1e-400 0.0"
@@ -103,6 +103,8 @@ def _choices(terminal: str) -> tuple[str, ...]:
     match terminal:
         case "NAME":
             return (*_FAVOURITES.split() * 5, *(name for kind in _KINDS for name in entries(kind)))
+        case "PATTERN":
+            return ("A", "A.*", "B.dense*", "*", "A.0.b", "x")
         case "NUMBER":
             return tuple(_NUMBERS.split())
         case "STRING":
@@ -179,7 +181,22 @@ _EXCHANGED = {
     **dict.fromkeys(("stage", "labelled_stage", "assign", "layer"), "stage"),
     **dict.fromkeys(("parameter", "default_parameter"), "parameter"),
     **dict.fromkeys(
-        ["minimize", "measure", "draw", "validate", "batch", "epochs", "stop", "clip", "seed", "freeze"], "statement"
+        [
+            "minimize",
+            "measure",
+            "draw",
+            "validate",
+            "batch",
+            "epochs",
+            "stop",
+            "clip",
+            "clip_value",
+            "average",
+            "keep",
+            "seed",
+            "freeze",
+        ],
+        "statement",
     ),
     **dict.fromkeys(("model", "block", "train", "const"), "declaration"),
 }
