@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
@@ -27,6 +28,7 @@ from compiler.passes.base import Observer
 from compiler.passes.update import Manner, Update, check_update, initial_state, rate_name
 from compiler.program import (
     Comparison,
+    ForeignModel,
     GradientGraphs,
     Inspection,
     ModelProgram,
@@ -83,6 +85,23 @@ def compile_model(checked: Checked, name: str, observer: Observer | None = None)
 
     graph = Pipeline(COMMON, observer).run(model.graph)
     return ModelProgram(name, graph, tuple(traced.weight for traced in model.weights), model.stages)
+
+
+def import_onnx(path: Path, observer: Observer | None = None) -> ForeignModel:
+    """The model in an ONNX file.
+
+    Raises DiagnosticError for a file that can't be read (E0905), is no ONNX model (E0906), breaks a rule (E0920), keeps
+    data where they are not read (E0921), or has what can't be brought into a graph (E0922).
+    """
+    from compiler.passes.order import COMMON, Pipeline
+    from compiler.targets.onnx.read.importer import import_graph
+    from compiler.targets.onnx.read.load import load
+
+    model = load(path)
+    imported = import_graph(model, path.stem)
+    graph = Pipeline(COMMON, observer).run(imported.graph)
+    program = ModelProgram(path.stem, graph, ())
+    return ForeignModel(program, imported.weights, imported.metadata, model.SerializeToString())
 
 
 def initial_graph(checked: Checked, name: str) -> Graph:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy.typing as npt
+
 from compiler.diagnostics.source import Span
 from compiler.ir.dims import Dim
 from compiler.ir.graph import Graph, Value
@@ -58,6 +60,17 @@ class ModelProgram:
     graph: Graph
     weights: tuple[Weight, ...]
     stages: tuple[Stage, ...] = ()
+
+
+@dataclass(frozen=True)
+class ForeignModel:
+    """A model out of an ONNX file: its program, its weights by the names of the graph, and the file's metadata.
+    ``content`` is the file as it was read, with data that it keeps elsewhere put in."""
+
+    program: ModelProgram
+    weights: Mapping[str, npt.NDArray[Any]]
+    metadata: Mapping[str, str]
+    content: bytes
 
 
 @dataclass(frozen=True, slots=True)

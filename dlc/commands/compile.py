@@ -46,18 +46,27 @@ def compile_command(
     no_certify: bool,
     opset: int,
 ) -> None:
-    """Compile a model file to an ONNX file or to NumPy code.
+    """Compile a model file to an ONNX file or to NumPy code, or an ONNX file to a better one.
 
     The ONNX file holds one model with its weights and is certified: run in ONNX Runtime and compared with the NumPy
     program. The NumPy code is one Python file, with the lines of the model file as comments, that holds what dlc itself
-    trains with: the first weights, every step, evaluation, and inference of each model.
+    trains with: the first weights, every step, evaluation, and inference of each model. An ONNX file from elsewhere
+    goes through the same passes; what comes out is certified against that file.
 
     \b
     Examples:
       dlc compile digits.dl --weights runs/digits -o digits.onnx
       dlc compile digits.dl --target numpy -o digits_net.py
       dlc compile gan.dl --model Generator --weights runs/gan
+      dlc compile resnet.onnx -o smaller.onnx
     """
+    if file.suffix == ".onnx":
+        if constants or model or train or weights or target == "numpy":
+            raise click.UsageError("--set, --model, --train, --weights and --target are for model files (.dl)")
+        if output is None:
+            raise click.UsageError("give the file to write with -o")
+        _onnx_again(file, output, device, not no_certify, opset)
+        return
     from runtime.project import open_project
 
     project = open_project(file, constants)
@@ -67,6 +76,14 @@ def compile_command(
         _numpy(project, model, train, output or Path(f"{file.stem}_net.py"))
     else:
         _onnx(project, model, weights, output or Path(f"{file.stem}.onnx"), device, not no_certify, opset)
+
+
+def _onnx_again(file: Path, output: Path, device: Device, certify: bool, opset: int) -> None:
+    from runtime.again import compile_again
+
+    certificate = compile_again(file, output, device, certify, opset)
+    said = certificate.summary() if certificate else "not certified"
+    tell(f"wrote {output}, {output.stat().st_size:,} bytes; {said}")
 
 
 def _numpy(project: Project, model: str | None, train: str | None, output: Path) -> None:

@@ -152,3 +152,15 @@ def test_weights_and_outputs_that_cannot_be(dlc: Callable[..., Any], net: Path) 
         outcome = dlc("compile", net, *arguments)
         assert outcome.code == 1
         assert said in outcome.err
+
+
+def test_an_onnx_file_is_compiled_again(dlc: Callable[..., Any], net: Path) -> None:
+    dlc("compile", net, "-o", "net.onnx")
+    outcome = dlc("compile", "net.onnx", "-o", "again.onnx")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.startswith(f"wrote again.onnx, {Path('again.onnx').stat().st_size:,} bytes; certified: ")
+
+
+def test_an_onnx_file_takes_no_weights_and_needs_a_name_for_the_new_one(dlc: Callable[..., Any], net: Path) -> None:
+    for arguments in (["-o", "again.onnx", "--weights", "runs/net"], []):
+        assert dlc("compile", "net.onnx", *arguments).code == 2

@@ -156,11 +156,9 @@ class _Importer:
             self.tensors[item.values.name] = None
 
     def _free(self, wanted: str) -> str:
-        """A name for an input of the graph that none has yet."""
-        name = re.sub(r"[^\w.]", "_", wanted).strip(".") or "input"
-        name = name if not name[0].isdigit() else f"_{name}"
-        self._taken[name] += 1
-        return name if self._taken[name] == 1 else self._free(f"{name}_{self._taken[name]}")
+        """A name for an input or an output of the graph that none has yet."""
+        self._taken[wanted] += 1
+        return wanted if self._taken[wanted] == 1 else self._free(f"{wanted}_{self._taken[wanted]}")
 
     # Nodes.
 
