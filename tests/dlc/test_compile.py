@@ -164,3 +164,18 @@ def test_an_onnx_file_is_compiled_again(dlc: Callable[..., Any], net: Path) -> N
 def test_an_onnx_file_takes_no_weights_and_needs_a_name_for_the_new_one(dlc: Callable[..., Any], net: Path) -> None:
     for arguments in (["-o", "again.onnx", "--weights", "runs/net"], []):
         assert dlc("compile", "net.onnx", *arguments).code == 2
+
+
+def test_sizes_keep_their_bounds_where_a_file_is_compiled_again(dlc: Callable[..., Any], tmp_path: Path) -> None:
+    text = """model Tiny(tokens: i64[N, T <= 8]) -> f32[N, T, 5] {
+    embed(5, 4) -> position(8) -> layer_norm
+    residual { attention(2, causal=true) }
+    dense(5)
+}
+"""
+    (tmp_path / "tiny.dl").write_text(text)
+    dlc("compile", tmp_path / "tiny.dl", "-o", tmp_path / "tiny.onnx")
+    outcome = dlc("compile", tmp_path / "tiny.onnx", "-o", tmp_path / "again.onnx")
+    assert (outcome.code, outcome.err) == (0, "")
+    metadata = {item.key: item.value for item in onnx.load(tmp_path / "again.onnx").metadata_props}
+    assert metadata["dlc.bounds"] == "T <= 8"

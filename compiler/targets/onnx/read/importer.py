@@ -12,12 +12,13 @@ import numpy as np
 import onnx
 
 from compiler.diagnostics import DiagnosticError, error
-from compiler.ir.dims import Dim, symbol
+from compiler.ir.dims import Dim, Symbol, symbol
 from compiler.ir.graph import Graph, Origin, Role, Value
 from compiler.ir.types import TensorType, TypeMismatch
 from compiler.ops.base import Array
 from compiler.ops.emit import Emit
 from compiler.ops.interpret import interpret_outputs
+from compiler.targets.onnx.metadata import bounds
 from compiler.targets.onnx.read import families
 from compiler.targets.onnx.read.known import fold_sizes
 from compiler.targets.onnx.read.load import STANDARD, opset, shown
@@ -87,6 +88,8 @@ class _Importer:
         self.b = Emit(self.name)
         self.opset = opset(self.model)
         self._taken: Counter[str] = Counter()
+        # ONNX itself can't say them: what a file of dlc tells of how large its sizes may be.
+        self._bounds = bounds({item.key: item.value for item in self.model.metadata_props})
         self._unnamed = 0
 
     def run(self) -> Imported:
@@ -137,7 +140,8 @@ class _Importer:
         if not named:
             self._unnamed += 1
             return symbol(f"unnamed{self._unnamed}")
-        return symbol(named if named[0].isalpha() else f"d{named}")
+        bound = self._bounds.get(dim.dim_param, Symbol(""))
+        return symbol(named if named[0].isalpha() else f"d{named}", bound.upper, bound.lower)
 
     def _initializer(self, proto: onnx.TensorProto) -> None:
         self.sources[proto.name] = frozenset()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -93,14 +93,13 @@ def scatter_elements(n: Node) -> Value:
     return _placed(n, x, added, lambda: n.b.scatter_along(x.type.shape, indices, ones, axis))
 
 
-def _placed(n: Node, x: Value, added: Value, hits: object) -> Value:
+def _placed(n: Node, x: Value, added: Value, hits: Callable[[], Value]) -> Value:
     """``x`` with what was scattered, in place of its elements or added to them."""
     how = n.attribute("reduction", "none")
     if how == "add":
         return n.b.add(x, added)
     if how != "none":
         raise Unsupported(f"it puts elements together by {how}")
-    assert callable(hits)
     return n.b.select(n.b.greater(hits(), 0), added, x)
 
 

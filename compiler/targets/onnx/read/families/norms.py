@@ -54,13 +54,13 @@ def _number(size: Dim) -> int:
     raise Unsupported(f"the number of its channels, {size}, is not known")
 
 
-@reads("LayerNormalization", "SimplifiedLayerNormalization", "RMSNormalization")
+@reads("LayerNormalization", "RMSNormalization")
 def layer_norm(n: Node) -> Results:
     x, scale = n.value(0), n.value(1)
     axis, epsilon = normal(n.attribute("axis", -1), x.type.rank), n.attribute("epsilon", 1e-5)
     shape = x.type.shape[axis:]
     wide = n.attribute("stash_type", 1) == 1 and x.type.dtype in (DType.F16, DType.BF16)
-    if wide or not n.kind.startswith("Layer"):
+    if wide or n.kind == "RMSNormalization":
         return _spelled(n, x, scale, axis, epsilon)
     bias = n.optional(2)
     scale = n.b.expand(scale, shape)
@@ -82,7 +82,7 @@ def _statistics(n: Node, x: Value, axis: int, epsilon: float) -> list[Value | No
 def _spelled(n: Node, x: Value, scale: Value, axis: int, epsilon: float) -> Results:
     dtype = x.type.dtype
     x = n.b.cast(x, DType.F32) if dtype in (DType.F16, DType.BF16) else x
-    if not n.kind.startswith("Layer"):
+    if n.kind == "RMSNormalization":
         if scale.type.shape == x.type.shape[axis:] and dtype is x.type.dtype is scale.type.dtype:
             return n.b.add(RmsNorm(axis, epsilon), x, scale)
         root = n.b.sqrt(n.b.add(n.b.mean(n.b.square(x), range(axis, x.type.rank), True), epsilon))

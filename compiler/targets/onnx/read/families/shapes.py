@@ -266,11 +266,11 @@ def range_(n: Node) -> Value:
     """Known, or from 0 in steps of 1 to a size."""
     start, limit, step = (n.content(place, what) for place, what in enumerate(("start", "limit", "delta")))
     if object in (start.dtype, limit.dtype, step.dtype):
-        first, last, by = (part.reshape(-1)[0] for part in (start, limit, step))
+        ((from_,), (to,), (by,)) = (n.dims(place, "bounds") for place in range(3))
         if by != 1:
             raise Unsupported("its number of elements depends on a size and a step")
-        counted = n.b.arange(last - first)
-        return counted if first == 0 else n.b.add(counted, n.b.size(first))
+        counted = n.b.arange(to - from_)
+        return counted if from_ == 0 else n.b.add(counted, n.b.size(from_))
     first, last, by = (part.reshape(-1)[0].item() for part in (start, limit, step))
     count = max(math.ceil((last - first) / by), 0)
     if count > 2**24:
