@@ -72,7 +72,7 @@ def _source(reader: SettingReader, call: tree.Call, what: str = "data") -> DataS
     """A call of a reader; where ``what`` is not `data`, a misspelt name may also have been that of a split."""
     known = entries("reader")
     name = call.function.name if isinstance(call.function, tree.Name) else None
-    if name not in known:
+    if name is None or name not in known:
         kinds: tuple[Kind, ...] = ("reader",) if what == "data" else ("reader", "split")
         wanted = [word for kind in kinds for word in entries(kind)]
         near = did_you_mean(name, wanted) if name else None

@@ -189,7 +189,8 @@ class Entry:
         return f"{self.name}({', '.join(map(_parameter_text, self.parameters))})"
 
 
-_ENTRIES: dict[tuple[str, str], Entry] = {}
+# By namespace and name.
+_ENTRIES: dict[str, dict[str, Entry]] = {}
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -199,13 +200,14 @@ def entry(kind: Kind, name: str | None = None) -> Callable[[_Function], _Functio
 
     def register(function: _Function) -> _Function:
         called = name or function.__name__
-        if (namespace(kind), called) in _ENTRIES:
+        known = _ENTRIES.setdefault(namespace(kind), {})
+        if called in known:
             raise TypeError(f"the catalogue has a {kind} {called} already")
         if not function.__doc__:
             raise TypeError(f"the {kind} {called} has no documentation")
         parameters = _parameters(function, skip=1 if namespace(kind) in ("value", "metric") else 0)
         documentation = inspect.cleandoc(function.__doc__)
-        _ENTRIES[namespace(kind), called] = Entry(called, kind, parameters, function, documentation)
+        known[called] = Entry(called, kind, parameters, function, documentation)
         return function
 
     return register
@@ -217,10 +219,9 @@ def namespace(kind: Kind) -> str:
     return "value" if kind in ("layer", "function", "augmentation", "loss") else kind
 
 
-def entries(kind: Kind) -> dict[str, Entry]:
+def entries(kind: Kind) -> Mapping[str, Entry]:
     """Every entry that can stand where one of ``kind`` can, by name."""
-    wanted = namespace(kind)
-    return {name: found for (space, name), found in _ENTRIES.items() if space == wanted}
+    return _ENTRIES[namespace(kind)]
 
 
 def _parameters(function: Callable[..., Any], skip: int) -> tuple[Parameter, ...]:
