@@ -113,15 +113,7 @@ def apply_entry(
     if trace is None:
         return _without_tensors(evaluator, entry.name, at)
     if entry.kind == "augmentation" and not evaluator.in_train_block:
-        return evaluator.report(
-            error(
-                "E0515",
-                f"{entry.name} changes data while training, and can stand in a train block only",
-                at,
-                "in a model it would be exported",
-                help=f"put it in front of the model where that is trained: image -> {at.text.strip()} -> Net",
-            )
-        )
+        return _augments_a_model(evaluator, entry, at)
     try:
         positional, named, places = bind_arguments(evaluator, entry, at, given, keywords, scope)
     except Refused:
@@ -150,6 +142,18 @@ def apply_entry(
         defaults = {parameter.name: parameter.default for parameter in entry.parameters}
         trace.compared += comparisons(trace.b, defaults | dict(zip(names, positional, strict=False)) | named)
     return _result(result, at)
+
+
+def _augments_a_model(evaluator: Evaluator, entry: Entry, at: Span) -> DslValue:
+    return evaluator.report(
+        error(
+            "E0515",
+            f"{entry.name} changes data while training, and can stand in a train block only",
+            at,
+            "in a model it would be exported",
+            help=f"put it in front of the model where that is trained: image -> {at.text.strip()} -> Net",
+        )
+    )
 
 
 def _note_augmented(trace: Trace, arguments: Sequence[object], result: Any) -> None:

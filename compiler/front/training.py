@@ -71,14 +71,8 @@ def elaborate_train(declarations: Declarations, train: tree.Train) -> Elaborated
     settings = read_settings(declarations, train)
     minimizes = [statement for statement in train.statements if isinstance(statement, tree.Minimize)]
     if not minimizes:
-        sink.report(
-            error(
-                "E0503",
-                f"{train.name.name} minimizes nothing",
-                train.name.span,
-                help="add for example: minimize mse(Net(x), y) with adam(1e-3)",
-            )
-        )
+        help = "add for example: minimize mse(Net(x), y) with adam(1e-3)"
+        sink.report(error("E0503", f"{train.name.name} minimizes nothing", train.name.span, help=help))
     runs = [_run(declarations, train, index, training=True) for index in range(max(1, len(minimizes)))]
     pictures = elaborate_pictures(declarations, train)
     if len(sink.errors) > before or not all(run.sound for run in runs):
