@@ -185,6 +185,9 @@ class _Importer:
                 self._fail(node, label, str(problem))
             except TypeMismatch as problem:
                 self._fail(node, label, problem.title)
+            except (ArithmeticError, LookupError, TypeError, ValueError) as problem:
+                # onnx's checker does not compare ranks and attributes: where they make no sense, reading stumbles.
+                self._fail(node, label, f"its operands and attributes do not go together ({problem})")
 
     def _scope(self, node: onnx.NodeProto, number: int) -> str:
         return f"{self.name}.{_IDENTIFIER.sub('_', node.name or f'{node.op_type}_{number + 1}').strip('_')}"

@@ -180,3 +180,22 @@ def test_a_shape_that_is_data_is_refused_and_the_input_named() -> None:
     checked = prepare(model.SerializeToString(), "net.onnx")
     graph = import_graph(checked, "Net", {"times": np.array([2, 3])})
     assert [str(output.value.type) for output in graph.graph.outputs] == ["f32[4, 6]"]
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        helper.make_node("Concat", ["x", "x"], ["y"], axis=7),
+        helper.make_node("LSTM", ["x", "w", "w"], ["y"], hidden_size=4),
+        helper.make_node("Transpose", ["x"], ["y"], perm=[5, 0]),
+        helper.make_node("Conv", ["x", "w"], ["y"], strides=[0, 0]),
+        helper.make_node("Gather", ["x", "w"], ["y"], axis=-9),
+        helper.make_node("GatherND", ["x", "times"], ["y"], batch_dims=9),
+        helper.make_node("DepthToSpace", ["x"], ["y"], blocksize=0),
+    ],
+)
+def test_a_node_that_makes_no_sense_is_refused(node: onnx.NodeProto) -> None:
+    model = made([helper.make_node("Relu", ["x"], ["y"])], [2, 2], [weight("w", 2), numbers("times", 1, 2)])
+    model.graph.node[0].CopyFrom(node)
+    with pytest.raises(Refused):
+        imported(model)
