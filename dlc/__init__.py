@@ -69,15 +69,17 @@ def loads(
     return Model(project_of_text(text, Path(folder), constant_texts(set or {})), model, train)
 
 
-def open_onnx(path: str | Path, device: Device = "cpu") -> Session:
+def open_onnx(path: str | Path, device: Device = "cpu", threads: int | None = None) -> Session:
     """An ONNX file in ONNX Runtime: ``open_onnx("digits.onnx").run({"image": images})["output"]``.
 
+    Its ``batches`` runs on more than memory holds at once, ``warm_up`` before the first answer has to be quick, and
+    ``labels`` are the names of the classes. It works on ``threads`` threads, without it as many as ONNX Runtime likes.
     With ``device="cuda"`` it runs on the GPU or not at all. Raises DiagnosticError for a file that can't be read or
     run (E0905 to E0909); its ``run`` explains arrays that do not fit (E0910 to E0912).
     """
     from runtime.session import Session
 
-    return Session(path, device)
+    return Session(path, device, threads=threads)
 
 
 def __getattr__(name: str) -> Any:

@@ -2,64 +2,74 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from compiler.diagnostics import DiagnosticError, error
-from runtime.columns import whole
-from runtime.data import load_arrays
-from runtime.files import reason
-from runtime.output import save_output
-from runtime.tensors import Array
+from compiler.front.catalogue import entries
+from compiler.ir.dims import Dim, symbol
+from compiler.ir.types import TensorType
+from compiler.sources import DataPath, DataSource
+from runtime.columns import ArrayOrColumn
+from runtime.data import kind_of, load_arrays
+from runtime.readers import Request
+from runtime.readers.images import ENDINGS, Resize
+from runtime.signature import Port
 
 
-def read_array(path: Path, name: str) -> Array:
-    """The array in a ``.npy`` file, or the one called ``name`` in another kind of data file.
+@dataclass(frozen=True)
+class Reading:
+    """How the file for an input is read: the ``columns`` of a table, the one of the input's name or else all of them
+    where it is empty, and what makes pictures of another size fit."""
 
-    Raises DiagnosticError: E0601 to E0604 for the file, E0605 where it has no such array.
+    columns: Sequence[str] = ()
+    resize: Resize = None
+
+
+_AS_IT_IS = Reading()
+
+
+def read_array(path: Path, port: Port, how: Reading = _AS_IT_IS) -> ArrayOrColumn:
+    """The array for an input: the one in a ``.npy`` or IDX file, the one of its name in an ``.npz`` file, numbers from
+    columns of a ``.csv`` file, or the pixels of a picture, or of all pictures of a folder, from 0 to 255.
+
+    Raises DiagnosticError: E0601 to E0604 for the file, E0605 where it has no such array, E0616 with the line or the
+    name of a row or a picture that can't be used, and what else the readers raise.
     """
-    if path.suffix.lower() != ".npy" or not path.is_file():
-        arrays = load_arrays(path)
-        if name in arrays:
-            return whole(arrays[name])
-        held = ", ".join(f"`{held}`" for held in arrays) or "no array"
-        advice = f"save it under that name: np.savez(path, {name}=…)"
-        raise DiagnosticError(
-            [error("E0605", f"there is no array `{name}` in {path}", None, notes=f"it holds {held}", help=advice)]
-        )
-    try:
-        array = np.load(path, allow_pickle=False)
-    except OSError as failure:
-        why, code = reason(failure), "E0602"
-    except (ValueError, EOFError) as failure:
-        objects = "Object arrays" in str(failure)
-        why = (
-            "it holds Python objects, which are never unpickled"
-            if objects
-            else "it is truncated, damaged or not a .npy file"
-        )
-        code = "E0604" if objects else "E0602"
-    else:
-        if isinstance(array, np.ndarray):
-            return array
-        why, code = "it is an .npz file under another name", "E0602"
-    advice = "write it again: np.save(path, np.asarray(array, dtype))"
-    raise DiagnosticError([error(code, f"cannot read {path}: {why}", None, help=advice)])
+    if path.is_dir() or path.suffix.lower() in ENDINGS:
+        source = entries("reader")["images"].build(path=DataPath(path), resize=how.resize)
+        arrays = load_arrays(source, request=Request(inputs={"image": _type(port)}))
+        picture: ArrayOrColumn = arrays["image"]
+        return picture
+    if kind_of(path) == "csv":
+        return _from_table(path, port, how)
+    arrays = load_arrays(path)
+    name = port.name if kind_of(path) == "npz" else next(iter(arrays))
+    if name in arrays:
+        found: ArrayOrColumn = arrays[name]
+        return found
+    held = ", ".join(f"`{held}`" for held in arrays) or "no array"
+    advice = f"save it under that name: np.savez(path, {name}=…)"
+    raise DiagnosticError(
+        [error("E0605", f"there is no array `{name}` in {path}", None, notes=f"it holds {held}", help=advice)]
+    )
 
 
-def save_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Writes arrays to an ``.npz`` file, or a single one to a ``.npy`` file. Raises DiagnosticError E0801, and E0603
-    for another kind of file."""
-    content = io.BytesIO()
-    if path.suffix.lower() == ".npz":
-        np.savez(content, allow_pickle=False, **dict(arrays))
-    elif path.suffix.lower() == ".npy" and len(arrays) == 1:
-        np.save(content, next(iter(arrays.values())), allow_pickle=False)
-    else:
-        title = f"cannot write {', '.join(arrays)} to {path}"
-        advice = "name an .npz file" if len(arrays) > 1 else "name an .npz or a .npy file"
-        raise DiagnosticError([error("E0603", title, None, help=advice)])
-    save_output(path, content.getvalue())
+def _from_table(path: Path, port: Port, how: Reading) -> ArrayOrColumn:
+    source = entries("reader")["csv"].build(path=DataPath(path))
+    assert isinstance(source, DataSource)
+    request = Request(inputs={port.name: _type(port)})
+    arrays = load_arrays(source)
+    columns = tuple(how.columns) or (port.name if port.name in arrays else "*",)
+    source = replace(source, inputs={port.name: columns})
+    found: ArrayOrColumn = load_arrays(source, request=request)[port.name]
+    return found
+
+
+def _type(port: Port) -> TensorType:
+    """The type of an input as readers know it; what the file says of a free size does not matter to them."""
+    dims: list[Dim] = [
+        size if isinstance(size, int) and axis else symbol(f"S{axis}") for axis, size in enumerate(port.shape or ())
+    ]
+    return TensorType(port.dtype, tuple(dims))

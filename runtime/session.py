@@ -10,13 +10,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
+
 from compiler.diagnostics import DiagnosticError, error
 from compiler.ir.types import DType
 from compiler.ops.base import Array
-from compiler.targets.onnx.metadata import bounds
+from compiler.targets.onnx.metadata import bounds, describe
 from runtime import cuda
+from runtime.columns import ArrayOrColumn, Column, whole
+from runtime.feed import ROWS, in_rows, outline, part, rows_symbol
 from runtime.files import reason
-from runtime.signature import Port, match
+from runtime.signature import Port, check, match
 
 Device: TypeAlias = Literal["cpu", "cuda"]
 
@@ -79,6 +83,53 @@ class Session:
         except Exception as failure:  # ONNX Runtime's exceptions have no common class of their own
             raise self._stopped(failure) from failure
         return dict(zip(names, results, strict=True))
+
+    def batches(
+        self, inputs: Mapping[str, ArrayOrColumn], rows: int = ROWS, described: Mapping[str, str] = _NO_NAMES
+    ) -> Iterator[dict[str, Array]]:
+        """The outputs for ``rows`` rows after another, so that memory holds no more than those; a bound that the file
+        has for the number of rows makes it smaller.
+
+        A model whose inputs and outputs do not all have the same free first dimension runs once, on everything. Rows
+        are taken to be independent of each other, as they are in a network that is not trained any more. Raises
+        DiagnosticError as ``run`` does, where arrays do not fit before the first batch.
+        """
+        if rows < 1:
+            raise ValueError(f"rows is {rows}, and has to be at least 1")
+        given = {name: x if isinstance(x, Column) else np.asarray(x) for name, x in inputs.items()}
+        free, symbol = rows_symbol(self.inputs, self.outputs)
+        others = bounds(self.metadata)
+        least = others.pop(symbol).lower if symbol in others else 1
+        free = free and least == 1  # a part might have too few
+        check(self.inputs, {name: outline(x) for name, x in given.items()}, others, described)
+        counts = {len(x) for x in given.values()} if free else set()
+        if len(counts) != 1 or counts == {0}:
+            yield self.run({name: whole(x) for name, x in given.items()}, described)
+            return
+        (count,), step = counts, self.most_rows(rows)
+        for start in range(0, count, step):
+            try:
+                yield self.run({name: part(x, start, start + step) for name, x in given.items()}, described)
+            except DiagnosticError as failure:
+                raise in_rows(failure, f"in rows {start} to {min(start + step, count) - 1}, from 0 on") from failure
+
+    def most_rows(self, asked: int) -> int:
+        """How many rows run together where ``asked`` are to: fewer where the model fixes or bounds their number."""
+        known = bounds(self.metadata)
+        upper = {name: symbol.upper for name, symbol in known.items() if symbol.upper is not None}
+        firsts = [port.shape[0] for port in self.inputs if port.shape]
+        return min([asked, *(first if isinstance(first, int) else upper.get(first or "", asked) for first in firsts)])
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the last axis of the output; empty where the file has none."""
+        return describe(self.metadata).labels
+
+    def warm_up(self, inputs: Mapping[str, Array], runs: int = 1) -> None:
+        """Runs on ``inputs`` and forgets what comes of it, so that the memory that later runs of that size need is
+        there, and on a GPU its kernels are loaded. Raises DiagnosticError as ``run`` does."""
+        for _ in range(runs):
+            self.run(inputs)
 
     def _stopped(self, failure: Exception) -> DiagnosticError:
         text = _plain(failure)

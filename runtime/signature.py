@@ -42,6 +42,14 @@ def match(
     Raises DiagnosticError with everything that does not fit: names (E0910), element types (E0911), sizes (E0912).
     """
     given = {name: np.asarray(array) for name, array in inputs.items()}
+    check(ports, given, bounds, described)
+    return {port.name: np.asarray(given[port.name], port.dtype.numpy, order="C") for port in ports}
+
+
+def check(
+    ports: Sequence[Port], given: Mapping[str, Array], bounds: Mapping[str, Symbol], described: Mapping[str, str]
+) -> None:
+    """Raises DiagnosticError as :func:`match` does; the elements of the arrays are not looked at."""
     found = list(_names(ports, given))
     sizes: dict[str, tuple[int, str]] = {}
     for port in ports:
@@ -51,7 +59,6 @@ def match(
             found += _symbols(port, given[port.name], sizes, bounds)
     if found:
         raise DiagnosticError(found)
-    return {port.name: np.asarray(given[port.name], port.dtype.numpy, order="C") for port in ports}
 
 
 def _names(ports: Sequence[Port], given: Mapping[str, Array]) -> Iterator[Diagnostic]:

@@ -53,6 +53,10 @@ DEVICE = click.option(
     "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True,
     help="Where ONNX Runtime works. With cuda, it has to be the GPU or the command fails.",
 )  # fmt: skip
+THREADS = click.option(
+    "--threads", type=click.IntRange(1), metavar="N",
+    help="Threads that ONNX Runtime works on. Default: one for each core.",
+)  # fmt: skip
 CHECK_PASSES = click.option(
     "--check-passes", is_flag=True, expose_value=False, callback=_check_passes,
     help="Try every compiler pass on random numbers; one that changes a result is named. Slow.",

@@ -44,7 +44,7 @@ class Pictures(Column):
             try:
                 out[place] = self.decode(path)
             except _BadPicture as why:
-                title = f"cannot read {path}: {why}, though it could when the training began"
+                title = f"cannot read {path}: {why}, though it could before"
                 raise DiagnosticError([error("E0616", title, None, help="leave the pictures as they are")]) from why
 
     def decode(self, path: Path) -> Array:
@@ -56,16 +56,18 @@ class Pictures(Column):
 
 
 def images(path: Path, source: DataSource, request: Request) -> Content:
-    """``image`` and ``label`` of the pictures in a folder, as :func:`compiler.front.catalogue.readers.images` has it.
+    """``image`` and ``label`` of the pictures in a folder, or of one picture, as
+    :func:`compiler.front.catalogue.readers.images` has it.
 
     Every picture is decoded once, so that a damaged one is found before training; they stay in memory where they are
     few. Raises ReadError: E0602 for what is no folder and where Pillow is missing, E0616 for a picture that can't be
     used, E0617 for a class without a number, E0618 where there are no pictures.
     """
     _check_pillow()
-    if not path.is_dir():
+    single = path.is_file() and _is_picture(path)
+    if not path.is_dir() and not single:
         raise ReadError("it is no folder", "name a folder of pictures, or one with a folder for each class")
-    classes, paths, labels, others = _listed(path)
+    classes, paths, labels, others = ((), [path], [0], 0) if single else _listed(path)
     if not paths:
         raise ReadError("there are no pictures in it", f"pictures end in {', '.join(sorted(ENDINGS))}", "E0618")
     resize = source.arguments.get("resize")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,3 +76,132 @@ def test_files_that_are_no_models(dlc: Callable[..., Any], net: Path) -> None:
 
 def test_wrong_usage(dlc: Callable[..., Any], model: Path) -> None:
     assert dlc("run", model, "--input", "x.npy").code == 2
+
+
+NAMED = ("no", "yes, it is")
+
+
+@pytest.fixture
+def classifier(model: Path) -> Path:
+    """The model with names for its two classes, and weights that tell them apart."""
+    import onnx
+    from onnx import numpy_helper
+
+    from compiler.targets.onnx.metadata import Description
+
+    loaded = onnx.load(model)
+    generator = np.random.default_rng(3)
+    for weight in loaded.graph.initializer:
+        shape = numpy_helper.to_array(weight).shape
+        weight.CopyFrom(numpy_helper.from_array(generator.standard_normal(shape).astype(np.float32), weight.name))
+    for key, text in Description(labels=NAMED).as_metadata().items():
+        loaded.metadata_props.add(key=key, value=text)
+    onnx.save(loaded, "named.onnx")
+    return Path("named.onnx")
+
+
+def lines_in(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+
+def test_lines_of_json(dlc: Callable[..., Any], classifier: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import dlc as python
+
+    x = np.load("net.npz")["x"]
+    lines_in(monkeypatch, "\n".join(json.dumps({"x": row}) for row in x.tolist()))
+    outcome = dlc("run", classifier, "--jsonl", "-", "--batch", 7, "-o", "out.jsonl")
+    assert (outcome.code, outcome.out, outcome.err) == (0, "wrote output to out.jsonl\n", "")
+    expected = python.open_onnx(classifier).run({"x": x})["output"]
+    found = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
+    np.testing.assert_allclose([row["output"] for row in found], expected, rtol=1e-5, atol=1e-6)
+    assert [row["label"] for row in found] == [NAMED[index] for index in expected.argmax(axis=1)]
+    shares = np.exp(expected) / np.exp(expected).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose([row["probability"] for row in found], shares.max(axis=1), rtol=1e-5)
+
+
+def test_columns_of_a_table(dlc: Callable[..., Any], classifier: Path) -> None:
+    x = np.load("net.npz")["x"]
+    np.savetxt("t.csv", np.c_[np.arange(60), x], delimiter=",", header="id,a1,a2,b", comments="", fmt="%.9g")
+    for arguments in (["--input", "x=t.csv", "--columns", "x=a*, b"], ["--input", "x=net.npz", "--batch", 11]):
+        assert dlc("run", classifier, *arguments, "-o", "out.csv").code == 0
+        with open("out.csv", newline="") as file:
+            head, *rows = csv.reader(file)
+        assert head == ["output.no", "output.yes, it is", "label", "probability"]
+        assert len(rows) == 60
+        scores = np.array([row[:2] for row in rows], float)
+        assert [row[2] for row in rows] == [NAMED[index] for index in scores.argmax(axis=1)]
+    assert "E0912" in dlc("run", classifier, "--input", "x=t.csv").err  # four columns are too many
+
+
+def test_batches_give_what_one_run_gives(dlc: Callable[..., Any], classifier: Path) -> None:
+    import dlc as python
+
+    x = np.load("net.npz")["x"]
+    for name in ("out.npy", "out.npz"):
+        assert dlc("run", classifier, "--input", "x=net.npz", "--batch", 7, "-o", name, "--threads", 1).code == 0
+    session = python.open_onnx(classifier, threads=1)
+    assert session.labels == NAMED
+    session.warm_up({"x": x[:1]})
+    parts = [part["output"] for part in session.batches({"x": x}, rows=7)]
+    assert list(map(len, parts)) == [7] * 8 + [4]
+    assert np.array_equal(np.load("out.npy"), np.concatenate(parts))
+    assert np.array_equal(np.load("out.npz")["output"], np.concatenate(parts))
+    np.testing.assert_allclose(np.concatenate(parts), session.run({"x": x})["output"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "said"),
+    [
+        ('{"x": [1, 2, 3]}\n{"x": [1, 2]}\n', "E0616", "line 2 of standard input: `x` has the shape [2], and a row"),
+        ('\n{"x": [1, [2], 3]}', "E0616", "line 2 of standard input: the lists in `x` have different lengths"),
+        ('{"x": [1, 2, NaN]}', "E0616", "line 1 of standard input: NaN is no number in JSON"),
+        ('{"x": [1, 2, 1e99]}', "E0616", "does not fit into f32"),
+        ('{"x": ["a", 2, 3]}', "E0616", "`x` takes numbers (f32)"),
+        ('{"y": [1, 2, 3]}', "E0616", "there is no `x` in it, but `y`"),
+        ("[1, 2, 3]", "E0616", "it is no object with the inputs by name"),
+        ('{"x": [1, 2', "E0616", "it is no JSON"),
+        ('{"x": ' + "[" * 100_000, "E0616", "its lists are too deep"),
+        ("\n", "E0618", "there is no line in standard input"),
+    ],
+)
+def test_bad_lines(
+    dlc: Callable[..., Any], model: Path, monkeypatch: pytest.MonkeyPatch, text: str, code: str, said: str
+) -> None:
+    lines_in(monkeypatch, text)
+    Path("out.jsonl").write_text("old")
+    outcome = dlc("run", model, "--jsonl", "-", "-o", "out.jsonl")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err.startswith(f"error[{code}]: ")
+    assert said in outcome.err
+    assert Path("out.jsonl").read_text() == "old"
+
+
+def test_bad_rows_of_a_table_are_named(dlc: Callable[..., Any], model: Path) -> None:
+    Path("t.csv").write_text("a,b,c\n1,2,3\n1,oops,3\n")
+    outcome = dlc("run", model, "--input", "x=t.csv")
+    assert outcome.code == 1
+    assert "line 3, column b: 'oops' is not a number" in outcome.err
+
+
+def test_pictures(dlc: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    monkeypatch.chdir(tmp_path)
+    Path("dark.dl").write_text("model Dark(image: u8[N, 2, 3]) -> f32[N, 6] {\n    cast(f32) -> flatten\n}\n")
+    assert dlc("compile", "dark.dl").code == 0
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 2, 3), np.uint8)
+    Path("many").mkdir()
+    for number, picture in enumerate(pixels):
+        pillow.fromarray(picture).save(f"many/{number}.png")
+    assert dlc("run", "dark.onnx", "--input", "image=many", "-o", "out.npy", "--batch", 2).code == 0
+    assert np.array_equal(np.load("out.npy"), pixels.reshape(3, 6))
+    outcome = dlc("run", "dark.onnx", "--input", "image=many/1.png", "-o", "-")
+    assert outcome.code == 0
+    assert json.loads(outcome.out)["output"] == pixels[1].ravel().tolist()
+    pillow.fromarray(pixels[0].repeat(2, 0)).save("tall.png")
+    assert "it is 4 by 3 pixels, not 2 by 3" in dlc("run", "dark.onnx", "--input", "image=tall.png").err
+    assert dlc("run", "dark.onnx", "--input", "image=tall.png", "--resize", "stretch").code == 0
+
+
+def test_options_that_do_not_go_together(dlc: Callable[..., Any], model: Path) -> None:
+    assert dlc("run", model, "--jsonl", "-", "--input", "x=net.npz").code == 2
+    assert dlc("run", model, "--columns", "x=a").code == 2
