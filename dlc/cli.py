@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import click
 
+from dlc.commands.bench import bench
 from dlc.commands.check import check
 from dlc.commands.compile import compile_command
 from dlc.commands.data import data_command
@@ -63,6 +64,7 @@ for command in (
     evaluate,
     compile_command,
     run,
+    bench,
     report_command,
     runs_command,
     plot,

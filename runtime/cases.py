@@ -107,7 +107,7 @@ def random_inputs(
     """An array for each value. Floats are standard normal, or uniform from 0 to 1 with ``unit``; u8 and i8
     take all of their values; other integers lie below ``ranges[name]``, or are 0 and 1, which any index allows."""
     return {
-        value.name: _random(
+        value.name: random_array(
             value.type.dtype,
             tuple(evaluate(dim, sizes) for dim in value.type.shape),
             ranges.get(value.name),
@@ -118,9 +118,10 @@ def random_inputs(
     }
 
 
-def _random(
+def random_array(
     dtype: DType, shape: tuple[int, ...], size: int | None, generator: np.random.Generator, unit: bool
 ) -> Array:
+    """One array, as :func:`random_inputs` has them; ``size`` is that of what its elements index, where it is known."""
     if dtype.is_float:
         drawn = generator.random(shape) if unit else generator.standard_normal(shape)
         return np.asarray(drawn, dtype.numpy)
