@@ -26,8 +26,9 @@ from compiler.targets.onnx.read.node import Node, Result, Results
 from compiler.targets.onnx.read.tensors import Known, NotKnown, Tensor, Unsupported, dtype_of, materialise, tidy
 from compiler.targets.onnx.read.written_out import written_out
 
-# What is worked out while a file is read has at most so many elements, so that a small file can't fill the memory.
-MOST_FOLDED = 2**24
+# What is worked out while a file is read has at most so many elements, so that a small file can't fill the memory; what
+# is larger is left to the program.
+MOST_FOLDED = 2**20
 _NO_ARRAYS: Mapping[str, Array] = {}
 _IDENTIFIER = re.compile(r"[^A-Za-z0-9_]")
 
@@ -264,7 +265,7 @@ class _Importer:
         for index, item in enumerate(listed):
             if isinstance(item, Value):
                 if not isinstance(item.type.size, int) or item.type.size > MOST_FOLDED:
-                    raise Unsupported(f"its result {item.type} is made of constants, and too large for that")
+                    return reader(Node(proto, self.opset, self.b, operands, self._value))  # type: ignore[no-any-return]
                 scratch.output(str(index), item)
         found = interpret_outputs(scratch.finish(), {})
         return [found[str(index)] if isinstance(item, Value) else item for index, item in enumerate(listed)]

@@ -13,7 +13,7 @@ import compiler
 from compiler.ops.base import Array
 from compiler.program import ModelProgram
 from compiler.targets.onnx.read.importer import import_graph
-from compiler.targets.onnx.read.load import prepare
+from compiler.targets.onnx.read.load import load, prepare
 
 FOLDER = Path(onnx.__file__).parent / "backend/test/data/light"
 
@@ -62,3 +62,9 @@ def test_the_numbers_are_those_of_onnx_runtime(backend: ModuleType, name: str) -
     again = in_onnx_runtime(compiler.onnx_file(ModelProgram("Light", imported.graph, ()), imported.weights), x)
     for result in (found, again):
         assert np.abs(result - wanted).max() < 1e-4 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.onnx")), ids=lambda path: path.stem)
+def test_all_of_them_come_in_as_they_are(path: Path) -> None:
+    (output,) = import_graph(load(path), "Light").graph.outputs
+    assert output.value.type.shape[:2] == (1, 1000)
