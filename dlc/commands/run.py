@@ -60,7 +60,7 @@ def run(
       dlc run digits.onnx --input image=x.npy -o scores.npz
       dlc run iris.onnx --input x=iris.csv --columns 'x=sepal*,petal*' -o classes.csv
       dlc run flowers.onnx --input image=pictures --resize crop -o classes.jsonl
-      tail -f samples.jsonl | dlc run iris.onnx --jsonl - --batch 1
+      dlc run iris.onnx --jsonl - --batch 1 < samples.jsonl
     """
     from runtime.session import Session
 
