@@ -19,7 +19,7 @@ STATEMENTS = (
     "minimize", "measure", "draw", "data", "validate", "test", "batch", "epochs", "steps", "stop", "clip", "clip_value",
     "average", "keep", "seed", "freeze",
 )  # fmt: skip
-PARTICLES = ("over", "with", "as", "patience", "every")
+PARTICLES = ("in", "log", "over", "with", "as", "patience", "every")
 BODIES = ("layer", "residual", "repeat")
 CHOICES = ("if", "else")
 LOGIC = ("and", "or", "not")
