@@ -7,8 +7,6 @@ version of Lark are not used: the parser is then built from the grammar. `python
 
 import hashlib
 import json
-import os
-import sys
 from typing import Any
 
 import lark
@@ -59,7 +57,4 @@ def _integer_keys(mapping: dict[str, Any]) -> dict[int, Any]:
 
 
 if __name__ == "__main__":
-    if os.environ.get("PYTHONHASHSEED") != "0":
-        # Lark numbers states in the order of sets of names, which is another one in every process otherwise.
-        os.execve(sys.executable, [sys.executable, "-m", "grammar.tables"], {**os.environ, "PYTHONHASHSEED": "0"})
     STORE.write_text(stored_form(), encoding="utf-8")
