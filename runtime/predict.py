@@ -28,7 +28,7 @@ class Predictor:
             Port(value.name, value.type.dtype, tuple(d if isinstance(d, int) else str(d) for d in value.type.shape))
             for value in values
         )
-        self._bounds = {symbol.name: symbol for symbol in program.graph.symbols}
+        self._bounds = {symbol.name: symbol for symbol in program.graph.symbols if symbol.bounds_text}
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs by name for arrays that fit; they are overwritten by the next call."""
