@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from compiler.diagnostics import DiagnosticError
     from dlc.model import Model
-    from runtime.callbacks import Callback
-    from runtime.certify import Certificate
-    from runtime.history import History
-    from runtime.progress import StopTraining
-    from runtime.session import Device, Session
-    from runtime.training import Interrupted
+    from runtime.inference.certify import Certificate
+    from runtime.inference.session import Device, Session
+    from runtime.training.callbacks import Callback
+    from runtime.training.history import History
+    from runtime.training.loop import Interrupted
+    from runtime.training.progress import StopTraining
 
     __version__: str
 
@@ -49,7 +49,7 @@ def load(
     meant where the file has several. Raises DiagnosticError with every mistake of the file.
     """
     from dlc.model import Model
-    from runtime.project import constant_texts, open_project
+    from runtime.programs.project import constant_texts, open_project
 
     return Model(open_project(Path(path), constant_texts(set or {})), model, train)
 
@@ -64,7 +64,7 @@ def loads(
 ) -> Model:
     """Like :func:`load`, from the text of a model file; its paths start at ``folder``."""
     from dlc.model import Model
-    from runtime.project import constant_texts, project_of_text
+    from runtime.programs.project import constant_texts, project_of_text
 
     return Model(project_of_text(text, Path(folder), constant_texts(set or {})), model, train)
 
@@ -77,7 +77,7 @@ def open_onnx(path: str | Path, device: Device = "cpu", threads: int | None = No
     With ``device="cuda"`` it runs on the GPU or not at all. Raises DiagnosticError for a file that can't be read or
     run (E0905 to E0909); its ``run`` explains arrays that do not fit (E0910 to E0912).
     """
-    from runtime.session import Session
+    from runtime.inference.session import Session
 
     return Session(path, device, threads=threads)
 

@@ -15,21 +15,21 @@ import numpy.typing as npt
 from compiler.program import Compared, ModelProgram
 from dlc.overview import overview
 from dlc.terminal import show_progress
-from runtime.callbacks import AnyCallback, Told
-from runtime.certify import Certificate
-from runtime.checkpoint import check_same, types_of
-from runtime.history import History
-from runtime.job import Changes, Job, Split, make_job, results
-from runtime.predict import Predictor
-from runtime.progress import Progress, Silent
-from runtime.project import Project
-from runtime.readers.content import Names
-from runtime.report.write import write_report
-from runtime.runs import open_run
-from runtime.session import Device
-from runtime.ship import Shipping, ship
-from runtime.training import Trainer
-from runtime.weights import fresh_weights, load_model_weights, load_names, save_weights_file
+from runtime.data.readers.content import Names
+from runtime.inference.certify import Certificate
+from runtime.inference.session import Device
+from runtime.inference.ship import Shipping, ship
+from runtime.programs.predict import Predictor
+from runtime.programs.project import Project
+from runtime.reports.report.write import write_report
+from runtime.training.callbacks import AnyCallback, Told
+from runtime.training.checkpoint import check_same, types_of
+from runtime.training.folder import open_run
+from runtime.training.history import History
+from runtime.training.job import Changes, Job, Split, make_job, results
+from runtime.training.loop import Trainer
+from runtime.training.progress import Progress, Silent
+from runtime.training.weights import fresh_weights, load_model_weights, load_names, save_weights_file
 
 Array: TypeAlias = npt.NDArray[Any]
 # A data file, arrays (or nested lists) by name, or samples one after another, as a generator gives them.
@@ -204,7 +204,7 @@ class Model:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: each model drawn, with its table."""
-        from runtime.report.notebook import models_html
+        from runtime.reports.report.notebook import models_html
 
         return models_html([self._project.checked.elaborated.models[name] for name in self._models()])
 

@@ -3,12 +3,12 @@
 from compiler.diagnostics import DiagnosticError
 from compiler.version import VERSION
 from dlc.model import Model
-from runtime.callbacks import Callback
-from runtime.certify import Certificate
-from runtime.history import History
-from runtime.progress import StopTraining
-from runtime.session import Session
-from runtime.training import Interrupted
+from runtime.inference.certify import Certificate
+from runtime.inference.session import Session
+from runtime.training.callbacks import Callback
+from runtime.training.history import History
+from runtime.training.loop import Interrupted
+from runtime.training.progress import StopTraining
 
 __version__ = VERSION
 

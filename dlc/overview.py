@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dlc.terminal import table
-from runtime.project import Project
-from runtime.summary import describe_train, summarise_model
+from runtime.programs.project import Project
+from runtime.programs.summary import describe_train, summarise_model
 
 
 def overview(project: Project, batch: int | None = None, width: int | None = None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from runtime.report.charts import number_text, value_axis
+from runtime.reports.report.charts import number_text, value_axis
 
 _HEIGHT = 12
 

@@ -22,7 +22,7 @@ from compiler.diagnostics import DiagnosticError, error
 from compiler.ir.graph import Role
 from compiler.program import TrainProgram
 from runtime.extras import needs
-from runtime.project import Project, constant_texts, open_project, project_of_text
+from runtime.programs.project import Project, constant_texts, open_project, project_of_text
 
 with needs("sklearn", "sklearn", "a scikit-learn estimator"):
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from dlc.terminal import table
-from runtime.tensors import Array
+from runtime.disk.tensors import Array
 
 # The columns that a terminal shows side by side without cutting them, and the confusions that stand for a larger table.
 _COLUMNS, _SHOWN = 16, 10

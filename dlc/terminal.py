@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from compiler.diagnostics import Diagnostic
-    from runtime.progress import Progress
+    from runtime.training.progress import Progress
 
 _NARROWEST = 12  # columns that are left of a text which has to give way
 _GAP = "  "
@@ -45,7 +45,7 @@ def report(diagnostics: Iterable[Diagnostic]) -> None:
 
 def show_progress() -> Progress:
     """How a training shows its progress: a live bar for a person, a line for each epoch for a file or a pipe."""
-    from runtime.progress import Lines, Live
+    from runtime.training.progress import Lines, Live
 
     if not sys.stdout.isatty():
         return Lines(sys.stdout)

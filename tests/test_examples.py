@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import dlc
-from runtime.png import png
+from runtime.disk.png import png
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -226,8 +226,8 @@ def test_dropout_penalty_and_augmentation_keep_a_network_from_learning_by_heart(
 
 def test_diabetes_is_predicted_as_well_as_by_least_squares(tmp_path: Path) -> None:
     model, data = trained("diabetes", tmp_path)
-    from runtime.job import make_job
-    from runtime.project import open_project
+    from runtime.programs.project import open_project
+    from runtime.training.job import make_job
 
     splits = make_job(open_project(EXAMPLES / "diabetes.dl")).prepare()
     assert splits.test is not None

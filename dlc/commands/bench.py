@@ -14,8 +14,8 @@ from dlc.commands import options
 from dlc.terminal import table, tell, width_of
 
 if TYPE_CHECKING:
-    from runtime.bench import Measured
-    from runtime.session import Device
+    from runtime.inference.bench import Measured
+    from runtime.inference.session import Device
 
 
 def _numbers(_context: click.Context, _parameter: click.Parameter, given: str | None) -> tuple[int, ...]:
@@ -64,8 +64,8 @@ def bench(
       dlc bench digits.onnx --batch 1,32 --threads 1,2,4
       dlc bench digits.onnx other.onnx --input image=x.npy --json
     """
-    from runtime.arrays import read_array
-    from runtime.bench import Plan, check_names, measure
+    from runtime.inference.arrays import read_array
+    from runtime.inference.bench import Plan, check_names, measure
 
     if len(files) > 2 or len(set(files)) < len(files):
         raise click.UsageError("give one file, or two different ones")

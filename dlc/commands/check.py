@@ -37,7 +37,7 @@ def check(file: Path, constants: dict[str, str], batch: int | None, watch: bool)
 
 def _check(file: Path, constants: dict[str, str], batch: int | None) -> None:
     from dlc.overview import overview
-    from runtime.project import open_project
+    from runtime.programs.project import open_project
 
     project = open_project(file, constants)
     if project.checked.warnings:
@@ -48,7 +48,7 @@ def _check(file: Path, constants: dict[str, str], batch: int | None) -> None:
 def _watch(file: Path, constants: dict[str, str], batch: int | None) -> None:
     """Checks again and again until Ctrl-C. Raises DiagnosticError E0809 where there is no file to begin with."""
     from compiler.diagnostics import DiagnosticError
-    from runtime.project import read_model_file
+    from runtime.programs.project import read_model_file
     from runtime.watch import watch
 
     def again(files: int) -> None:

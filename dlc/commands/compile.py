@@ -11,8 +11,8 @@ from dlc.commands import options
 from dlc.terminal import remark, report, tell
 
 if TYPE_CHECKING:
-    from runtime.project import Project
-    from runtime.session import Device
+    from runtime.inference.session import Device
+    from runtime.programs.project import Project
 
 
 @click.command("compile", short_help="Write an ONNX file, or NumPy code to read and run.")
@@ -67,7 +67,7 @@ def compile_command(
             raise click.UsageError("give the file to write with -o")
         _onnx_again(file, output, device, not no_certify, opset)
         return
-    from runtime.project import open_project
+    from runtime.programs.project import open_project
 
     project = open_project(file, constants)
     if project.checked.warnings:
@@ -79,7 +79,7 @@ def compile_command(
 
 
 def _onnx_again(file: Path, output: Path, device: Device, certify: bool, opset: int) -> None:
-    from runtime.again import compile_again
+    from runtime.inference.again import compile_again
 
     certificate = compile_again(file, output, device, certify, opset)
     said = certificate.summary() if certificate else "not certified"
@@ -87,8 +87,8 @@ def _onnx_again(file: Path, output: Path, device: Device, certify: bool, opset: 
 
 
 def _numpy(project: Project, model: str | None, train: str | None, output: Path) -> None:
-    from runtime.output import save_output
-    from runtime.standalone import standalone
+    from runtime.disk.output import save_output
+    from runtime.programs.standalone import standalone
 
     text = standalone(project, model, train)
     save_output(output, text.encode())
@@ -104,8 +104,8 @@ def _onnx(
     certify: bool,
     opset: int,
 ) -> None:
-    from runtime.ship import Shipping, export_unproved, ship
-    from runtime.weights import fresh_weights, load_model_weights, load_names
+    from runtime.inference.ship import Shipping, export_unproved, ship
+    from runtime.training.weights import fresh_weights, load_model_weights, load_names
 
     program = project.model(model)
     if weights is None and program.weights:

@@ -13,9 +13,9 @@ from dlc.commands import options
 from dlc.terminal import report, table, tell, width_of
 
 if TYPE_CHECKING:
-    from runtime.data_facts import ArrayFacts
-    from runtime.job import Job
-    from runtime.split import Splits
+    from runtime.data.facts import ArrayFacts
+    from runtime.data.split import Splits
+    from runtime.training.job import Job
 
 _BAR = 24  # characters of the longest bar of a class
 
@@ -50,8 +50,8 @@ def data_command(
             raise click.UsageError("--augmented takes a model file: augmentation stands in its train block")
         tell("\n".join(_of_file(file)))
         return
-    from runtime.job import Changes, make_job
-    from runtime.project import open_project
+    from runtime.programs.project import open_project
+    from runtime.training.job import Changes, make_job
 
     job = make_job(open_project(file, constants), name, Changes(data=data, skip_bad=skip_bad))
     splits = job.prepare()
@@ -59,15 +59,15 @@ def data_command(
         report(splits.warnings)
     tell("\n".join(_of_job(job, splits)))
     if augmented is not None:
-        from runtime.sheet import save_sheet
+        from runtime.inspect.sheet import save_sheet
 
         tell(f"wrote {augmented}: {save_sheet(job, splits.train, augmented)}")
 
 
 def _of_file(file: Path) -> Iterator[str]:
-    from runtime.data import kind_of, load_arrays
-    from runtime.data_facts import array_facts
-    from runtime.readers.text_facts import text_facts
+    from runtime.data.facts import array_facts
+    from runtime.data.readers.text_facts import text_facts
+    from runtime.data.sources import kind_of, load_arrays
 
     about = text_facts(file) if file.is_file() and kind_of(file) is None else None
     if about is not None:
@@ -83,7 +83,7 @@ def _of_file(file: Path) -> Iterator[str]:
 
 
 def _of_job(job: Job, splits: Splits) -> Iterator[str]:
-    from runtime.data_facts import set_facts
+    from runtime.data.facts import set_facts
 
     program, names = job.program, splits.train.names
     inputs = {value.name: str(value.type) for value in program.inputs}
@@ -123,7 +123,7 @@ def _arrays(facts: Sequence[ArrayFacts]) -> Iterator[str]:
 
 
 def _row(fact: ArrayFacts) -> tuple[str, str, str, str]:
-    from runtime.data_facts import balance
+    from runtime.data.facts import balance
 
     told = [*fact.problems, *([balance(fact.classes)] if fact.classes else [])]
     return fact.name, fact.type, fact.values, "; ".join(told)

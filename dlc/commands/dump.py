@@ -46,8 +46,8 @@ def dump(
       dlc dump digits.dl --graph digits.step0 --after gradient
       dlc dump digits.dl --graph Digits --after fuse --diff
     """
-    from runtime.project import open_project
-    from runtime.stages import graph_names, stage_after, stages
+    from runtime.programs.project import open_project
+    from runtime.programs.stages import graph_names, stage_after, stages
 
     project = open_project(file, constants)
     if graph is None and listing:

@@ -12,7 +12,7 @@ from dlc.commands import options
 from dlc.terminal import tell
 
 if TYPE_CHECKING:
-    from runtime.job import Split
+    from runtime.training.job import Split
 
 _TITLES = {
     "test": "test samples", "validate": "validation samples", "train": "training samples", "all": "samples",
@@ -51,10 +51,10 @@ def evaluate(
       dlc eval examples/digits.dl --data more_digits.npz
     """
     from dlc.tables import table_lines
-    from runtime.job import Changes, make_job
-    from runtime.progress import figures_line
-    from runtime.project import open_project
-    from runtime.weights import load_names, load_trained
+    from runtime.programs.project import open_project
+    from runtime.training.job import Changes, make_job
+    from runtime.training.progress import figures_line
+    from runtime.training.weights import load_names, load_trained
 
     job = make_job(open_project(file, constants), name, Changes(data=data, skip_bad=skip_bad))
     path, trained = load_trained(job.program, weights)

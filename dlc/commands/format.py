@@ -75,7 +75,7 @@ def _laid_out(path: Path) -> tuple[bytes, bytes]:
     """The content of a file, and what it should be. Raises DiagnosticError where it can't be read."""
     from compiler.front.format import format_source
     from compiler.front.parse import source_from_bytes
-    from runtime.project import read_model_file
+    from runtime.programs.project import read_model_file
 
     content = sys.stdin.buffer.read() if path == _STREAM else read_model_file(path)
     source = source_from_bytes("<stdin>" if path == _STREAM else str(path), content)
@@ -91,7 +91,7 @@ def _difference(path: Path, before: bytes, after: bytes) -> str:
 
 def _replace(path: Path, content: bytes) -> None:
     """Writes the file anew, where a link points to, with the permissions that it had. Raises DiagnosticError E0801."""
-    from runtime.output import save_output
+    from runtime.disk.output import save_output
 
     target = path.resolve()
     mode = target.stat().st_mode

@@ -51,9 +51,9 @@ def gradcheck(
     """
     from runtime.inspect.batch import first_batch
     from runtime.inspect.gradcheck import check_gradients
-    from runtime.job import Changes, make_job
-    from runtime.project import open_project
-    from runtime.weights import load_trained
+    from runtime.programs.project import open_project
+    from runtime.training.job import Changes, make_job
+    from runtime.training.weights import load_trained
 
     job = make_job(open_project(file, constants), name, Changes(data))
     trained = load_trained(job.program, weights)[1] if weights else {}

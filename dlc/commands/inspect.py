@@ -38,9 +38,9 @@ def inspect_command(
     """
     from runtime.inspect.batch import first_batch
     from runtime.inspect.statistics import statistics
-    from runtime.job import Changes, make_job
-    from runtime.project import open_project
-    from runtime.weights import load_trained
+    from runtime.programs.project import open_project
+    from runtime.training.job import Changes, make_job
+    from runtime.training.weights import load_trained
 
     job = make_job(open_project(file, constants), name, Changes(data))
     path, trained = load_trained(job.program, weights) if weights else (None, {})

@@ -34,8 +34,8 @@ def new(name: str, template: str) -> None:
     import numpy as np
 
     from compiler.diagnostics import DiagnosticError, error
-    from runtime import samples
-    from runtime.output import save_output
+    from runtime.data import samples
+    from runtime.disk.output import save_output
 
     text = _text(name, template)
     model, data = Path(f"{name}.dl"), Path(f"{name}.npz")

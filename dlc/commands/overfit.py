@@ -37,8 +37,8 @@ def overfit(
     """
     from runtime.inspect.batch import first_batch
     from runtime.inspect.overfit import overfit as try_it
-    from runtime.job import Changes, make_job
-    from runtime.project import open_project
+    from runtime.programs.project import open_project
+    from runtime.training.job import Changes, make_job
 
     job = make_job(open_project(file, constants), name, Changes(data))
     found = try_it(job, first_batch(job, samples), steps)

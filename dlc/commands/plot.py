@@ -25,8 +25,8 @@ def plot(runs: tuple[Path, ...], output: Path | None) -> None:
       dlc plot runs/digits
       dlc plot runs/digits runs/digits-2 -o compared.svg
     """
-    from runtime.listing import find_runs
-    from runtime.plots import save_plots
+    from runtime.reports.listing import find_runs
+    from runtime.reports.plots import save_plots
 
     path = output or (runs[0] / "plots.png" if len(runs) == 1 else Path("plots.png"))
     save_plots(find_runs(runs), path)

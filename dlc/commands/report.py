@@ -22,6 +22,6 @@ def report_command(run: Path, train: str | None) -> None:
     Examples:
       dlc report runs/digits
     """
-    from runtime.report.write import rewrite_report
+    from runtime.reports.report.write import rewrite_report
 
     tell(f"wrote {rewrite_report(run, train)}")

@@ -14,10 +14,10 @@ from dlc.commands import options
 from dlc.terminal import tell
 
 if TYPE_CHECKING:
-    from runtime.readers.images import Resize
-    from runtime.results import Writer
-    from runtime.session import Device, Session
-    from runtime.tensors import Array
+    from runtime.data.readers.images import Resize
+    from runtime.disk.tensors import Array
+    from runtime.inference.results import Writer
+    from runtime.inference.session import Device, Session
 
 _STANDARD = "-"
 
@@ -62,7 +62,7 @@ def run(
       dlc run flowers.onnx --input image=pictures --resize crop -o classes.jsonl
       dlc run iris.onnx --jsonl - --batch 1 < samples.jsonl
     """
-    from runtime.session import Session
+    from runtime.inference.session import Session
 
     if jsonl is not None and (inputs or columns):
         raise click.UsageError("--jsonl gives all inputs: leave --input and --columns out")
@@ -86,7 +86,7 @@ def _from_files(
 ) -> Iterator[dict[str, Array]]:
     import numpy as np
 
-    from runtime.arrays import Reading, read_array
+    from runtime.inference.arrays import Reading, read_array
 
     ports = {port.name: port for port in session.inputs}
     stray = next((name for name in columns if name not in inputs), None)
@@ -103,7 +103,7 @@ def _from_files(
 
 def _from_lines(session: Session, file: str, batch: int) -> Iterator[dict[str, Array]]:
     from compiler.diagnostics import DiagnosticError
-    from runtime.feed import in_rows, json_lines
+    from runtime.inference.feed import in_rows, json_lines
 
     source = "standard input" if file == _STANDARD else file
     with _opened(file) as stream:
@@ -117,7 +117,7 @@ def _from_lines(session: Session, file: str, batch: int) -> Iterator[dict[str, A
 @contextmanager
 def _opened(file: str) -> Iterator[BinaryIO]:
     from compiler.diagnostics import DiagnosticError, error
-    from runtime.files import reason
+    from runtime.disk.files import reason
 
     if file == _STANDARD:
         yield sys.stdin.buffer
@@ -133,7 +133,7 @@ def _opened(file: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _writer(output: Path | None, session: Session) -> Iterator[Writer]:
-    from runtime.results import JsonLines, writing
+    from runtime.inference.results import JsonLines, writing
 
     if output is None or str(output) == _STANDARD:
         yield JsonLines(sys.stdout.buffer, session.labels)
@@ -153,7 +153,7 @@ def _joined(batches: list[dict[str, Array]]) -> dict[str, Array]:
 def _shown(results: Mapping[str, Array]) -> list[str]:
     import numpy as np
 
-    from runtime.checkpoint import types_of
+    from runtime.training.checkpoint import types_of
 
     texts = []
     for name, type in types_of(results).items():

@@ -12,7 +12,7 @@ import click
 from dlc.terminal import remark, table, tell, width_of
 
 if TYPE_CHECKING:
-    from runtime.listing import RunSummary
+    from runtime.reports.listing import RunSummary
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _WIDTH = 90  # of a chart where the output is not a terminal
@@ -34,8 +34,8 @@ def runs_command(places: tuple[Path, ...], by: str | None, chart: bool) -> None:
       dlc runs runs/digits runs/digits-3
       dlc runs --by val.loss
     """
-    from runtime.listing import figure_names, find_runs, main_figure
-    from runtime.runs import RUNS
+    from runtime.reports.listing import figure_names, find_runs, main_figure
+    from runtime.training.folder import RUNS
 
     found = find_runs(places or (RUNS,))
     if not found:
@@ -52,7 +52,7 @@ def runs_command(places: tuple[Path, ...], by: str | None, chart: bool) -> None:
 
 
 def _table(found: Sequence[RunSummary], names: Sequence[str], chosen: str | None, width: int | None) -> list[str]:
-    from runtime.listing import differing
+    from runtime.reports.listing import differing
 
     settings = differing(found)
     best = _best_run(found, chosen)
@@ -86,21 +86,21 @@ def _value(run: RunSummary, name: str) -> float | None:
 
 
 def _figure(run: RunSummary, name: str) -> str:
-    from runtime.report.charts import number_text
+    from runtime.reports.report.charts import number_text
 
     value = _value(run, name)
     return "" if value is None else number_text(value)
 
 
 def _time(seconds: float) -> str:
-    from runtime.report.page import duration_text
+    from runtime.reports.report.page import duration_text
 
     return duration_text(seconds)
 
 
 def _chart(found: Sequence[RunSummary], chosen: str, width: int) -> None:
     from dlc.plain_chart import plain_chart
-    from runtime.listing import curves
+    from runtime.reports.listing import curves
 
     letters = {run.path: letter for run, letter in zip(found, _LETTERS, strict=False)}
     drawn = [

@@ -13,7 +13,7 @@ from dlc.commands import options
 from dlc.terminal import remark, table, tell, width_of
 
 if TYPE_CHECKING:
-    from runtime.search import Trial
+    from runtime.training.search import Trial
 
 
 @click.command(short_help="Search for the best values of constants that have a range.")
@@ -50,10 +50,10 @@ def search(
       dlc search digits.dl
       dlc search digits.dl --trials 50 --epochs 10 --by val.loss
     """
-    from runtime.job import Changes
-    from runtime.project import open_project
-    from runtime.search import Search
-    from runtime.search import search as make_trials
+    from runtime.programs.project import open_project
+    from runtime.training.job import Changes
+    from runtime.training.search import Search
+    from runtime.training.search import search as make_trials
 
     block = open_project(file, constants).train(name).name
     folder = out or Path("runs") / f"{block}-search"
@@ -82,7 +82,7 @@ def _constants(trial: Trial) -> str:
 
 
 def _figure(trial: Trial) -> str:
-    from runtime.report.charts import number_text
+    from runtime.reports.report.charts import number_text
 
     return "out of hand" if trial.figure is None else number_text(trial.figure)
 

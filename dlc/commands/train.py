@@ -15,13 +15,13 @@ from dlc.commands import options
 from dlc.terminal import remark, report, show_progress, table, tell, width_of
 
 if TYPE_CHECKING:
+    from runtime.data.split import Splits
+    from runtime.inference.session import Device
     from runtime.inspect.profile import Profile
-    from runtime.job import Job, Results
-    from runtime.record import Recording
-    from runtime.runs import RunFolder
-    from runtime.session import Device
-    from runtime.split import Splits
-    from runtime.training import Trainer
+    from runtime.training.folder import RunFolder
+    from runtime.training.job import Job, Results
+    from runtime.training.loop import Trainer
+    from runtime.training.record import Recording
 
 
 @click.command(short_help="Train, export to ONNX, and prove the export.")
@@ -84,10 +84,10 @@ def train(
       dlc train examples/digits.dl --resume
       dlc train gan.dl gan --data faces.npz --out runs/faces
     """
-    from runtime.job import Changes, make_job
-    from runtime.project import open_project
-    from runtime.runs import open_run
-    from runtime.ship import rehearse
+    from runtime.inference.ship import rehearse
+    from runtime.programs.project import open_project
+    from runtime.training.folder import open_run
+    from runtime.training.job import Changes, make_job
 
     if resume and overwrite:
         raise click.UsageError("--resume goes on with a run, --overwrite replaces it: give one of them")
@@ -125,10 +125,10 @@ def _train(
 ) -> None:
     """``again`` is the command that goes on with the run after Ctrl-C."""
     from runtime.inspect.profile import Profiler, make_profile, profiled
-    from runtime.job import results
-    from runtime.report.write import write_report
-    from runtime.tensorboard import Events
-    from runtime.training import Interrupted
+    from runtime.reports.report.write import write_report
+    from runtime.reports.tensorboard import Events
+    from runtime.training.job import results
+    from runtime.training.loop import Interrupted
 
     profiler = Profiler()
     job = profiled(job, profiler) if wanted.profile else job
@@ -166,7 +166,7 @@ def _opening(name: str, splits: Splits, folder: Path) -> str:
 
 def _tell_results(found: Results) -> None:
     from dlc.tables import table_lines
-    from runtime.progress import figures_line
+    from runtime.training.progress import figures_line
 
     parts = [(title, part) for title, part in (("validation", found.validation), ("test", found.test)) if part.figures]
     for title, part in parts:
@@ -177,7 +177,7 @@ def _tell_results(found: Results) -> None:
 
 
 def _ship(job: Job, trainer: Trainer, run: RunFolder, device: Device, recording: Recording) -> None:
-    from runtime.ship import Shipping, ship
+    from runtime.inference.ship import Shipping, ship
 
     splits, metrics = trainer.splits, recording.record.results
     data = splits.test or splits.validation or splits.train
@@ -193,7 +193,7 @@ def _ship(job: Job, trainer: Trainer, run: RunFolder, device: Device, recording:
 
 def _tell_profile(profile: Profile) -> None:
     from runtime.inspect.profile import PARTS
-    from runtime.report.page import bytes_text
+    from runtime.reports.report.page import bytes_text
 
     def row(title: str, text: str, seconds: Mapping[str, float], total: float, memory: str) -> tuple[str, ...]:
         parts = (f"{seconds[part]:.3f}" if part in seconds else "" for part in PARTS)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from compiler.diagnostics import DiagnosticError
-from runtime.batches import Batches
-from runtime.cases import random_inputs, size_cases
-from runtime.job import Job
-from runtime.tensors import Array
+from runtime.data.batches import Batches
+from runtime.disk.tensors import Array
+from runtime.inference.cases import random_inputs, size_cases
+from runtime.training.job import Job
 
 _NO_DATA = "E0613"
 

@@ -9,11 +9,11 @@ import numpy as np
 
 import compiler
 from compiler.ir.tolerance import GRADIENT
-from runtime.engine import Engine
+from runtime.disk.tensors import Array
 from runtime.inspect.batch import Batch
-from runtime.job import Job
-from runtime.tensors import Array
-from runtime.training import initial_state
+from runtime.programs.engine import Engine
+from runtime.training.job import Job
+from runtime.training.loop import initial_state
 
 # How far a weight is moved, for one of size 1: the error of the difference is smallest about there.
 _STEP = 1e-5

@@ -9,12 +9,12 @@ import numpy as np
 
 from compiler.diagnostics import DiagnosticError
 from compiler.program import TrainProgram
-from runtime.batches import DataSet
+from runtime.data.batches import DataSet
+from runtime.data.split import Splits
 from runtime.inspect.batch import Batch
-from runtime.job import Job
-from runtime.judge import Judgement, judge
-from runtime.split import Splits
-from runtime.training import Trainer
+from runtime.training.job import Job
+from runtime.training.judge import Judgement, judge
+from runtime.training.loop import Trainer
 
 # Numbers are learned by heart where this share of their spread is left, or less.
 _SPREAD = 0.05

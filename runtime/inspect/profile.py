@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 
 import compiler
 from compiler.targets.numpy import result_memory
-from runtime.engine import Engine
-from runtime.job import Job
-from runtime.tensors import Array
+from runtime.disk.tensors import Array
+from runtime.programs.engine import Engine
+from runtime.training.job import Job
 
 PARTS = ("forward", "backward", "update", "validation")
 _PLACE = re.compile(r"(?:(backward|update) of )?(.*):(\d+): (.*)")

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 import compiler
-from runtime.engine import Engine
+from runtime.disk.tensors import Array
 from runtime.inspect.batch import Batch
-from runtime.job import Job
-from runtime.tensors import Array
-from runtime.training import initial_state
+from runtime.programs.engine import Engine
+from runtime.training.job import Job
+from runtime.training.loop import initial_state
 
 # A unit is dead where it gives the same to every sample; so many of them are worth a word.
 _DEAD = 0.5

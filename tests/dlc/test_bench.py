@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime import bench
-from runtime.bench import Plan, Speed, inputs_for, measure
-from runtime.session import Session
+from runtime.inference import bench
+from runtime.inference.bench import Plan, Speed, inputs_for, measure
+from runtime.inference.session import Session
 
 TEXTS = "model Words(x: i64[N, T <= 9]) -> f32[N, T, 2] {\n    embed(5, 2)\n}\n"
 

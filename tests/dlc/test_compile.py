@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import pytest
 
-from runtime.tensors import read_tensors
+from runtime.disk.tensors import read_tensors
 
 BLOCKER = """
 import sys
@@ -90,7 +90,7 @@ def test_numpy_code_gives_the_numbers_of_the_trainer(dlc: Callable[..., Any], ne
     module = runpy.run_path("net_net.py")
     kept = {name: np.array(array) for name, array in module["bind_initial"]({"seed": np.array(3)})().items()}
     step, x = module["bind_step0"](kept, N=60), np.load("net.npz")
-    from runtime.order import Stream, shuffled
+    from runtime.data.order import Stream, shuffled
 
     rows = shuffled(60, 3, Stream.SPLIT)
     for epoch in range(1, 5):

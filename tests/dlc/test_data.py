@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.data_facts import array_facts, balance
+from runtime.data.facts import array_facts, balance
 
 Dlc = Callable[..., Any]
 

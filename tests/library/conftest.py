@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.predict import Predictor
-from runtime.project import project_of_text
-from runtime.tensors import Array
-from runtime.weights import fresh_weights
+from runtime.disk.tensors import Array
+from runtime.programs.predict import Predictor
+from runtime.programs.project import project_of_text
+from runtime.training.weights import fresh_weights
 
 
 class Net:

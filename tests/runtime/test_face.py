@@ -5,23 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 
 from compiler.diagnostics import DiagnosticError
-from runtime.arrays import read_array, save_arrays
-from runtime.batches import DataSet
-from runtime.job import Changes, make_job
-from runtime.output import save_output
-from runtime.project import Project, project_of_text
-from runtime.ship import Shipping, export_unproved, real_samples, ship
-from runtime.stages import graph_names, stage_after, stages
-from runtime.standalone import standalone
-from runtime.summary import describe_train, summarise_model
-from runtime.weights import fresh_weights, load_model_weights, save_weights_file
+from runtime.data.batches import DataSet
+from runtime.disk.output import save_output
+from runtime.inference.ship import Shipping, export_unproved, real_samples, ship
+from runtime.programs.project import Project, project_of_text
+from runtime.programs.stages import graph_names, stage_after, stages
+from runtime.programs.standalone import standalone
+from runtime.programs.summary import describe_train, summarise_model
+from runtime.training.job import Changes, make_job
+from runtime.training.weights import fresh_weights, load_model_weights, save_weights_file
 
 TEXT = """\
 model Net(x: f32[N, T, 3]) -> f32[N, T, 2] { dense(4) -> relu; head: dense(2) }
@@ -146,7 +144,7 @@ def test_nothing_is_written_where_certification_fails(
     (tmp_path / "net.onnx").write_text("before")
     other = fresh_weights(project, model)
     predictor = type("Wrong", (), {"run": lambda self, inputs: {"output": np.zeros((*inputs["x"].shape[:2], 2), "f4")}})
-    monkeypatch.setattr("runtime.ship.Predictor", lambda *_: predictor())
+    monkeypatch.setattr("runtime.inference.ship.Predictor", lambda *_: predictor())
     with pytest.raises(DiagnosticError, match="E0914"):
         ship(project, model, other, tmp_path / "net.onnx", Shipping())
     assert (tmp_path / "net.onnx").read_text() == "before"
@@ -185,19 +183,6 @@ def test_standalone_programs_of_several_models(tmp_path: Path) -> None:
     assert {"bind_initial", "bind_step0", "bind_evaluate", "bind_infer_Pre", "bind_infer_Net"} <= names.keys()
     exec(standalone(project, model="Pre"), names := {})
     assert "bind_infer" in names
-
-
-def test_arrays_to_files_and_back(tmp_path: Path) -> None:
-    arrays: dict[str, Any] = {"a": np.arange(3), "b": np.ones((2, 2), np.float32)}
-    save_arrays(tmp_path / "both.npz", arrays)
-    assert np.array_equal(read_array(tmp_path / "both.npz", "b"), arrays["b"])
-    save_arrays(tmp_path / "one.npy", {"a": arrays["a"]})
-    assert np.array_equal(read_array(tmp_path / "one.npy", "any name"), arrays["a"])
-    with pytest.raises(DiagnosticError, match=r"name an \.npz file"):
-        save_arrays(tmp_path / "both.npy", arrays)
-    (tmp_path / "both.npz").rename(tmp_path / "both.npy")
-    with pytest.raises(DiagnosticError, match="E0602"):
-        read_array(tmp_path / "both.npy", "a")
 
 
 def test_output_is_whole_or_as_before(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 import compiler
 from compiler.diagnostics import DiagnosticError, Source
-from runtime.engine import Engine
+from runtime.programs.engine import Engine
 
 WORDS = "model Net(x: i64[N, T]) -> f32[N, T, 2] { words: embed(5, 2) }"
 SHIFTED = "model Net(x: i64[N, T]) -> f32[N, T, 2] { (x - 1) -> embed(5, 2) }"

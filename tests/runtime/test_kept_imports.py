@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import dlc
-from runtime.listing import differing, summarise_run
-from runtime.project import open_project
-from runtime.report.write import rewrite_report
-from runtime.runs import holds_run, open_run
+from runtime.programs.project import open_project
+from runtime.reports.listing import differing, summarise_run
+from runtime.reports.report.write import rewrite_report
+from runtime.training.folder import holds_run, open_run
 
 MAIN = """\
 import "parts/../source.dl"

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.checkpoint import load_checkpoint
+from runtime.training.checkpoint import load_checkpoint
 
 KILLS = int(os.environ.get("DLC_KILLS", "2"))
 CHECKPOINT = Path("run", "checkpoint.safetensors")

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="n
 CHILD = """\
 import resource, sys
 import numpy as np
-import dlc.offered, runtime.job, runtime.readers.files, runtime.readers.table, compiler.targets.numpy
+import dlc.offered, runtime.training.job, runtime.data.readers.files, runtime.data.readers.table, compiler.targets.numpy
 from dlc.cli import main
 
 held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.checkpoint import load_checkpoint
-from runtime.tensors import read_tensors, write_tensors
+from runtime.disk.tensors import read_tensors, write_tensors
+from runtime.training.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[2]
 FILES = ("weights.safetensors", "checkpoint.safetensors", "history.csv")
@@ -25,15 +25,15 @@ SCRIPT = """
 import runpy, sys, time
 from functools import partial
 from pathlib import Path
-import runtime.training
-from runtime.progress import Silent
-from runtime.runs import RunFolder
-from runtime.split import prepare
-from runtime.training import Interrupted, Trainer
+import runtime.training.loop
+from runtime.training.progress import Silent
+from runtime.training.folder import RunFolder
+from runtime.data.split import prepare
+from runtime.training.loop import Interrupted, Trainer
 
 folder, epochs, pause = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 line = runpy.run_path(sys.argv[4])
-runtime.training._SHORT_EPOCH = 0.0
+runtime.training.loop._SHORT_EPOCH = 0.0
 
 class Slow(Silent):
     def advance(self, samples, figures):
@@ -123,7 +123,7 @@ DYING = """
 import os, resource, signal, sys
 from pathlib import Path
 import numpy as np
-from runtime.tensors import write_tensors
+from runtime.disk.tensors import write_tensors
 
 if sys.argv[2] == "write":
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)

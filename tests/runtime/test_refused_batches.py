@@ -10,10 +10,10 @@ import pytest
 
 import compiler
 from compiler.diagnostics import DiagnosticError, Source
-from runtime.batches import DataSet
-from runtime.engine import Engine
-from runtime.split import Splits
-from runtime.training import Trainer
+from runtime.data.batches import DataSet
+from runtime.data.split import Splits
+from runtime.programs.engine import Engine
+from runtime.training.loop import Trainer
 
 NET = """
 model Net(x: f32[N, 4]) -> f32[N, 2] {{ stem: dense(8) -> batch_norm -> relu

@@ -10,11 +10,11 @@ import pytest
 import compiler
 from compiler.diagnostics import DiagnosticError, Source
 from compiler.program import TrainProgram
-from runtime.checkpoint import load_weights
-from runtime.engine import Engine
-from runtime.runs import open_run
-from runtime.split import Splits, prepare
-from runtime.training import Trainer
+from runtime.data.split import Splits, prepare
+from runtime.programs.engine import Engine
+from runtime.training.checkpoint import load_weights
+from runtime.training.folder import open_run
+from runtime.training.loop import Trainer
 
 TEXT = """\
 const rate = 0.01

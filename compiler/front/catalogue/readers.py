@@ -1,6 +1,6 @@
 """Data: the readers of files, how columns become numbers, and how a part of the samples is set apart.
 
-An entry only notes what is asked for; :mod:`runtime.readers` reads.
+An entry only notes what is asked for; :mod:`runtime.data.readers` reads.
 """
 
 from __future__ import annotations

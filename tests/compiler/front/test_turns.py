@@ -12,7 +12,7 @@ from compiler import Checked
 from compiler.diagnostics import DiagnosticError, Source
 from compiler.ir.graph import Graph, Role
 from compiler.program import TrainProgram
-from runtime.summary import describe_train
+from runtime.programs.summary import describe_train
 
 GAN = """
 model Generator(noise: f32[N, 4]) -> f32[N, 8] { dense(16) -> batch_norm -> relu -> dense(8) }

@@ -15,8 +15,8 @@ from compiler.ops import Emit, RunningNorm
 from compiler.ops.conv import Conv, ConvTranspose
 from compiler.passes.fold_norm import FoldNorm
 from compiler.passes.order import ONNX, Pipeline
-from runtime.engine import Engine
-from runtime.session import Session
+from runtime.inference.session import Session
+from runtime.programs.engine import Engine
 
 F32 = DType.F32
 N = symbol("N")

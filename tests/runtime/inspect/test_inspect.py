@@ -13,8 +13,8 @@ from runtime.inspect.batch import first_batch
 from runtime.inspect.gradcheck import WeightCheck, check_gradients
 from runtime.inspect.overfit import Overfit, overfit
 from runtime.inspect.statistics import Statistics, statistics
-from runtime.job import Changes, Job, make_job
-from runtime.project import project_of_text
+from runtime.programs.project import project_of_text
+from runtime.training.job import Changes, Job, make_job
 
 TEXT = """\
 const rate = 0.01
@@ -103,7 +103,7 @@ def test_statistics_are_those_of_the_values() -> None:
         ("Net.body.dense", "dense(8)", "f32[N, 8]"), ("Net.body.tanh", "tanh", "f32[N, 8]"),
         ("Net.head.dense", "dense(3)", "f32[N, 3]"),
     ]  # fmt: skip
-    from runtime.training import initial_state
+    from runtime.training.loop import initial_state
 
     kept = initial_state(made.program, made.make_engine)
     hidden = batch.inputs["x"] @ kept["Net.body.dense.weight"] + kept["Net.body.dense.bias"]

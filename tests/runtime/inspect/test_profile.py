@@ -9,8 +9,8 @@ import numpy as np
 
 import compiler
 from runtime.inspect.profile import Profiler, make_profile, profiled
-from runtime.job import Changes, Job, make_job
-from runtime.project import project_of_text
+from runtime.programs.project import project_of_text
+from runtime.training.job import Changes, Job, make_job
 
 TEXT = """\
 block Unit(x: [N, C], units) {

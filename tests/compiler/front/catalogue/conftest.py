@@ -17,8 +17,8 @@ from compiler.ops.base import Array
 from compiler.passes.autodiff import gradient
 from compiler.passes.order import COMMON, TRAIN, Pipeline
 from compiler.program import ModelProgram
-from runtime.engine import Engine
-from runtime.session import Session
+from runtime.inference.session import Session
+from runtime.programs.engine import Engine
 
 RECEIVED = "received"
 

@@ -12,7 +12,7 @@ import pytest
 import compiler
 from compiler.diagnostics import DiagnosticError, Source
 from compiler.ops import attention_numpy
-from runtime.engine import Engine
+from runtime.programs.engine import Engine
 
 torch = pytest.importorskip("torch", reason="PyTorch is the oracle here")
 RNG = np.random.default_rng(0)

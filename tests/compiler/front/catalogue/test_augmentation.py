@@ -20,7 +20,7 @@ from compiler.ir.graph import Graph, Output
 from compiler.ir.types import DType, TensorType
 from compiler.ops.base import Array
 from compiler.ops.interpret import interpret_outputs
-from runtime.engine import Engine
+from runtime.programs.engine import Engine
 
 Augment: TypeAlias = Callable[..., dict[str, Array]]
 

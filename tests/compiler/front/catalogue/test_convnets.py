@@ -9,7 +9,7 @@ import pytest
 
 import compiler
 from compiler.diagnostics import Source
-from runtime.engine import Engine
+from runtime.programs.engine import Engine
 
 torch = pytest.importorskip("torch", reason="PyTorch is the oracle here")
 nn = torch.nn

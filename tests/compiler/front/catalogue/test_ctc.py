@@ -115,7 +115,7 @@ def test_extreme_scores_and_long_sequences(bench: Any) -> None:
 
 def test_a_network_learns_to_spell() -> None:
     """Without being told where in the input each label is."""
-    from runtime.engine import Engine
+    from runtime.programs.engine import Engine
 
     text = """
         model Reader(x: f32[N, T, 4]) -> f32[N, T, 5] { gru(16, sequence=true, bidirectional=true) -> dense(5) }

@@ -11,8 +11,8 @@ import pytest
 import compiler
 from compiler.diagnostics import Source
 from compiler.ir.types import DType
-from runtime.engine import Engine
-from runtime.evaluation import Totals
+from runtime.programs.engine import Engine
+from runtime.training.evaluation import Totals
 
 sklearn = pytest.importorskip("sklearn.metrics", reason="scikit-learn is the oracle here")
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")

@@ -13,8 +13,8 @@ import pytest
 
 import compiler
 from compiler.diagnostics import DiagnosticError, Source
-from runtime.engine import Engine
-from runtime.session import Session
+from runtime.inference.session import Session
+from runtime.programs.engine import Engine
 
 RNG = np.random.default_rng(0)
 FEATURES, UNITS = 3, 5

@@ -10,8 +10,8 @@ import pytest
 import compiler
 from compiler import Checked
 from compiler.diagnostics import Source
-from runtime.engine import Engine
-from runtime.session import Session
+from runtime.inference.session import Session
+from runtime.programs.engine import Engine
 
 torch = pytest.importorskip("torch", reason="PyTorch is the oracle here")
 functional = torch.nn.functional

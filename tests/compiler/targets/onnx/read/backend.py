@@ -21,7 +21,7 @@ from compiler.ops.base import Array
 from compiler.passes.order import COMMON, Pipeline
 from compiler.targets.onnx.read.importer import Imported, Refused, import_graph
 from compiler.targets.onnx.read.load import OPSETS, opset, prepare
-from runtime.engine import Engine
+from runtime.programs.engine import Engine
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""Data: read from files, split, cut into batches, checked against what takes it."""

@@ -1,0 +1,1 @@
+"""ONNX files: certified, shipped, and run in ONNX Runtime."""

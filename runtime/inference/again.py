@@ -1,0 +1,46 @@
+"""From an ONNX file of any origin to one that dlc wrote, proved to compute the same."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import compiler
+from compiler.targets.onnx.metadata import Description
+from compiler.version import VERSION
+from runtime.disk.output import save_output
+from runtime.disk.tensors import Array
+from runtime.inference.certify import Certificate, certified_export
+from runtime.inference.session import Device, Session
+
+
+def compile_again(file: Path, output: Path, device: Device, certify: bool, opset: int) -> Certificate | None:
+    """Writes the network of ``file`` to ``output`` as an ONNX file of ``opset``, with the inputs, the outputs and the
+    metadata of the file. It is run against that file in ONNX Runtime if ``certify``; gives the certificate, or None.
+
+    Raises DiagnosticError: what :func:`compiler.import_onnx`, export and certification raise (E09xx), E0801 where the
+    file can't be written.
+    """
+    from compiler.targets.onnx.file import with_metadata
+
+    foreign = compiler.import_onnx(file)
+    source = hashlib.sha256(foreign.content).hexdigest()
+    kept = {key: text for key, text in foreign.metadata.items() if not key.startswith("dlc.")}
+    description = Description(VERSION, source)
+    if not certify:
+        metadata = {**kept, **description.as_metadata()}
+        save_output(output, compiler.onnx_file(foreign.program, foreign.weights, metadata, opset=opset))
+        return None
+    graph = compiler.onnx_graph(foreign.program)
+    weights = {item.name: foreign.weights[item.name] for item in graph.inputs if item.name in foreign.weights}
+    original = Session(foreign.content, device)
+
+    def reference(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        return original.run(inputs)
+
+    content, certificate = certified_export(
+        graph, weights, reference, description=description, device=device, opset=opset
+    )
+    save_output(output, with_metadata(content, kept))
+    return certificate

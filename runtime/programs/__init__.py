@@ -1,0 +1,1 @@
+"""Model files as programs, and their NumPy modules run."""

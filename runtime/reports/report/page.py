@@ -1,0 +1,219 @@
+"""The page, from top to bottom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import escape
+from importlib import resources
+from math import prod
+
+from compiler.front.models import ElaboratedModel
+from compiler.program import Weight
+from runtime.programs.summary import parameters, summarise_model
+from runtime.reports.report.charts import Series, line_chart, number_text
+from runtime.reports.report.content import Content
+from runtime.reports.report.drawing import drawing
+from runtime.reports.report.html import highlighted, paragraph, section, table
+from runtime.reports.report.outcome import best_of, drawn, predictions, worst
+from runtime.training.history import History, is_rate
+
+_LINKS = {
+    "curves": "Curves",
+    "predictions": "Predictions",
+    "worst": "Worst samples",
+    "drawn": "Pictures",
+    "architecture": "Architecture",
+    "sizes": "Sizes",
+    "environment": "Environment",
+    "source": "Source",
+}
+
+
+def page(content: Content) -> str:
+    """The whole HTML file. It refers to nothing outside itself."""
+    style = resources.files("runtime.reports.report").joinpath("report.css").read_text(encoding="utf-8")
+    title = f"{content.job.program.name}: a training run"
+    parts = {
+        "curves": curves(content),
+        "predictions": predictions(content),
+        "worst": worst(content),
+        "drawn": drawn(content),
+        "architecture": architecture(content),
+        "sizes": sizes(content),
+        "environment": environment(content),
+        "source": source(content),
+    }
+    links = "".join(f'<li><a href="#{name}">{_LINKS[name]}</a></li>' for name, text in parts.items() if text)
+    return "\n".join(
+        [
+            "<!DOCTYPE html>",
+            '<html lang="en">',
+            "<head>",
+            '<meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            '<link rel="icon" href="data:,">',
+            f"<title>{escape(title)}</title>",
+            f"<style>\n{style}</style>",
+            "</head>",
+            "<body>",
+            "<header>",
+            f"<h1>{escape(content.job.program.name)}</h1>",
+            f'<p class="quiet">{escape(_subtitle(content))}</p>',
+            cards(content),
+            f'<nav aria-label="Parts of this page"><ul>{links}</ul></nav>',
+            "</header>",
+            "<main>",
+            *filter(None, parts.values()),
+            "</main>",
+            "</body>",
+            "</html>",
+            "",
+        ]
+    )
+
+
+def _subtitle(content: Content) -> str:
+    record, epochs = content.record, len(content.history)
+    parts = [f"Training run in {content.folder.name}"]
+    parts += [f"begun {record.started.replace('T', ' ').replace('+00:00', ' UTC')}"] if record.started else []
+    parts.append(f"{epochs} epoch{'s' * (epochs != 1)}{'' if record.status == 'finished' else ', not finished'}")
+    if content.history.best_epoch is not None:
+        parts.append(f"the weights are those of epoch {content.history.best_epoch}")
+    return "; ".join(parts)
+
+
+def cards(content: Content) -> str:
+    """The figures that are looked for first."""
+    record = content.record
+    shown = [(name, number_text(figure)) for name, figure in best_of(record.results, content.measures)]
+    row = content.history.final
+    if not shown and row:
+        shown = [(name, number_text(figure)) for name, figure in row.figures.items()]
+    shown.append(("parameters", f"{parameters(content.job.program.weights):,}"))
+    if record.seconds:
+        shown.append(("time of all epochs", duration_text(record.duration)))
+    cells = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in shown)
+    return f'<dl class="cards">{cells}</dl>'
+
+
+def curves(content: Content) -> str:
+    """A chart for each figure, and one for the learning rate, with the numbers in a table."""
+    history = content.history
+    if not history.rows:
+        return section("curves", "Curves", paragraph("No epoch is finished yet."))
+    figures = list(history_charts(history, "curve"))
+    styles = ("first", "second", "third")
+    epochs = [float(row.epoch) for row in history]
+    rates = [Series(rate.name, epochs, rate.values, styles[index % 3]) for index, rate in enumerate(content.rates)]
+    if rates:
+        figures.append(_figure("rate", "learning rate", rates, None))
+    listed = f"<details><summary>The numbers as a table</summary>\n{figures_table(history)}\n</details>"
+    return section("curves", "Curves", f'<div class="charts">{"".join(figures)}</div>', listed)
+
+
+def history_charts(history: History, prefix: str) -> Iterator[str]:
+    """A chart for each figure, over the training and the validation samples; their names in the page begin with
+    ``prefix``."""
+    epochs = [float(row.epoch) for row in history]
+    names = dict.fromkeys(name.removeprefix("val.") for name in history.names)
+    for number, name in enumerate(names):
+        series = []
+        rate = is_rate(name)
+        own = "at the end of the epoch" if rate else "training"
+        for key, label, style in ((name, own, "first"), (f"val.{name}", "validation", "second")):
+            if key in history.names:
+                series.append(Series(label, epochs, history[key], style))
+        title = name.replace("lr", "learning rate ", 1).strip() if rate else name
+        yield _figure(f"{prefix}{number}", title, series, history.best_epoch)
+
+
+def figures_table(history: History) -> str:
+    """The figures of every epoch."""
+    rows = [
+        [str(row.epoch), *(number_text(row.figures[name]) if name in row.figures else "" for name in history.names)]
+        for row in history
+    ]
+    numbers = range(len(history.names) + 1)
+    return table(("epoch", *history.names), rows, caption="The figures of every epoch", numbers=numbers)
+
+
+def _figure(name: str, title: str, series: Sequence[Series], best: int | None) -> str:
+    chart = line_chart(name, f"{title} over epochs", series, "epoch", best)
+    sample = '<svg viewBox="0 0 28 8" aria-hidden="true"><path class="{}" d="M0 4 H28"/></svg>'
+    entries = [f"<li>{sample.format(f'line {line.style}')}{escape(line.name)}</li>" for line in series]
+    if best is not None:
+        entries.append(f"<li>{sample.format('mark')}best epoch, {best}</li>")
+    legend = f'<ul class="legend">{"".join(entries)}</ul>'
+    return f"<figure><h3>{escape(title)}</h3>\n{chart}\n{legend}</figure>\n"
+
+
+def architecture(content: Content) -> str:
+    """Each model that is trained: its drawing, and the table that `dlc check` shows."""
+    models = content.job.project.checked.elaborated.models
+    parts = [model_part(f"model{number}", models[name]) for number, name in enumerate(content.job.program.models)]
+    return section("architecture", "Architecture", *parts) if parts else ""
+
+
+def model_part(name: str, model: ElaboratedModel) -> str:
+    """A model as a drawing, whose name in the page is ``name``, beside the table that `dlc check` shows."""
+    summary = summarise_model(model)
+    text = f"Costs: {summary.note}." if summary.note else ""
+    rows = table(summary.head, summary.rows, caption=summary.title, numbers=(3, 4), total=summary.total)
+    sides = f"<div>{drawing(name, model)}</div><div>{rows}{paragraph(text)}</div>"
+    return f'<h3>{escape(model.name)}</h3><div class="split">{sides}</div>'
+
+
+def sizes(content: Content) -> str:
+    """How large and how slow everything is."""
+    record, program = content.record, content.job.program
+    rows = [("parameters", f"{parameters(program.weights):,}")]
+    rows.append(("weights in memory", bytes_text(sum(map(_bytes, program.weights)))))
+    rows += [(f"file {name}", bytes_text(size)) for name, size in content.files.items()]
+    words = {"train": "training", "validate": "validation", "test": "testing"}
+    rows += [(f"samples for {words.get(name, name)}", f"{count:,}") for name, count in record.samples.items()]
+    rows.append(("samples in a batch", f"{program.settings.batch:,}"))
+    if record.seconds:
+        each = sorted(record.seconds.values())
+        rows.append(("time of all epochs", duration_text(record.duration)))
+        rows.append(("time of an epoch (median)", duration_text(each[len(each) // 2])))
+    rows += [(f"export {name}", text) for name, text in record.exports.items()]
+    return section("sizes", "Sizes and times", table(("what", "how much"), rows, caption="Of this run"))
+
+
+def environment(content: Content) -> str:
+    rows = list(content.record.environment.items())
+    if not rows:
+        return section("environment", "Environment", paragraph("The run has left no record of where it ran."))
+    shown = table(("what", "which"), rows, caption="Where the last part of the run took place")
+    return section("environment", "Environment", shown)
+
+
+def source(content: Content) -> str:
+    parts = [paragraph("The model file as it was trained.")]
+    for number, (name, text) in enumerate(content.sources.items()):
+        if number > 0:
+            parts.append(paragraph(f"{name}, which it imports:"))
+        parts.append(f'<pre class="source" tabindex="0"><code>{highlighted(text)}</code></pre>')
+    return section("source", "Source", *parts)
+
+
+def duration_text(seconds: float) -> str:
+    """A time for people: ``0.034 s``, ``12.1 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def bytes_text(size: int) -> str:
+    """A size for people, in powers of 1,000: ``26.3 kB``."""
+    amount = float(size)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if amount < 1000 or unit == "GB":
+            return f"{size} bytes" if unit == "bytes" else f"{amount:.3g} {unit}"
+        amount /= 1000
+    raise AssertionError("the loop ends with the largest unit")
+
+
+def _bytes(weight: Weight) -> int:
+    return prod(int(dim) for dim in weight.type.shape if isinstance(dim, int)) * weight.type.dtype.numpy.itemsize

@@ -1,0 +1,1 @@
+"""The training loop, the folder that a run keeps things in, and what it shows and decides."""
