@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -137,6 +138,13 @@ class Bench:
 def _type(array: Array) -> str:
     sizes = ", ".join(["N", *map(str, array.shape[1:])])
     return f"{DType.of(array.dtype)}[{sizes}]"
+
+
+@pytest.fixture(autouse=True)
+def own_random_numbers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test draws from a generator of its own, so that its data do not depend on which tests ran before it."""
+    if hasattr(request.module, "RNG"):
+        monkeypatch.setattr(request.module, "RNG", np.random.default_rng(crc32(request.node.name.encode())))
 
 
 @pytest.fixture(scope="session")
