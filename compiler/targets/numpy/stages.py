@@ -21,8 +21,9 @@ from compiler.targets.numpy.flat import Flat, Item, Made, sink
 # The number of parts does not depend on the number of threads, so that results don't either; it is one that two
 # threads and four can share evenly.
 PARTS = 4
-# The least work of a part, in multiply-adds: some milliseconds, of which what each part costs by itself is little.
-LEAST_WORK = 40_000_000
+# The least work of a part, in multiply-adds: some ten milliseconds. In less, NumPy's calls are so short that threads
+# wait for Python's lock most of the time.
+LEAST_WORK = 200_000_000
 # The input of a stage in parts that tells how many samples come before the part.
 START = "samples before"
 
