@@ -225,14 +225,11 @@ def _model_weights(
             )
         )
         raise Refused
+    if not (value.home or evaluator.declarations).is_sound(value.target):
+        raise Refused  # what is wrong with the model is told where that stands
     weights = evaluator.declarations.model_weights(evaluator, value, ".".join(labels))
     assert weights is not None, "a model has weights"
-    if (
-        argument.expression is not None
-        and labels
-        and not weights.every
-        and evaluator.declarations.is_sound(value.target)
-    ):
+    if argument.expression is not None and labels and not weights.every:
         model = (value.home or evaluator.declarations).elaborated(value.target)
         every = [traced.weight.name for traced in model.weights] if model else []
         choose(
