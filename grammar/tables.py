@@ -16,6 +16,8 @@ from lark.lexer import TerminalDef
 import grammar
 
 STORE = grammar.FOLDER / "dl.tables.json"
+# How Lark writes an action that goes to another state.
+_SHIFT = 0
 _OPTIONS: dict[str, Any] = {"parser": "lalr", "keep_all_tokens": True, "maybe_placeholders": False}
 
 
@@ -41,9 +43,36 @@ def build(**options: Any) -> lark.Lark:
 
 
 def stored_form() -> str:
-    """What the file of tables holds when it is current."""
+    """What the file of tables holds when it is current: the same text each time."""
     data, memo = build().memo_serialize([TerminalDef, Rule])
+    data["parser"]["parser"] = _in_order(data["parser"]["parser"])
     return json.dumps({"origin": _origin(), "data": data, "memo": memo}, separators=(",", ":")) + "\n"
+
+
+def _in_order(table: dict[str, Any]) -> dict[str, Any]:
+    """An automaton with its states numbered in the order in which they are reached, and its tokens in that of their
+    names: Lark keeps both in sets, which give them another number each time."""
+    names = sorted(table["tokens"].values())
+    waiting = list(table["start_states"].values())
+    order = {state: number for number, state in enumerate(waiting)}
+    rows = []
+    for state in waiting:
+        row = {}
+        for name, token in sorted((table["tokens"][token], token) for token in table["states"][state]):
+            action, target = table["states"][state][token]
+            if action == _SHIFT:
+                if target not in order:
+                    order[target] = len(order)
+                    waiting.append(target)
+                target = order[target]
+            row[names.index(name)] = [action, target]
+        rows.append(row)
+    return {
+        "tokens": dict(enumerate(names)),
+        "states": dict(enumerate(rows)),
+        "start_states": {rule: order[state] for rule, state in table["start_states"].items()},
+        "end_states": {rule: order[state] for rule, state in table["end_states"].items()},
+    }
 
 
 def _origin() -> dict[str, Any]:
