@@ -18,6 +18,7 @@ import numpy.typing as npt
 from compiler.diagnostics import Diagnostic, DiagnosticError, Sink, Source, did_you_mean, error, warning
 from compiler.front.elaborate import Elaborated, elaborate
 from compiler.front.parse import parse
+from compiler.front.trace import TracedWeight
 from compiler.front.training import ElaboratedTrain, Loss, first_weights
 from compiler.ir.graph import Graph, Output
 from compiler.ir.types import TypeMismatch
@@ -29,6 +30,7 @@ from compiler.passes.update import Manner, Update, check_update, initial_state, 
 from compiler.program import (
     Comparison,
     ForeignModel,
+    Given,
     GradientGraphs,
     Inspection,
     ModelProgram,
@@ -84,7 +86,8 @@ def compile_model(checked: Checked, name: str, observer: Observer | None = None)
     from compiler.passes.order import COMMON, Pipeline
 
     graph = Pipeline(COMMON, observer).run(model.graph)
-    return ModelProgram(name, graph, tuple(traced.weight for traced in model.weights), model.stages)
+    weights = tuple(traced.weight for traced in model.weights)
+    return ModelProgram(name, graph, weights, model.stages, _given(model.weights))
 
 
 def import_onnx(path: Path, observer: Observer | None = None) -> ForeignModel:
@@ -105,7 +108,8 @@ def import_onnx(path: Path, observer: Observer | None = None) -> ForeignModel:
 
 
 def initial_graph(checked: Checked, name: str) -> Graph:
-    """The graph that makes the first weights of a model, of the state input ``seed``, as its training does."""
+    """The graph that makes the first weights of a model, of the state input ``seed`` and of the weights that come from
+    elsewhere, as its training does."""
     model = checked.elaborated.models.get(name)
     if model is None:
         raise _no_such("model", name, checked.models)
@@ -141,7 +145,13 @@ def compile_train(checked: Checked, name: str, observer: Observer | None = None)
         Pipeline(COMMON, observer).run(train.pictures) if train.pictures else None,
         tuple(_turns(train, number) for number in range(len(train.losses))),
         Pipeline(COMMON, observer).run(average) if average else None,
+        _given(train.weights),
     )
+
+
+def _given(weights: Sequence[TracedWeight]) -> dict[str, Given]:
+    """The first content of those weights that come from elsewhere."""
+    return {traced.weight.name: content for traced in weights if (content := traced.init.given) is not None}
 
 
 def augmented_graph(checked: Checked, name: str) -> Graph:

@@ -5,7 +5,7 @@ The front end makes :class:`Elaborated`; ``compiler`` turns it into :class:`Mode
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -34,6 +34,15 @@ class Weight:
     trainable: bool = True
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Given:
+    """The first content of a weight that is not drawn but was made elsewhere: ``read`` gives it, an array of the
+    weight's type, when it is needed. ``source`` is the file that it comes from, as messages call that."""
+
+    source: str
+    read: Callable[[], npt.NDArray[Any]]
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """One row of ``dlc check``: a stage of a model's body, what it gives and what it costs for one forward pass.
@@ -54,12 +63,14 @@ class Stage:
 
 @dataclass(frozen=True)
 class ModelProgram:
-    """A model for inference: ``graph`` takes data and weights and gives the named results."""
+    """A model for inference: ``graph`` takes data and weights and gives the named results. ``given`` is the first
+    content of those weights that come from elsewhere."""
 
     name: str
     graph: Graph
     weights: tuple[Weight, ...]
     stages: tuple[Stage, ...] = ()
+    given: Mapping[str, Given] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -213,11 +224,11 @@ class TrainProgram:
     """A training run, ready for a target.
 
     ``inputs`` are the data arrays by name; their first dimension is the symbol ``batch_symbol``. ``initial`` takes the
-    state input ``seed`` (i64 scalar) and gives every weight and state under its name. Each of ``steps``, run in order,
-    makes one minimize statement's update: outputs ``loss`` (a mean over the batch), the totals of the measures (in the
-    first), and updates, where ``turns`` says that it is its turn. ``evaluate`` gives ``loss`` and the totals with
-    dropout and augmentation off. ``average``, where weights are averaged, is run after each step and updates the state
-    ``NAME.average`` of each of them.
+    state input ``seed`` (i64 scalar), and those weights that come from elsewhere, which ``given`` has, and gives every
+    weight and state under its name. Each of ``steps``, run in order, makes one minimize statement's update: outputs
+    ``loss`` (a mean over the batch), the totals of the measures (in the first), and updates, where ``turns`` says that
+    it is its turn. ``evaluate`` gives ``loss`` and the totals with dropout and augmentation off. ``average``, where
+    weights are averaged, is run after each step and updates the state ``NAME.average`` of each of them.
     ``pictures``, where anything is drawn, gives u8 or floats [M, height, width] or [M, 1 or 3, height, width].
     """
 
@@ -235,6 +246,7 @@ class TrainProgram:
     pictures: Graph | None = None
     turns: tuple[Turns, ...] = ()
     average: Graph | None = None
+    given: Mapping[str, Given] = field(default_factory=dict)
 
     @property
     def graphs(self) -> tuple[Graph, ...]:

@@ -300,7 +300,8 @@ def _models_used(declarations: Declarations, weights: dict[str, TracedWeight]) -
 
 
 def first_weights(weights: tuple[TracedWeight, ...]) -> Graph:
-    """The graph that makes the first weights of the seed. A weight's random stream depends on its name alone.
+    """The graph that makes the first weights of the seed. A weight's random stream depends on its name alone; one that
+    comes from elsewhere is an input of its name.
 
     Raises DiagnosticError for a weight that cannot begin as it should, as with numbers that its type does not have.
     """
@@ -310,6 +311,9 @@ def first_weights(weights: tuple[TracedWeight, ...]) -> Graph:
     refused: list[Diagnostic] = []
     for traced in weights:
         weight = traced.weight
+        if traced.init.given is not None:
+            b.output(weight.name, b.input(weight.name, weight.type, Role.WEIGHT))
+            continue
         stream = zlib.crc32(weight.name.encode())
         try:
             b.output(weight.name, traced.init.build(b, weight.type, seed, stream))

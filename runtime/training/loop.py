@@ -34,6 +34,7 @@ from runtime.training.checkpoint import (
 from runtime.training.evaluation import Executor, Measured, Totals, evaluate, total_names
 from runtime.training.failure import not_finite
 from runtime.training.folder import RunFolder
+from runtime.training.given import read_given
 from runtime.training.history import History, Row
 from runtime.training.interrupt import Interruption, deferred_interrupt
 from runtime.training.keeping import drop_others, epoch_file, kept_epochs
@@ -396,9 +397,9 @@ class Trainer:
 
 
 def initial_state(program: TrainProgram, make_engine: MakeEngine) -> dict[str, Array]:
-    """Every weight and state by name, as the program's seed makes them."""
+    """Every weight and state by name, as the program's seed makes them, or as they come from elsewhere."""
     seed = np.array(program.settings.seed, np.int64)
-    outputs = make_engine({"seed": seed}).call("initial", {})
+    outputs = make_engine({"seed": seed, **read_given(program.given)}).call("initial", {})
     state = {"seed": seed} | {name: np.array(array, order="C") for name, array in outputs.items()}
     for graph in (*program.steps, program.evaluate):
         for value in graph.inputs_of(Role.STATE):

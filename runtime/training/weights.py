@@ -17,6 +17,7 @@ from runtime.programs.engine import Engine
 from runtime.programs.project import Project
 from runtime.training.checkpoint import check_same, load_weights
 from runtime.training.folder import RUNS, WEIGHTS, latest_run
+from runtime.training.given import read_given
 
 
 def load_trained(program: TrainProgram, path: Path | None = None) -> tuple[Path, dict[str, Array]]:
@@ -61,7 +62,7 @@ def fresh_weights(project: Project, model: ModelProgram) -> dict[str, Array]:
     seed = next((block.settings.seed for block in blocks if model.name in block.models), 0)
     graph = compiler.initial_graph(project.checked, model.name)
     module = compiler.numpy_module([graph], f"the first weights of {model.name}")
-    outputs = Engine(module, {"seed": np.array(seed)}).call(graph.name, {})
+    outputs = Engine(module, {"seed": np.array(seed), **read_given(model.given)}).call(graph.name, {})
     return {name: np.array(array, order="C") for name, array in outputs.items() if name != "seed"}
 
 

@@ -44,6 +44,7 @@ from compiler.ir.dims import Dim
 from compiler.ir.graph import Value
 from compiler.ir.types import DType, TensorType
 from compiler.ops.emit import Emit
+from compiler.program import Given
 from compiler.rules import Rate
 from compiler.sources import Encoding
 
@@ -74,10 +75,14 @@ Pads: TypeAlias = int | tuple[int, ...] | tuple[tuple[int, int], ...] | Literal[
 
 @dataclass(frozen=True)
 class Initialiser:
-    """How a weight begins: ``build(b, type, seed, stream)`` gives its first content; ``text`` is how it is written."""
+    """How a weight begins: ``build(b, type, seed, stream)`` gives its first content; ``text`` is how it is written.
+
+    One that is ``given`` comes from elsewhere: it is an input of the graph that makes first weights, not built there.
+    """
 
     text: str
     build: Callable[[Emit, TensorType, Value, int], Value]
+    given: Given | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from compiler.front.catalogue.entry import ArgumentError, Initialiser, entry
 from compiler.ir.graph import Value
 from compiler.ir.types import TensorType
 from compiler.ops.emit import Emit
+from compiler.program import Given
 
 
 def fans(type: TensorType) -> tuple[int, int]:
@@ -123,6 +124,15 @@ def zeros() -> Initialiser:
 def ones() -> Initialiser:
     """Every element 1, as is usual for scales."""
     return Initialiser("ones", lambda b, type, seed, stream: _fill(b, type, 1.0))
+
+
+def given(content: Given) -> Initialiser:
+    """As it was made elsewhere."""
+
+    def build(b: Emit, type: TensorType, seed: Value, stream: int) -> Value:
+        raise AssertionError(f"the content of {content.source} is no part of a graph")
+
+    return Initialiser(content.source, build, content)
 
 
 # What layers begin with where the file does not say.

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from compiler.diagnostics.source import Source
 from compiler.ir.dims import evaluate
-from compiler.ir.graph import Graph
+from compiler.ir.graph import Graph, Role
 from compiler.targets.numpy import preamble
 from compiler.targets.numpy.function import FunctionWriter, written
 from compiler.targets.numpy.literals import quoted
@@ -95,7 +95,9 @@ def _header(writers: Sequence[FunctionWriter | StagedWriter], title: str, source
 def _usage(writer: FunctionWriter | StagedWriter) -> Iterator[str]:
     arguments = ", ".join(writer.data)
     if writer.graph.name == "initial" and not arguments:
-        yield f'kept = {writer.bind_name}({{"seed": np.array(0)}})()  # fresh ones instead'
+        # Weights that were made elsewhere are handed on.
+        before = "**kept, " if writer.graph.inputs_of(Role.WEIGHT) else ""
+        yield f'kept = {writer.bind_name}({{{before}"seed": np.array(0)}})()  # fresh ones instead'
         return
     sizes = "".join(f", {size}=..." for size in writer.sizes)
     yield f"{writer.name} = {writer.bind_name}(kept{sizes})"
