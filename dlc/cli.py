@@ -13,6 +13,7 @@ from dlc.commands.bench import bench
 from dlc.commands.check import check
 from dlc.commands.compile import compile_command
 from dlc.commands.data import data_command
+from dlc.commands.diff import diff
 from dlc.commands.dump import dump
 from dlc.commands.evaluate import evaluate
 from dlc.commands.explain import explain
@@ -65,6 +66,7 @@ for command in (
     compile_command,
     run,
     bench,
+    diff,
     report_command,
     runs_command,
     plot,
