@@ -1,0 +1,1 @@
+"""The networks of the workloads and of the examples, once in each framework."""
