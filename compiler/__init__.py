@@ -38,6 +38,7 @@ from compiler.program import (
     TrainProgram,
     Turns,
 )
+from compiler.targets.onnx.releases import DEFAULT
 
 
 @dataclass(frozen=True)
@@ -285,9 +286,9 @@ def onnx_file(
     program: ModelProgram,
     weights: Mapping[str, npt.NDArray[Any]],
     metadata: Mapping[str, str] | None = None,
-    opset: int = 21,
+    opset: int = DEFAULT,
 ) -> bytes:
-    """The ONNX file of a model, not certified."""
+    """The ONNX file of a model, not certified. Raises DiagnosticError as :func:`compiler.targets.onnx.export` does."""
     from compiler.targets.onnx import export
 
     return export(onnx_graph(program), weights, metadata=metadata or {}, opset=opset)

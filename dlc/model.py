@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler.program import Compared, ModelProgram
+from compiler.targets.onnx.releases import chosen_opset
 from dlc.overview import overview
 from dlc.terminal import show_progress
 from runtime.data.readers.content import Names
@@ -141,14 +142,19 @@ class Model:
         found = self._predictor.predict(inputs)
         return found if len(found) > 1 else next(iter(found.values()))
 
-    def export(self, path: str | Path, *, device: Device = "cpu", opset: int = 21) -> Certificate:
+    def export(
+        self, path: str | Path, *, device: Device = "cpu", opset: int | None = None, release: str | None = None
+    ) -> Certificate:
         """Writes the model as an ONNX file, once that is proved to compute in ONNX Runtime what ``predict`` does.
+
+        ``opset``, 17 to 23, is the version of the operations in it, 21 without a choice; or ``release`` is the one of
+        ONNX Runtime that has to read it, such as "onnxruntime==1.17".
 
         Raises DiagnosticError where it can't be exported (E0901 to E0904), where it differs (E0914), where CUDA was
         asked for and is not there (E0909), and where the file can't be written (E0801).
         """
         program = self._project.model(self._model)
-        how = Shipping(device, opset, self._metrics, names=self._names)
+        how = Shipping(device, chosen_opset(opset, release), self._metrics, names=self._names)
         return ship(self._project, program, self._weights_of([program.name]), Path(path), how)
 
     def save(self, path: str | Path) -> None:

@@ -215,8 +215,9 @@ class ExtendGradient(Extending):
                     border = c.node("ReduceSum", (border, c.constant(np.array([axis], np.int64))), keepdims=1)
                 count = length if self.backwards else 1
                 start = source - self.before[axis]
-                pads = c.shape((start, size - start - count))
-                placed = c.node("Pad", (border, pads, "", c.constant(np.array([axis], np.int64))))
+                nothing, behind = (0,) * axis, (0,) * (type.rank - axis - 1)
+                pads = c.shape((*nothing, start, *behind, *nothing, size - start - count, *behind))
+                placed = c.node("Pad", (border, pads))
                 middle = c.node("Add", (middle, placed))
             result = middle
         c.node("Identity", (result,), c.outputs)

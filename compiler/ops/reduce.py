@@ -67,13 +67,17 @@ class Reduction(Op):
         c.line(f"np.{self.ufunc}.reduce({c.inputs[0]}, axis={self.axes}{keep}, out={c.outputs[0]})")
 
     def onnx(self, c: OnnxLowering) -> None:
+        if not self.axes:
+            # ONNX Runtime before 1.17 knows no way to reduce over none.
+            c.alias(c.inputs[0])
+            return
         dtype = c.output_types[0].dtype
         axes = c.constant(np.array(self.axes, np.int64))
         # For the others ONNX Runtime's CPU provider has no kernels; what i64 keeps of them is enough to wrap around.
         wide = dtype if dtype.is_float or dtype is DType.I32 else DType.I64
         x = c.inputs[0] if wide is dtype else c.node("Cast", c.inputs, to=wide)
-        attributes = {"keepdims": int(self.keepdims), "noop_with_empty_axes": 1}
-        result = c.node(self.onnx_kind, (x, axes), c.outputs if wide is dtype else None, **attributes)
+        results = c.outputs if wide is dtype else None
+        result = c.node(self.onnx_kind, (x, axes), results, keepdims=int(self.keepdims))
         if wide is not dtype:
             c.node("Cast", (result,), c.outputs, to=dtype)
 

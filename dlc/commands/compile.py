@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @options.DEVICE
 @click.option("--no-certify", is_flag=True, help="Do not run the ONNX file to compare it with the NumPy program.")
-@click.option(
-    "--opset", type=int, default=21, show_default=True, metavar="N", help="The version of the ONNX operations."
-)
+@options.opset_options
 @options.CHECK_PASSES
 def compile_command(
     file: Path,
@@ -58,6 +56,7 @@ def compile_command(
       dlc compile digits.dl --weights runs/digits -o digits.onnx
       dlc compile digits.dl --target numpy -o digits_net.py
       dlc compile gan.dl --model Generator --weights runs/gan
+      dlc compile digits.dl --weights runs/digits --for onnxruntime==1.17
       dlc compile resnet.onnx -o smaller.onnx
     """
     if file.suffix == ".onnx":

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -57,6 +60,27 @@ THREADS = click.option(
     "--threads", type=click.IntRange(1), metavar="N",
     help="Threads that ONNX Runtime works on. Default: one for each core.",
 )  # fmt: skip
+
+
+def opset_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--opset`` and ``--for``, which give a command the one argument ``opset``."""
+
+    @click.option("--opset", type=int, metavar="N", help="The version of the ONNX operations, 17 to 23. Default: 21.")
+    @click.option(
+        "--for", "release", metavar="RELEASE",
+        help="Write what a release of ONNX Runtime reads: onnxruntime==1.17, or >= for it and later ones.",
+    )  # fmt: skip
+    @functools.wraps(command)
+    def with_opset(*arguments: Any, opset: int | None, release: str | None, **others: Any) -> Any:
+        from compiler.targets.onnx.releases import chosen_opset
+
+        if opset is not None and release is not None:
+            raise click.UsageError("--opset and --for both say which operations the file has: give one of them")
+        return command(*arguments, opset=chosen_opset(opset, release), **others)
+
+    return with_opset
+
+
 CHECK_PASSES = click.option(
     "--check-passes", is_flag=True, expose_value=False, callback=_check_passes,
     help="Try every compiler pass on random numbers; one that changes a result is named. Slow.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from dlc.terminal import remark, report, show_progress, table, tell, width_of
 if TYPE_CHECKING:
     from runtime.data.split import Splits
     from runtime.inference.session import Device
+    from runtime.inference.ship import Shipping
     from runtime.inspect.profile import Profile
     from runtime.training.folder import RunFolder
     from runtime.training.job import Job, Results
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 @click.option("--resume", is_flag=True, help="Go on with the last run, bit for bit as if it had not stopped.")
 @click.option("--overwrite", is_flag=True, help="Replace the run that --out holds.")
 @options.DEVICE
+@options.opset_options
 @click.option("--no-export", is_flag=True, help="Write no ONNX file.")
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard's event files to the run folder too.")
 @click.option("--profile", is_flag=True, help="Show in the end where time and memory went, by lines of the source.")
@@ -64,6 +66,7 @@ def train(
     resume: bool,
     overwrite: bool,
     device: Device,
+    opset: int,
     no_export: bool,
     tensorboard: bool,
     profile: bool,
@@ -84,7 +87,7 @@ def train(
       dlc train examples/digits.dl --resume
       dlc train gan.dl gan --data faces.npz --out runs/faces
     """
-    from runtime.inference.ship import rehearse
+    from runtime.inference.ship import Shipping, rehearse
     from runtime.programs.project import open_project
     from runtime.training.folder import open_run
     from runtime.training.job import Changes, make_job
@@ -102,8 +105,8 @@ def train(
         report(splits.warnings)
     if not no_export:
         for model in job.program.models:
-            rehearse(project.model(model), device)
-    wanted = _Wanted(None if no_export else device, not no_report, tensorboard, profile)
+            rehearse(project.model(model), device, opset)
+    wanted = _Wanted(None if no_export else Shipping(device, opset), not no_report, tensorboard, profile)
     again = shlex.join(["dlc", *(word for word in arguments if word not in ("--resume", "--overwrite"))])
     with open_run(job.program.name, out=out, resume=resume, overwrite=overwrite) as run:
         _train(job, splits, run, wanted, resume=resume, seconds=seconds, again=f"{again} --resume")
@@ -112,9 +115,9 @@ def train(
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What a run is to leave beside the weights: an export proved on a device, a report, event files, a profile."""
+    """What a run is to leave beside the weights: an export, a report, event files, a profile."""
 
-    export: Device | None
+    export: Shipping | None
     report: bool
     events: bool
     profile: bool
@@ -176,12 +179,12 @@ def _tell_results(found: Results) -> None:
             tell(line)
 
 
-def _ship(job: Job, trainer: Trainer, run: RunFolder, device: Device, recording: Recording) -> None:
-    from runtime.inference.ship import Shipping, ship
+def _ship(job: Job, trainer: Trainer, run: RunFolder, how: Shipping, recording: Recording) -> None:
+    from runtime.inference.ship import ship
 
     splits, metrics = trainer.splits, recording.record.results
     data = splits.test or splits.validation or splits.train
-    how = Shipping(device, metrics=metrics, data=data, names=splits.train.names)
+    how = replace(how, metrics=metrics, data=data, names=splits.train.names)
     for name in job.program.models:
         path = run.model if len(job.program.models) == 1 else run.path / f"{name}.onnx"
         certificate = ship(job.project, job.project.model(name), trainer.weights, path, how)

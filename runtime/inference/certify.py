@@ -18,6 +18,7 @@ from compiler.ops.base import Array, Sizes
 from compiler.ops.interpret import bind_sizes
 from compiler.targets.onnx import export
 from compiler.targets.onnx.metadata import Description
+from compiler.targets.onnx.releases import DEFAULT
 from compiler.version import VERSION
 from runtime.inference.cases import index_ranges, random_inputs, size_cases
 from runtime.inference.cuda import PROVIDER
@@ -120,8 +121,7 @@ def certified_export(
     ranges: Mapping[str, int] = _NO_RANGES,
     samples: Mapping[str, Array] | None = None,
     device: Device = "cpu",
-    opset: int = 21,
-    ir_version: int = 10,
+    opset: int = DEFAULT,
 ) -> tuple[bytes, Certificate]:
     """The ONNX file of ``graph``, certified, with ``description`` and the certificate in its metadata.
 
@@ -130,7 +130,7 @@ def certified_export(
     """
     from compiler.targets.onnx.file import with_metadata
 
-    plain = export(graph, weights, opset=opset, ir_version=ir_version)
+    plain = export(graph, weights, opset=opset)
     certificate = certify(plain, graph, weights, reference, ranges=ranges, samples=samples, device=device)
     described = replace(description, version=VERSION, certificate=certificate.as_metadata())
     content = with_metadata(plain, described.as_metadata())

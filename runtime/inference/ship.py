@@ -13,6 +13,7 @@ from compiler.ir.graph import Role
 from compiler.ir.types import TensorType
 from compiler.program import ModelProgram
 from compiler.targets.onnx.metadata import Description
+from compiler.targets.onnx.releases import DEFAULT
 from compiler.version import VERSION
 from runtime.data.batches import DataSet
 from runtime.data.columns import gather
@@ -34,20 +35,20 @@ class Shipping:
     to certify with, where there are any."""
 
     device: Device = "cpu"
-    opset: int = 21
+    opset: int = DEFAULT
     metrics: Mapping[str, float] = field(default_factory=dict)
     data: DataSet | None = None
     names: Names = field(default_factory=dict)
 
 
-def rehearse(model: ModelProgram, device: Device) -> None:
+def rehearse(model: ModelProgram, device: Device, opset: int = DEFAULT) -> None:
     """Exports the model with zeros for weights and writes nothing: what stands against an export, or against the use of
     CUDA, is better known before a long training than after it.
 
     Raises DiagnosticError: what export raises (E0901 to E0904), and where CUDA can't be used (E0909).
     """
     zeros = {weight.name: _zeros(weight.type) for weight in model.weights}
-    content = compiler.onnx_file(model, zeros)
+    content = compiler.onnx_file(model, zeros, opset=opset)
     if device == "cuda":
         Session(content, device)
 

@@ -65,6 +65,31 @@ def test_without_certificate_and_with_another_opset(dlc: Callable[..., Any], net
     assert "error[E0902]: ONNX opset 5" in dlc("compile", net, "--opset", 5).err
 
 
+def test_for_a_release_of_onnx_runtime(dlc: Callable[..., Any], net: Path) -> None:
+    assert dlc("compile", net, "--for", "onnxruntime==1.17").code == 0
+    model = onnx.load("net.onnx")
+    assert (model.opset_import[0].version, model.ir_version) == (20, 9)
+    assert dlc("compile", "net.onnx", "-o", "again.onnx", "--for", "1.12").code == 0
+    assert onnx.load("again.onnx").opset_import[0].version == 17
+    assert dlc("train", net, "--for", "onnxruntime>=1.16", "--epochs", 1).code == 0
+    assert onnx.load("runs/net/net.onnx").opset_import[0].version == 19
+    assert dlc("compile", net, "--for", "1.17", "--opset", 17).code == 2
+    assert dlc("compile", net, "--for", "onnxruntime==1.5").err == (
+        "error[E0902]: ONNX Runtime 1.5 reads no opset that dlc writes\n"
+        "  = note: dlc writes opset 17 to 23, which ONNX Runtime reads from 1.12 on\n"
+        "  = help: use ONNX Runtime 1.12 or later where the model runs\n"
+    )
+
+
+def test_what_an_opset_lacks_is_named_before_a_training(dlc: Callable[..., Any], net: Path) -> None:
+    net.write_text(net.read_text().replace("head: dense(2)", "it + normal(N, units)\n    head: dense(2)"))
+    for command in ("compile", "train"):
+        outcome = dlc(command, net, "--opset", 17)
+        assert outcome.code == 1
+        assert "needs ONNX opset 18, and opset 17 was asked for\n --> net.dl:5:10\n" in outcome.err
+    assert not Path("runs").exists()
+
+
 def test_cuda_that_is_not_there(dlc: Callable[..., Any], net: Path) -> None:
     try:
         import torch

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from compiler.ir.graph import Graph
+from compiler.targets.onnx.releases import DEFAULT
 
 if TYPE_CHECKING:
     from compiler.ops.base import Array
@@ -23,17 +24,16 @@ def export(
     weights: Mapping[str, Array],
     *,
     metadata: Mapping[str, str] = NOTHING,
-    opset: int = 21,
-    ir_version: int = 10,
+    opset: int = DEFAULT,
 ) -> bytes:
     """``graph`` as an ONNX file that onnx's full check accepts; equal arguments give equal bytes.
 
     Inputs that ``weights`` names are embedded under their names, the others stay inputs; symbols become
-    dynamic axes. ``metadata`` goes into the file's metadata. Raises DiagnosticError for what the user can
-    change: an operation that ONNX can't express (E0901), an opset or IR version that is not supported
-    (E0902), an input and an output of one name (E0903), more than 2 GiB of weights (E0904). A weight that is
-    missing or of another type is a ValueError.
+    dynamic axes. ``metadata`` goes into the file's metadata; the IR version is that of the ``opset``. Raises
+    DiagnosticError for what the user can change: an operation that ONNX can't express (E0901), an opset that is not
+    supported or lacks an operation (E0902), an input and an output of one name (E0903), more than 2 GiB of weights
+    (E0904). A weight that is missing or of another type is a ValueError.
     """
     from compiler.targets.onnx.model import export_graph
 
-    return export_graph(graph, weights, metadata, opset, ir_version)
+    return export_graph(graph, weights, metadata, opset)

@@ -15,10 +15,10 @@ from compiler.targets.onnx.fold import fold_weights
 from compiler.targets.onnx.metadata import bounds_metadata
 from compiler.targets.onnx.names import Names, name_values
 from compiler.targets.onnx.proto import tensor, value_info
-from compiler.targets.onnx.writer import OPSETS, NodeWriter, OpsetError, Writer, source_place, used_names
+from compiler.targets.onnx.releases import DEFAULT, IR_VERSION, OPSETS
+from compiler.targets.onnx.writer import NodeWriter, OpsetError, Writer, source_place, used_names
 from compiler.version import VERSION
 
-IR_VERSIONS = range(8, 14)
 # A protobuf message ends at 2 GiB; this much of it is kept for everything that is not a weight.
 _MOST_BYTES = 2**31 - 2**24
 
@@ -27,22 +27,20 @@ class ExportError(Exception):
     """A file that would not be sound ONNX: always a mistake in dlc, never in a user's file."""
 
 
-def export_graph(
-    graph: Graph, weights: Mapping[str, Array], metadata: Mapping[str, str], opset: int, ir_version: int
-) -> bytes:
+def export_graph(graph: Graph, weights: Mapping[str, Array], metadata: Mapping[str, str], opset: int) -> bytes:
     """See :func:`compiler.targets.onnx.export`."""
-    _check_versions(opset, ir_version)
+    _check_opset(opset)
     _check_weights(graph, weights)
     names = Names()
     values = name_values(graph, names)
-    writer = Writer(names, _symbol_sources(graph, weights), opset, ir_version)
+    writer = Writer(names, _symbol_sources(graph, weights), opset)
     for item in graph.inputs:
         if item.name in weights:
             writer.initializers[item.name] = tensor(item.name, weights[item.name])
     _lower(graph, writer, values)
     _write_outputs(graph, writer, values)
     fold_weights(writer, {output.name for output in graph.outputs})
-    model = _model(_graph_proto(graph, weights, writer, values), opset, ir_version)
+    model = _model(_graph_proto(graph, weights, writer, values), opset)
     entries = {**bounds_metadata(graph.symbols), **metadata}
     onnx.helper.set_model_props(model, dict(sorted(entries.items())))
     _check(model, writer.sources)
@@ -90,7 +88,7 @@ def _too_old(node: Node, opset: int, needed: int) -> Diagnostic:
         f"{node.operation.opcode} needs ONNX opset {needed}, and opset {opset} was asked for",
         spans[0] if spans else None,
         f"this needs {node.operation.opcode}",
-        help=f"ask for opset {needed} or later, or for none: dlc takes opset 21 then",
+        help=f"ask for opset {needed} or later, or for none: dlc takes opset {DEFAULT} then",
     )
 
 
@@ -117,9 +115,9 @@ def _graph_proto(
     )
 
 
-def _model(graph: onnx.GraphProto, opset: int, ir_version: int) -> onnx.ModelProto:
+def _model(graph: onnx.GraphProto, opset: int) -> onnx.ModelProto:
     return onnx.ModelProto(
-        ir_version=ir_version,
+        ir_version=IR_VERSION[opset],
         opset_import=[onnx.OperatorSetIdProto(domain="", version=opset)],
         producer_name="dlc",
         producer_version=VERSION,
@@ -136,20 +134,11 @@ def _check(model: onnx.ModelProto, sources: Mapping[str, str]) -> None:
         raise ExportError(f"onnx refuses the file{place}: {fault}") from fault
 
 
-def _check_versions(opset: int, ir_version: int) -> None:
-    for value, known, what in ((opset, OPSETS, "opset"), (ir_version, IR_VERSIONS, "IR version")):
-        if value not in known:
-            raise DiagnosticError(
-                [
-                    error(
-                        "E0902",
-                        f"ONNX {what} {value} is not supported",
-                        None,
-                        notes=f"dlc writes {what} {known[0]} to {known[-1]}",
-                        help="leave it out: current and older runtimes read opset 21 with IR version 10",
-                    )
-                ]
-            )
+def _check_opset(opset: int) -> None:
+    if opset not in OPSETS:
+        notes = f"dlc writes opset {OPSETS[0]} to {OPSETS[-1]}"
+        help = f"leave it out: current and older runtimes read opset {DEFAULT}"
+        raise DiagnosticError([error("E0902", f"ONNX opset {opset} is not supported", None, notes=notes, help=help)])
 
 
 def _check_weights(graph: Graph, weights: Mapping[str, Array]) -> None:

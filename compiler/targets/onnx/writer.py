@@ -15,10 +15,11 @@ from compiler.ir.types import DType, TensorType
 from compiler.ops.base import Array
 from compiler.targets.onnx.names import Names, within
 from compiler.targets.onnx.proto import attribute, little_endian, schema, tensor
+from compiler.targets.onnx.releases import IR_VERSION, OPSETS
 
-OPSETS = range(17, 24)
-# Nodes carry metadata from this version on; before it the source place goes into doc_string.
+# Nodes carry metadata from this IR version on; before it the source place goes into doc_string.
 _NODE_METADATA = 10
+_AXES_INPUT = 18
 _SHORT = 4  # constants of up to this many elements are named by their content
 
 
@@ -33,14 +34,13 @@ class OpsetError(Exception):
 class Writer:
     """Collects nodes and initializers. ``symbols`` gives the input and the axis that each symbol is read from."""
 
-    def __init__(self, names: Names, symbols: Mapping[str, tuple[str, int]], opset: int, ir_version: int) -> None:
+    def __init__(self, names: Names, symbols: Mapping[str, tuple[str, int]], opset: int) -> None:
         self.opset = opset
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, onnx.TensorProto] = {}
         self.sources: dict[str, str] = {}
         self.made: set[str] = set()
         self._names, self._node_names = names, Names()
-        self._ir_version = ir_version
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._anonymous: dict[tuple[str, tuple[str, ...], bytes], str] = {}
         self._symbols = symbols
@@ -60,7 +60,7 @@ class Writer:
 
         Where ``outputs`` are not given that is a fresh one, or the result of an equal node that has been added so.
         """
-        given = attributes or {}
+        inputs, given = self._in_opset(kind, inputs, attributes or {})
         declared = self._schema(kind, len(inputs), given).attributes
         details = [attribute(declared[key], given[key]) for key in sorted(given)]
         key = (kind, tuple(inputs), b"".join(detail.SerializeToString(deterministic=True) for detail in details))
@@ -77,6 +77,14 @@ class Writer:
         self.made.update(results)
         return results[0]
 
+    def _in_opset(
+        self, kind: str, inputs: Sequence[str], given: Mapping[str, Any]
+    ) -> tuple[Sequence[str], Mapping[str, Any]]:
+        """Inputs and attributes as the opset has them: the axes of reductions became an input, of the sum earlier."""
+        if self.opset >= _AXES_INPUT or not kind.startswith("Reduce") or kind == "ReduceSum" or len(inputs) == 1:
+            return inputs, given
+        return inputs[:1], {**given, "axes": onnx.numpy_helper.to_array(self.initializers[inputs[1]]).tolist()}
+
     def _schema(self, kind: str, inputs: int, attributes: Mapping[str, Any]) -> onnx.defs.OpSchema:
         found = schema(kind, inputs, attributes, self.opset)
         if found is not None:
@@ -88,7 +96,7 @@ class Writer:
 
     def _stamp(self, proto: onnx.NodeProto, place: str) -> None:
         self.sources[proto.name] = place
-        if self._ir_version >= _NODE_METADATA:
+        if IR_VERSION[self.opset] >= _NODE_METADATA:
             proto.metadata_props.add(key="source", value=place)
         else:
             proto.doc_string = f"source: {place}"

@@ -270,7 +270,7 @@ class TestCertifiedExport:
         assert onnx.load_model_from_string(content).graph == plain.graph
 
     def test_other_opsets(self, graph, weights):
-        content, _ = certified_export(graph, weights, meaning(graph, weights), opset=17, ir_version=8)
+        content, _ = certified_export(graph, weights, meaning(graph, weights), opset=17)
         assert onnx.load_model_from_string(content).opset_import[0].version == 17
 
 

@@ -21,6 +21,7 @@ from compiler.ops.activation import Gelu, Relu
 from compiler.ops.base import Array, OnnxLowering, Op, Sizes, without
 from compiler.ops.elementwise import Add, Multiply
 from compiler.ops.interpret import interpret_outputs
+from compiler.ops.random import RandomKeep
 from compiler.ops.shape import Reshape
 from compiler.targets.onnx import export
 from compiler.targets.onnx import model as model_module
@@ -93,7 +94,7 @@ class TestFile:
         assert places[4] == {"source": "digits.dl:3:5"}
 
     def test_before_ir_10_the_place_is_in_the_doc_string(self, network):
-        nodes = loaded(export(*network, opset=19, ir_version=9)).graph.node
+        nodes = loaded(export(*network, opset=19)).graph.node
         assert nodes[4].doc_string == "source: digits.dl:3:5"
         assert not nodes[4].metadata_props
 
@@ -116,6 +117,7 @@ class TestFile:
     def test_every_opset(self, network, opset):
         model = loaded(export(*network, opset=opset))
         assert model.opset_import[0].version == opset
+        assert model.ir_version == {17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11}[opset]
 
     def test_unused_weight_is_left_out(self):
         b = Builder("g")
@@ -381,16 +383,26 @@ class TestRefusals:
         assert "its numbers come from outside" in text
         assert "--target numpy" in text
 
-    @pytest.mark.parametrize("options", [{"opset": 16}, {"opset": 24}, {"ir_version": 7}, {"ir_version": 14}])
-    def test_versions_out_of_range(self, network, options):
+    @pytest.mark.parametrize("opset", [16, 24])
+    def test_versions_out_of_range(self, network, opset):
         with pytest.raises(DiagnosticError, match="is not supported") as raised:
-            export(*network, **options)
+            export(*network, opset=opset)
         assert codes(raised.value) == ["E0902"]
 
     def test_an_operation_newer_than_the_opset(self):
-        with pytest.raises(DiagnosticError, match="gelu needs ONNX opset 20, and opset 19 was asked for") as raised:
-            export(one(Gelu(), TensorType(F32, (N,))), {}, opset=19)
+        graph = one(RandomKeep((3,), 0, rate=0.5), TensorType(DType.I64), TensorType(DType.I64))
+        with pytest.raises(DiagnosticError, match="random_keep needs ONNX opset 18, and opset 17 was asked") as raised:
+            export(graph, {}, opset=17)
         assert codes(raised.value) == ["E0902"]
+
+    @pytest.mark.parametrize("approximate", ["none", "tanh"])
+    def test_gelu_before_opset_20_is_written_out(self, approximate):
+        graph = one(Gelu(approximate), TensorType(F32, (N,)))
+        x = np.linspace(-4, 4, 9, dtype=np.float32)
+        (actual,) = ReferenceEvaluator(loaded(export(graph, {}, opset=19))).run(None, {"a": x})
+        assert np.allclose(actual, interpret_outputs(graph, {"a": x})["y"], atol=1e-6)
+        assert [node.op_type for node in loaded(export(graph, {}, opset=20)).graph.node] == ["Gelu"]
+        assert "Gelu" not in [node.op_type for node in loaded(export(graph, {}, opset=19)).graph.node]
 
     def test_too_many_bytes(self, network, monkeypatch):
         monkeypatch.setattr(model_module, "_MOST_BYTES", 100)
