@@ -23,6 +23,7 @@ from compiler.front.training import ElaboratedTrain, Loss, first_weights
 from compiler.ir.graph import Graph, Output
 from compiler.ir.types import TypeMismatch
 from compiler.ops.emit import Emit
+from compiler.passes.accumulate import Accumulate, gradients_graph
 from compiler.passes.autodiff import Gradient, NotDifferentiable, differentiate
 from compiler.passes.average import average_graph, average_name
 from compiler.passes.base import Observer
@@ -119,23 +120,31 @@ def initial_graph(checked: Checked, name: str) -> Graph:
     return Pipeline(COMMON).run(first_weights(model.weights))
 
 
-def compile_train(checked: Checked, name: str, observer: Observer | None = None) -> TrainProgram:
+def compile_train(
+    checked: Checked, name: str, observer: Observer | None = None, *, accumulates: bool = False
+) -> TrainProgram:
     """The program of the train block ``name``: every minimize statement differentiated and turned into a step.
 
-    ``observer`` is told of each pass. Raises DiagnosticError where there is no block of that name.
+    A step can take several batches where the block says so, or ``accumulates`` does. ``observer`` is told of each pass.
+    Raises DiagnosticError where there is no block of that name.
     """
     train = checked.elaborated.trains.get(name)
     if train is None:
         raise _no_such("train block", name, checked.trains)
     from compiler.passes.order import COMMON, Pipeline
 
-    steps = tuple(_step(train, number, observer) for number in range(len(train.losses)))
-    average = _average(train)
+    numbers, average = range(len(train.losses)), _average(train)
+    updates: tuple[Graph, ...] = ()
+    if accumulates or train.settings.accumulate > 1:
+        steps = tuple(_gradients(train, number, observer) for number in numbers)
+        updates = tuple(_update_of_sums(train, number, observer) for number in numbers)
+    else:
+        steps = tuple(_step(train, number, observer) for number in numbers)
     return TrainProgram(
         name,
         train.inputs,
         train.batch_symbol,
-        Pipeline(COMMON, observer).run(_with_state(train, steps, average)),
+        Pipeline(COMMON, observer).run(_with_state(train, updates or steps, average)),
         steps,
         Pipeline(COMMON, observer).run(train.evaluate),
         tuple(traced.weight for traced in train.weights),
@@ -144,9 +153,10 @@ def compile_train(checked: Checked, name: str, observer: Observer | None = None)
         train.ranges,
         train.settings,
         Pipeline(COMMON, observer).run(train.pictures) if train.pictures else None,
-        tuple(_turns(train, number) for number in range(len(train.losses))),
+        tuple(_turns(train, number) for number in numbers),
         Pipeline(COMMON, observer).run(average) if average else None,
         _given(train.weights),
+        updates,
     )
 
 
@@ -298,13 +308,37 @@ def _step(train: ElaboratedTrain, number: int, observer: Observer | None) -> Gra
     """One minimize statement as a step: forward, backward and update in one graph."""
     from compiler.passes.order import COMMON, TRAIN, Pipeline
 
+    loss = train.losses[number]
+    update = _update(train, number)
+    return Pipeline((*COMMON, Gradient("loss", loss.over), update, *TRAIN), observer).run(loss.graph)
+
+
+def _gradients(train: ElaboratedTrain, number: int, observer: Observer | None) -> Graph:
+    """One minimize statement for one of several batches of a step: its gradients are added up."""
+    from compiler.passes.order import COMMON, TRAIN, Pipeline
+
+    loss = train.losses[number]
+    accumulate = Accumulate(loss.over, train.batch_symbol)
+    return Pipeline((*COMMON, Gradient("loss", loss.over), accumulate, *TRAIN), observer).run(loss.graph)
+
+
+def _update_of_sums(train: ElaboratedTrain, number: int, observer: Observer | None) -> Graph:
+    """What follows the batches of a step: one update."""
+    from compiler.passes.order import TRAIN, Pipeline
+
+    loss = train.losses[number]
+    sums = gradients_graph(f"update{number}", loss.graph, loss.over)
+    return Pipeline(TRAIN, observer).run(_update(train, number).apply(sums))
+
+
+def _update(train: ElaboratedTrain, number: int) -> Update:
+    """What becomes of the gradients of a minimize statement."""
     loss, settings = train.losses[number], train.settings
     undecayed = frozenset(traced.weight.name for traced in train.weights if not traced.weight.decays)
     # The last one of those that run in each step counts the steps.
     counting = max(index for index, other in enumerate(train.losses) if other.every == 1)
     manner = Manner(settings.clip, settings.clip_value, undecayed, loss.every, number == counting)
-    update = Update(loss.rule, loss.over, _prefix(train, number), manner)
-    return Pipeline((*COMMON, Gradient("loss", loss.over), update, *TRAIN), observer).run(loss.graph)
+    return Update(loss.rule, loss.over, _prefix(train, number), manner)
 
 
 def _prefix(train: ElaboratedTrain, number: int) -> str:

@@ -188,8 +188,9 @@ class Settings:
     """The statements of a ``train`` block, with the places where they stand under the statement's name.
 
     ``data`` is a file that tells its kind, or a reader's call; ``validate`` and ``test`` are such or shares of the
-    samples, a plain number one that is chosen as suits the data. Training ends after ``epochs`` passes over
-    the data or, where these are not given, after ``steps`` batches; ``clip`` bounds the norm of all gradients together,
+    samples, a plain number one that is chosen as suits the data. A step takes ``accumulate`` batches of
+    ``batch`` samples each. Training ends after ``epochs`` passes over
+    the data or, where these are not given, after ``steps`` steps; ``clip`` bounds the norm of all gradients together,
     ``clip_value`` each element of them. ``average`` is how much of a running mean of the weights stays at each step,
     and ``keep`` how many checkpoints of epochs are kept.
     """
@@ -198,6 +199,7 @@ class Settings:
     validate: SetAsideSetting | None = None
     test: SetAsideSetting | None = None
     batch: int = 32
+    accumulate: int = 1
     epochs: int | None = None
     steps: int | None = None
     stop: Stop | None = None
@@ -207,6 +209,11 @@ class Settings:
     keep: int | None = None
     seed: int = 0
     spans: Mapping[str, Span] = field(default_factory=dict)
+
+    @property
+    def samples(self) -> int:
+        """The samples of a step."""
+        return self.batch * self.accumulate
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,8 +234,10 @@ class TrainProgram:
     state input ``seed`` (i64 scalar), and those weights that come from elsewhere, which ``given`` has, and gives every
     weight and state under its name. Each of ``steps``, run in order, makes one minimize statement's update: outputs
     ``loss`` (a mean over the batch), the totals of the measures (in the first), and updates, where ``turns`` says that
-    it is its turn. ``evaluate`` gives ``loss`` and the totals with dropout and augmentation off. ``average``, where
-    weights are averaged, is run after each step and updates the state ``NAME.average`` of each of them.
+    it is its turn. Where a step takes several batches, each of ``steps`` adds up the gradients of one of them, and that
+    of ``updates`` with its number makes the update: see :mod:`compiler.passes.accumulate`. ``evaluate`` gives ``loss``
+    and the totals with dropout and augmentation off. ``average``, where weights are averaged, is run after each step
+    and updates the state ``NAME.average`` of each of them.
     ``pictures``, where anything is drawn, gives u8 or floats [M, height, width] or [M, 1 or 3, height, width].
     """
 
@@ -247,12 +256,13 @@ class TrainProgram:
     turns: tuple[Turns, ...] = ()
     average: Graph | None = None
     given: Mapping[str, Given] = field(default_factory=dict)
+    updates: tuple[Graph, ...] = ()
 
     @property
     def graphs(self) -> tuple[Graph, ...]:
         """All of them, in the order of a run."""
         more = (graph for graph in (self.average, self.pictures) if graph is not None)
-        return (self.initial, *self.steps, self.evaluate, *more)
+        return (self.initial, *self.steps, *self.updates, self.evaluate, *more)
 
 
 def loss_names(count: int) -> tuple[str, ...]:

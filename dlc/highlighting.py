@@ -17,7 +17,7 @@ from pygments.lexer import RegexLexer, bygroups
 DECLARATIONS = ("import", "const", "model", "block", "train")
 STATEMENTS = (
     "minimize", "measure", "draw", "data", "validate", "test", "batch", "epochs", "steps", "stop", "clip", "clip_value",
-    "average", "keep", "seed", "freeze",
+    "accumulate", "average", "keep", "seed", "freeze",
 )  # fmt: skip
 PARTICLES = ("in", "log", "over", "with", "as", "patience", "every")
 BODIES = ("layer", "residual", "repeat")

@@ -67,6 +67,7 @@ class Model:
         epochs: int | None = None,
         steps: int | None = None,
         batch: int | None = None,
+        accumulate: int | None = None,
         seed: int | None = None,
         out: str | Path | None = None,
         resume: bool = False,
@@ -79,11 +80,11 @@ class Model:
 
         Arguments go before the statements of the train block: ``data`` is a data file, arrays by name with one row
         for each sample, or a generator; ``validate`` and ``test`` are a share of the samples between 0 and 1, or other
-        data; ``steps`` are batches, in place of epochs. The first fit begins with fresh weights, a later one with the
-        weights that are there. Nothing is written unless ``out`` names a run folder; ``resume`` goes on with the run in
-        it. ``progress`` shows how it goes; ``callbacks`` are told, :class:`dlc.Callback` or functions that take the row
-        of each epoch. ``skip_bad`` leaves samples that can't be read out, instead of refusing the data. After so many
-        ``seconds`` of training it ends between two steps.
+        data; ``steps`` stand in place of epochs, and each takes ``accumulate`` batches. The first fit begins with fresh
+        weights, a later one with the weights that are there. Nothing is written unless ``out`` names a run folder;
+        ``resume`` goes on with the run in it. ``progress`` shows how it goes; ``callbacks`` are told,
+        :class:`dlc.Callback` or functions that take the row of each epoch. ``skip_bad`` leaves samples that can't be
+        read out, instead of refusing the data. After so many ``seconds`` of training it ends between two steps.
 
         A generator, or any iterable, is read once, to its end. It gives mappings by the names of the inputs, or tuples
         in their order, each a sample or a batch of them.
@@ -92,7 +93,7 @@ class Model:
         what is wrong with the run folder (E08xx); :class:`Interrupted` after Ctrl-C, the weights being as far as they
         came.
         """
-        changes = Changes(data, validate, test, epochs, steps, batch, seed, skip_bad)
+        changes = Changes(data, validate, test, epochs, steps, batch, seed, skip_bad, accumulate)
         job = self._job(changes)
         splits = job.prepare()
         for warning in splits.warnings:

@@ -128,6 +128,7 @@ class TreeBuilder:
     stop = _node(tree.Stop)
     clip = _setting("clip")
     clip_value = _setting("clip_value")
+    accumulate = _setting("accumulate")
     average = _setting("average")
     keep = _setting("keep")
     seed = _setting("seed")

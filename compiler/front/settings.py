@@ -16,7 +16,7 @@ from compiler.program import Measure, Settings, Stop, loss_names
 
 _Setting = tree.Data | tree.Validate | tree.Test | tree.Stop | tree.Setting
 # The least number that a counting statement takes.
-_LEAST = {"batch": 1, "epochs": 1, "steps": 1, "keep": 1, "seed": 0}
+_LEAST = {"batch": 1, "accumulate": 1, "epochs": 1, "steps": 1, "keep": 1, "seed": 0}
 # Epochs without improvement that are waited for where the file does not say.
 PATIENCE = 10
 

@@ -14,7 +14,8 @@ _CLOSES = {"LPAR": ")", "LSQB": "]", "LBRACE": "}"}
 _LINE_ENDS = ("_NEWLINE", "SEMICOLON")
 _STRING = re.compile(r'"(?:[^"\\\r\n]|\\[^\r\n])*"')
 _STATEMENTS = (
-    "MINIMIZE MEASURE DRAW DATA VALIDATE TEST BATCH EPOCHS STEPS STOP CLIP CLIP_VALUE AVERAGE KEEP SEED FREEZE"
+    "MINIMIZE MEASURE DRAW DATA VALIDATE TEST BATCH EPOCHS STEPS STOP CLIP CLIP_VALUE ACCUMULATE AVERAGE KEEP SEED "
+    "FREEZE"
 )
 
 # What could stand somewhere, in a few words: where the first terminal of a group could, the words stand for all of it.

@@ -80,6 +80,10 @@ class Builder:
         numbers = (int(v.name[1:]) for v in graph.values() if v.name[:1] == "t" and v.name[1:].isdecimal())
         self._next = max(self._next, max(numbers, default=-1) + 1)
 
+    def number_after(self, other: Builder) -> None:
+        """Keep the names of values that ``other`` has numbered for copies of these."""
+        self._next = max(self._next, other._next)
+
     def output(self, name: str, value: Value, updates: str | None = None) -> None:
         """Name ``value`` as a result of the graph."""
         if value not in self._origins:

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 @options.DATA
 @options.SKIP_BAD
 @click.option("--epochs", type=click.IntRange(1), metavar="N", help="Passes over the data.")
-@click.option("--steps", type=click.IntRange(1), metavar="N", help="Batches in all, in place of epochs.")
+@click.option("--steps", type=click.IntRange(1), metavar="N", help="Steps in all, in place of epochs.")
 @click.option("--batch", type=click.IntRange(1), metavar="N", help="Samples in a batch.")
+@click.option("--accumulate", type=click.IntRange(1), metavar="N", help="Batches in a step, one update for all.")
 @click.option("--seed", type=click.IntRange(0, 2**62 - 1), metavar="N", help="Where all random numbers come from.")
 @click.option(
     "--time", "seconds", metavar="TIME", callback=options.duration,
@@ -60,6 +61,7 @@ def train(
     epochs: int | None,
     steps: int | None,
     batch: int | None,
+    accumulate: int | None,
     seed: int | None,
     seconds: float | None,
     out: Path | None,
@@ -99,7 +101,8 @@ def train(
     project = open_project(file, constants)
     if project.checked.warnings:
         report(project.checked.warnings)
-    job = make_job(project, name, Changes(data, epochs=epochs, steps=steps, batch=batch, seed=seed, skip_bad=skip_bad))
+    counts = {"epochs": epochs, "steps": steps, "batch": batch, "accumulate": accumulate, "seed": seed}
+    job = make_job(project, name, Changes(data, skip_bad=skip_bad, **counts))
     splits = job.prepare()
     if splits.warnings:
         report(splits.warnings)

@@ -104,7 +104,7 @@ def make_profile(job: Job, profiler: Profiler) -> Profile:
         if (function, place) == _ELSEWHERE:
             continue
         line, part = line_of(place)
-        part = part if function.startswith("step") else "validation"
+        part = "validation" if function.startswith("evaluate") else part
         line.seconds[part] = line.seconds.get(part, 0.0) + seconds
     sizes = {job.program.batch_symbol: job.program.settings.batch}
     for graph in job.program.steps:

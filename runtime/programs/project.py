@@ -27,7 +27,7 @@ class Project:
     checked: compiler.Checked
     folder: Path
     _models: dict[str, ModelProgram] = field(default_factory=dict, repr=False)
-    _trains: dict[str, TrainProgram] = field(default_factory=dict, repr=False)
+    _trains: dict[tuple[str, bool], TrainProgram] = field(default_factory=dict, repr=False)
 
     @property
     def source(self) -> Source:
@@ -57,14 +57,15 @@ class Project:
             self._models[name] = compiler.compile_model(self.checked, name)
         return self._models[name]
 
-    def train(self, name: str | None = None) -> TrainProgram:
-        """The train block ``name``, or the only one. Raises DiagnosticError E0203 where that is not clear."""
+    def train(self, name: str | None = None, *, accumulates: bool = False) -> TrainProgram:
+        """The train block ``name``, or the only one; its steps can take several batches where it ``accumulates``, or
+        says so. Raises DiagnosticError E0203 where that is not clear."""
         name = name or _only(
             "train block", self.checked.trains, self.source, "{0} behind the file, or train={0!r} from Python"
         )
-        if name not in self._trains:
-            self._trains[name] = compiler.compile_train(self.checked, name)
-        return self._trains[name]
+        if (name, accumulates) not in self._trains:
+            self._trains[name, accumulates] = compiler.compile_train(self.checked, name, accumulates=accumulates)
+        return self._trains[name, accumulates]
 
 
 def open_project(path: Path, constants: Mapping[str, str] | None = None) -> Project:

@@ -110,6 +110,7 @@ def _source(source: DataSetting) -> str:
 
 def _settings(settings: Settings) -> str:
     parts = [f"batch {settings.batch}"]
+    parts += [f"accumulate {settings.accumulate}"] if settings.accumulate > 1 else []
     parts += [f"{name} {count}" for name in ("epochs", "steps") if (count := getattr(settings, name))]
     parts += [f"stop {settings.stop.measure} patience {settings.stop.patience}"] if settings.stop else []
     for name in ("clip", "clip_value", "average", "keep"):

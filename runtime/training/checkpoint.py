@@ -49,7 +49,7 @@ class Origin:
     def of(program: TrainProgram, splits: Splits) -> Origin:
         shares = splits.validation_share, splits.test_share
         validate, test = (None if share is None else str(share) for share in shares)
-        return Origin(program.settings.seed, len(splits.train), validate, test, program.settings.batch)
+        return Origin(program.settings.seed, len(splits.train), validate, test, program.settings.samples)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Checkpoint:
 def fingerprint(program: TrainProgram) -> str:
     """A hash of what the program computes in training; where its source lies and how it is laid out do not
     count."""
-    texts = [to_text(graph) for graph in (*program.steps, program.evaluate)]
+    texts = [to_text(graph) for graph in (*program.steps, *program.updates, program.evaluate)]
     plain = re.sub(r"  # .*$", "", "\n".join(texts), flags=re.MULTILINE)
     return hashlib.sha256(plain.encode()).hexdigest()[:16]
 

@@ -44,6 +44,7 @@ class Changes:
     batch: int | None = None
     seed: int | None = None
     skip_bad: bool = False
+    accumulate: int | None = None
 
     def gathered(self, program: TrainProgram) -> Changes:
         """The changes with arrays in place of what gives its samples once, one after another. Raises DiagnosticError,
@@ -60,7 +61,7 @@ class Changes:
     def applied(self, settings: Settings) -> Settings:
         """``settings`` with the changed counts. Raises DiagnosticError E0404 for counts and shares out of range, and
         where both epochs and steps are given."""
-        least = {"epochs": 1, "steps": 1, "batch": 1, "seed": 0}
+        least = {"epochs": 1, "steps": 1, "batch": 1, "accumulate": 1, "seed": 0}
         wrong = [f"{name} is at least {least[name]}, not {n}" for name, n in self._counts().items() if n < least[name]]
         for name, share in (("validate", self.validate), ("test", self.test)):
             if isinstance(share, int | float) and not 0.0 < share < 1.0:
@@ -93,7 +94,7 @@ class Changes:
         return texts
 
     def _counts(self) -> dict[str, int]:
-        counts = {"epochs": self.epochs, "steps": self.steps, "batch": self.batch, "seed": self.seed}
+        counts = {name: getattr(self, name) for name in ("epochs", "steps", "batch", "accumulate", "seed")}
         return {name: count for name, count in counts.items() if count is not None}
 
 
@@ -184,7 +185,7 @@ class Job:
 def make_job(project: Project, name: str | None = None, changes: Changes = _UNCHANGED) -> Job:
     """The train block ``name`` of ``project``, or the only one, compiled. Raises DiagnosticError E0203 where the block
     is not clear, and what compiling raises."""
-    compiled = project.train(name)
+    compiled = project.train(name, accumulates=(changes.accumulate or 1) > 1)
     changes = changes.gathered(compiled)
     program = replace(compiled, settings=changes.applied(compiled.settings))
     return Job(project, program, changes, partial(Engine, compiler.train_module(program), name=program.name))

@@ -19,6 +19,7 @@ from runtime.data.batches import Batches, DataSet
 from runtime.data.split import Splits
 from runtime.disk.files import reason, write_text
 from runtime.disk.tensors import Array
+from runtime.training.calls import Calls, batches_of
 from runtime.training.checkpoint import (
     Checkpoint,
     Origin,
@@ -58,7 +59,7 @@ class Interrupted(KeyboardInterrupt):
     folder)."""
 
     def __init__(self, history: History, position: Position) -> None:
-        super().__init__(f"stopped in epoch {position.epoch} after {position.batch} batches of it")
+        super().__init__(f"stopped in epoch {position.epoch} after {position.batch} steps of it")
         self.history, self.position = history, position
 
 
@@ -102,7 +103,7 @@ class Trainer:
         self.history, self.position, self._totals = History(), Position(), Totals()
         self._watch, self._pace = Watch.of(program), Pace(program, validated=splits.validation is not None)
         self._seconds, self._deadline, self._begun = seconds, math.inf, 0
-        self._batches = Batches(splits.train, program.settings.batch, program.settings.seed)
+        self._batches = Batches(splits.train, program.settings.samples, program.settings.seed)
         self._album = Album(run.pictures, splits, program.settings.batch) if run and program.pictures else None
         self._notes = [f"pictures after every epoch go to {run.pictures}"] if run and self._album else []
         self._fingerprint = fingerprint(program) if run else ""
@@ -113,7 +114,8 @@ class Trainer:
             self._take_inference(weights)
         if resume and run:
             self._resume(run)
-        self.engine = make_engine(self.kept)
+        self._calls = Calls(program)
+        self.engine = make_engine({**self.kept, **self._calls.state})
         # What is judged are the averages where there are any.
         self._judge = make_engine({**self.kept, **self.weights}) if program.average else self.engine
         self._check_batches()
@@ -146,14 +148,16 @@ class Trainer:
 
     def _check_batches(self) -> None:
         """Has the steps made ready for the batches of an epoch, its last one included, which may be small."""
-        last = self._batches.count(len(self._batches) - 1)
-        for count in dict.fromkeys((self._batches.size, last)):
+        size, last = self.program.settings.batch, self._batches.count(len(self._batches) - 1)
+        rows = [count for samples in (self._batches.size, last) for _, count in batches_of(samples, size)]
+        for count in dict.fromkeys(rows):
             inputs = self._batches.blank(count)
             for index in range(len(self.program.steps)):
                 try:
                     self.engine.bind(f"step{index}", inputs)
                 except ValueError as refusal:
-                    raise DiagnosticError([_refused_batch(count, self._batches, str(refusal))]) from None
+                    diagnostic = _refused_batch(count, len(self._batches.data), size, str(refusal))
+                    raise DiagnosticError([diagnostic]) from None
 
     def fit(self) -> History:
         """Trains for the epochs or steps that are left and gives the history, earlier epochs included.
@@ -294,18 +298,21 @@ class Trainer:
             self._save()
 
     def _step(self) -> None:
-        """One batch: an update for each minimize statement."""
+        """One step: an update for each minimize statement."""
         position = self.position
         inputs, rows = self._batches.at(position.epoch, position.batch), self._batches.count(position.batch)
         self._pace.prepare(self.kept, position, self._last_step)
         for index in self._pace.due(position):
-            outputs = self.engine.call(f"step{index}", inputs)
-            loss = float(outputs["loss"])
-            if not np.isfinite(loss):
-                raise DiagnosticError([self._diagnose()])
-            self._totals.add_loss(self._losses[index], loss, rows)
-            if index == 0:
-                self._totals.add(self._total_names, outputs)
+            for call in self._calls.of(index, inputs, rows):
+                outputs = self.engine.call(call.graph.name, call.inputs)
+                if not call.rows:
+                    continue
+                loss = float(outputs["loss"])
+                if not np.isfinite(loss):
+                    raise DiagnosticError([self._diagnose()])
+                self._totals.add_loss(self._losses[index], loss, call.rows)
+                if index == 0:
+                    self._totals.add(self._total_names, outputs)
         self._pace.settle(self.engine)
         self._totals.rows += rows
         self.position = Position(position.epoch, position.batch + 1, position.step + 1)
@@ -388,7 +395,7 @@ class Trainer:
 
     def _diagnose(self) -> Diagnostic:
         diagnostic = diagnose(
-            self.program, self.engine, self._batches, self._snapshot, self.position, self._pace, self._last_step
+            self._calls, self.engine, self._batches, self._snapshot, self.position, self._pace, self._last_step
         )
         if self.run is None or self._saved is None:
             return diagnostic
@@ -401,15 +408,15 @@ def initial_state(program: TrainProgram, make_engine: MakeEngine) -> dict[str, A
     seed = np.array(program.settings.seed, np.int64)
     outputs = make_engine({"seed": seed, **read_given(program.given)}).call("initial", {})
     state = {"seed": seed} | {name: np.array(array, order="C") for name, array in outputs.items()}
-    for graph in (*program.steps, program.evaluate):
+    for graph in (*program.steps, *program.updates, program.evaluate):
         for value in graph.inputs_of(Role.STATE):
             if value.name == "step":
                 state.setdefault("step", np.zeros((), np.int64))
     return state
 
 
-def _refused_batch(count: int, batches: Batches, sentence: str) -> Diagnostic:
-    total, size = len(batches.data), batches.size
+def _refused_batch(count: int, total: int, size: int, sentence: str) -> Diagnostic:
+    size = min(size, total)
     samples = f"{count} sample{'s' * (count != 1)}"
     title = f"the network can't be trained on a batch of {samples}"
     if count == size:

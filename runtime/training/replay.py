@@ -13,9 +13,9 @@ import numpy as np
 
 from compiler.diagnostics import Diagnostic, error
 from compiler.ir.graph import Graph
-from compiler.program import TrainProgram
 from runtime.data.batches import Batches
 from runtime.disk.tensors import Array
+from runtime.training.calls import Calls
 from runtime.training.evaluation import Executor
 from runtime.training.failure import blame, is_finite, not_finite, shown, update_of
 from runtime.training.pace import Pace
@@ -53,7 +53,7 @@ class Snapshot:
 
 
 def diagnose(
-    program: TrainProgram,
+    calls: Calls,
     engine: Executor,
     batches: Batches,
     snapshot: Snapshot,
@@ -72,18 +72,19 @@ def diagnose(
         if position.batch >= len(batches):
             position = Position(position.epoch + 1, 0, position.step)
         inputs = batches.at(position.epoch, position.batch)
+        begun = {name: array.copy() for name, array in kept.items()}
         pace.prepare(kept, position, last)
         for index in pace.due(position):
-            graph = program.steps[index]
-            before = {name: array.copy() for name, array in kept.items()}
-            loss = float(engine.call(f"step{index}", inputs)["loss"])
-            spoilt = {name: kept[name].copy() for name in not_finite(kept) if is_finite(before[name])}
-            if not np.isfinite(loss) or spoilt:
-                for name, array in before.items():
-                    np.copyto(kept[name], array)
-                batch = f"batch {position.batch + 1} of {len(batches)}"
-                where = f"step {position.step + 1} (epoch {position.epoch}, {batch})"
-                return _explain(graph, {**before, **inputs}, loss, spoilt, where)
+            for call in calls.of(index, inputs, batches.count(position.batch)):
+                before = {name: array.copy() for name, array in kept.items()}
+                loss = float(engine.call(call.graph.name, call.inputs).get("loss", 0.0))
+                spoilt = {name: kept[name].copy() for name in not_finite(kept) if is_finite(before[name])}
+                if not np.isfinite(loss) or spoilt:
+                    for name, array in begun.items():
+                        np.copyto(kept[name], array)
+                    batch = f"batch {position.batch + 1} of {len(batches)}"
+                    where = f"step {position.step + 1} (epoch {position.epoch}, {batch})"
+                    return _explain(call.graph, {**before, **call.inputs}, loss, spoilt, where)
         pace.settle(engine)
         position = Position(position.epoch, position.batch + 1, position.step + 1)
     advice = "begin with other weights"

@@ -110,7 +110,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_go_on(dlc: Callable[..., Any
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert re.fullmatch(
-        r"\n?dlc: stopped in epoch \d+ after \d+ batches of it; "
+        r"\n?dlc: stopped in epoch \d+ after \d+ steps of it; "
         r"go on with: dlc train net\.dl --epochs 4000 --set units=5 --resume\n",
         errors,
     )

@@ -67,8 +67,9 @@ def in_stages(graph: Graph, symbol: str, batch: int) -> Staged | None:
 class _Maker:
     """The graph of one stage as it grows."""
 
-    def __init__(self, name: str, in_parts: bool) -> None:
+    def __init__(self, name: str, in_parts: bool, flat: Flat) -> None:
         self.b, self.in_parts = Emit(name), in_parts
+        self.b.number_after(flat.b)
         self.values: dict[Value, Value] = {}
         self.exports: dict[str, Value] = {}
 
@@ -88,7 +89,7 @@ class _Assembly:
         self.last = max((flat.items[value].ready_whole for value in flat.outputs()), default=0)
         name = flat.graph.name
         self.makers = [
-            (_Maker(f"{name}_whole_{number}", False), _Maker(f"{name}_part_{number}", True))
+            (_Maker(f"{name}_whole_{number}", False, flat), _Maker(f"{name}_part_{number}", True, flat))
             for number in range(self.last + 1)
         ]
         self.home: dict[Value, _Maker] = {}
@@ -107,8 +108,14 @@ class _Assembly:
     def _copy(self, maker: _Maker, node: Node) -> None:
         operands = tuple(self._need(maker, value) for value in node.inputs)
         if maker.in_parts and isinstance(node.operation, Random):
-            operands = (*operands, self._elements_before(maker, node.output.type))
+            operands = self._drawn(maker, operands, node.output.type)
         maker.values.update(zip(node.outputs, maker.b.copy(node, operands), strict=True))
+
+    def _drawn(self, maker: _Maker, operands: tuple[Value, ...], type: TensorType) -> tuple[Value, ...]:
+        """The operands with which a part draws the random numbers of its own samples."""
+        seed, counter, *start = operands
+        before = self._elements_before(maker, type)
+        return seed, counter, maker.b.add(start[0], before) if start else before
 
     def _elements_before(self, maker: _Maker, type: TensorType) -> Value:
         start = next((value for value in maker.values if value.name == START), None)

@@ -172,6 +172,8 @@ def sizes(content: Content) -> str:
     words = {"train": "training", "validate": "validation", "test": "testing"}
     rows += [(f"samples for {words.get(name, name)}", f"{count:,}") for name, count in record.samples.items()]
     rows.append(("samples in a batch", f"{program.settings.batch:,}"))
+    if program.settings.accumulate > 1:
+        rows.append(("batches in a step", f"{program.settings.accumulate:,}"))
     if record.seconds:
         each = sorted(record.seconds.values())
         rows.append(("time of all epochs", duration_text(record.duration)))

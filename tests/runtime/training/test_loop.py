@@ -162,7 +162,7 @@ def test_ctrl_c_at_any_moment_and_resume_are_one_run(
 
 def test_ctrl_c_without_a_run_folder_leaves_the_weights(trainer: Callable[..., Trainer], program: TrainProgram) -> None:
     made = trainer(program, progress=Stop(3))
-    with pytest.raises(KeyboardInterrupt, match="stopped in epoch 1 after 3 batches of it"):
+    with pytest.raises(KeyboardInterrupt, match="stopped in epoch 1 after 3 steps of it"):
         made.fit()
     assert made.kept["step"] == 3
     made.fit()
