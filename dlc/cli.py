@@ -27,6 +27,7 @@ from dlc.commands.report import report_command
 from dlc.commands.run import run
 from dlc.commands.runs import runs_command
 from dlc.commands.search import search
+from dlc.commands.serve import serve
 from dlc.commands.train import train
 from dlc.terminal import remark, report
 
@@ -67,6 +68,7 @@ for command in (
     run,
     bench,
     diff,
+    serve,
     report_command,
     runs_command,
     plot,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from compiler.diagnostics import DiagnosticError, error
+from compiler.ir.types import DType
 from runtime.data.columns import ArrayOrColumn, gather
 from runtime.disk.tensors import Array
 from runtime.programs.signature import Port
@@ -103,7 +104,7 @@ def _stacked(rows: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
 def _row(line: bytes, ports: Sequence[Port]) -> dict[str, Array]:
     """One sample. Raises ValueError with what is wrong."""
     try:
-        given: Any = json.loads(line, parse_constant=_no_constant)
+        given: Any = json.loads(line, parse_constant=no_constant)
     except UnicodeDecodeError as failure:
         raise ValueError("it is not UTF-8") from failure
     except json.JSONDecodeError as failure:
@@ -122,24 +123,32 @@ def _row(line: bytes, ports: Sequence[Port]) -> dict[str, Array]:
     return {port.name: _values(port, given[port.name]) for port in ports}
 
 
-def _no_constant(word: str) -> Any:
+def no_constant(word: str) -> Any:
+    """For ``json.loads``: NaN and the infinities are no numbers in JSON. Raises ValueError."""
     raise ValueError(f"{word} is no number in JSON")
 
 
-def _values(port: Port, given: Any) -> Array:
+def from_lists(name: str, dtype: DType, given: Any) -> Array:
+    """An array of ``dtype`` from the numbers of a JSON document, nested as its axes are. Raises ValueError for lists
+    that are no array, other kinds of values, and numbers that do not fit."""
     try:
         found = np.asarray(given)
     except ValueError as failure:
-        raise ValueError(f"the lists in `{port.name}` have different lengths") from failure
-    kind = {"f": "iuf", "i": "iu", "u": "iu", "b": "b"}[port.dtype.numpy.kind]
+        raise ValueError(f"the lists in `{name}` have different lengths") from failure
+    kind = {"f": "iuf", "i": "iu", "u": "iu", "b": "b"}[dtype.numpy.kind]
     if found.size and found.dtype.kind not in kind:
         wanted = {"f": "numbers", "b": "true and false"}.get(kind[-1], "whole numbers")
-        raise ValueError(f"`{port.name}` takes {wanted} ({port.dtype})")
+        raise ValueError(f"`{name}` takes {wanted} ({dtype})")
     with np.errstate(over="ignore"):
-        array = found.astype(port.dtype.numpy)
+        array: Array = found.astype(dtype.numpy)
     fits = np.isfinite(array).all() if kind == "iuf" else (array == found).all()
     if not fits:
-        raise ValueError(f"a number in `{port.name}` does not fit into {port.dtype}")
+        raise ValueError(f"a number in `{name}` does not fit into {dtype}")
+    return array
+
+
+def _values(port: Port, given: Any) -> Array:
+    array = from_lists(port.name, port.dtype, given)
     wanted_shape = port.shape and port.shape[1:]
     if wanted_shape is not None and (
         len(wanted_shape) != array.ndim

@@ -32,9 +32,9 @@ def decided(scores: Array, labels: Sequence[str]) -> tuple[list[str], list[float
     with np.errstate(invalid="ignore"):
         raised = np.exp(values - values.max(axis=1, keepdims=True))
         softmax = raised / raised.sum(axis=1, keepdims=True)
-        plain = (values >= 0).all(axis=1) & (np.abs(values.sum(axis=1) - 1) < _NEAR_ONE)
+        shares = (values >= 0).all(axis=1) & (np.abs(values.sum(axis=1) - 1) < _NEAR_ONE)
     chosen = values.argmax(axis=1)
-    most = np.where(plain, values.max(axis=1), softmax.max(axis=1))
+    most = np.where(shares, values.max(axis=1), softmax.max(axis=1))
     return [labels[index] for index in chosen], most.tolist()
 
 
@@ -57,7 +57,7 @@ class JsonLines(Writer):
         self._stream, self._labels = stream, labels
 
     def add(self, outputs: Mapping[str, Array]) -> None:
-        columns = {name: _plain(array) for name, array in outputs.items()} | self._decisions(outputs)
+        columns = {name: plain(array) for name, array in outputs.items()} | self._decisions(outputs)
         rows: list[dict[str, Any]] = [columns]
         if _rows(outputs) is not None:
             rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
@@ -69,7 +69,7 @@ class JsonLines(Writer):
         if not has_decisions(outputs, self._labels):
             return {}
         names, most = decided(next(iter(outputs.values())), self._labels)
-        return {"label": names, "probability": _plain(np.array(most))}
+        return {"label": names, "probability": plain(np.array(most))}
 
 
 class Table(Writer):
@@ -187,7 +187,7 @@ def _rows(outputs: Mapping[str, Array]) -> int | None:
     return counts.pop() if len(counts) == 1 else None
 
 
-def _plain(array: Array) -> Any:
+def plain(array: Array) -> Any:
     """Nested lists; a float is the shortest number that reads as the same one in its own type."""
     if array.dtype.kind != "f":
         return array.tolist()

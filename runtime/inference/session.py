@@ -84,6 +84,10 @@ class Session:
             raise self._stopped(failure) from failure
         return dict(zip(names, results, strict=True))
 
+    def check(self, inputs: Mapping[str, Array], described: Mapping[str, str] = _NO_NAMES) -> None:
+        """Raises DiagnosticError as ``run`` does where the arrays do not fit; nothing runs."""
+        check(self.inputs, inputs, bounds(self.metadata), described)
+
     def batches(
         self, inputs: Mapping[str, ArrayOrColumn], rows: int = ROWS, described: Mapping[str, str] = _NO_NAMES
     ) -> Iterator[dict[str, Array]]:
