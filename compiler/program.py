@@ -141,6 +141,41 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class ModelCall:
+    """One use of a model in a graph: what it takes by name, and what it gives in the order of its outputs."""
+
+    model: str
+    inputs: Mapping[str, Value]
+    outputs: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class CallPart:
+    """What leads to one use of a model: ``graph`` gives its inputs by name. ``results`` has, for each output of the
+    model, the name of the input by which later graphs take it."""
+
+    graph: Graph
+    results: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class EvaluationParts:
+    """The evaluation of a train block with one of its models taken out, so that something else can stand for it.
+
+    ``calls`` are the uses of the model in their order; each graph takes data, weights and state as the whole evaluation
+    does, and the results of the uses before it. ``rest`` gives what the whole evaluation gives.
+    """
+
+    calls: tuple[CallPart, ...]
+    rest: Graph
+
+    @property
+    def graphs(self) -> tuple[Graph, ...]:
+        """All of them, in the order of an evaluation."""
+        return (*(call.graph for call in self.calls), self.rest)
+
+
+@dataclass(frozen=True)
 class GradientGraphs:
     """A loss in f64, to hold its gradients against differences: ``loss`` gives ``loss``, ``gradients`` gives
     ``gradient:NAME`` of every weight in ``over``. What gradients do not go through is an input of ``loss``, and

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from compiler.front.scope import Naming, Scope
 from compiler.front.signature import check_promise, declare_type, match_argument, written_type
 from compiler.front.values import NONE, POISON, DslValue, Poison, Tensor, describe, has_poison
 from compiler.ir.graph import Role
+from compiler.program import ModelCall
 
 if TYPE_CHECKING:
     from compiler.front.expressions import Evaluator
@@ -73,7 +74,19 @@ def call_model(
             return POISON
         if not home.declarations.is_sound(model):
             return _promised(home, model, at, inner)
-        return _run(home, model, at, inner)
+        result = _run(home, model, at, inner)
+        _note_call(evaluator, model, arguments, result)
+        return result
+
+
+def _note_call(
+    evaluator: Evaluator, model: tree.Model, arguments: Mapping[str, tuple[DslValue, Span]], result: DslValue
+) -> None:
+    taken = {name: value.value for name, (value, _) in arguments.items() if isinstance(value, Tensor)}
+    results = result if isinstance(result, tuple) else (result,)
+    given = tuple(tensor.value for tensor in results if isinstance(tensor, Tensor))
+    if len(given) == len(results):
+        evaluator.graph().calls.append(ModelCall(model.name.name, taken, given))
 
 
 def call_block(

@@ -17,7 +17,7 @@ from compiler.ir.dims import Dim
 from compiler.ir.graph import Origin, Role, Value
 from compiler.ir.types import DType, TensorType, TypeMismatch
 from compiler.ops.emit import Emit
-from compiler.program import Compared, IndexRange, Stage, Weight
+from compiler.program import Compared, IndexRange, ModelCall, Stage, Weight
 
 
 class StrayWeight(Exception):
@@ -61,6 +61,7 @@ class Trace:
     ranges: list[IndexRange] = field(default_factory=list)
     compared: list[Compared] = field(default_factory=list)
     stages: list[Stage] = field(default_factory=list)
+    calls: list[ModelCall] = field(default_factory=list)
     recorded: Scope | None = None  # the body whose stages are noted
     weightless: str = ""  # the path under which no weight may be made: that of a train block
     frozen_parts: tuple[str, ...] = ()  # the paths of what is not trained

@@ -25,7 +25,7 @@ from compiler.ir.dims import Symbol, as_symbol
 from compiler.ir.graph import Graph, Output, Role, Value
 from compiler.ir.types import DType, TensorType, TypeMismatch
 from compiler.ops.emit import Emit
-from compiler.program import Compared, IndexRange, Measure, Settings
+from compiler.program import Compared, IndexRange, Measure, ModelCall, Settings
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class ElaboratedTrain:
     ranges: tuple[IndexRange, ...]
     settings: Settings
     compared: Compared | None
+    calls: tuple[ModelCall, ...]  # in the evaluation
 
 
 def elaborate_train(declarations: Declarations, train: tree.Train) -> ElaboratedTrain | None:
@@ -112,6 +113,7 @@ def elaborate_train(declarations: Declarations, train: tree.Train) -> Elaborated
         tuple(dict.fromkeys(evaluation.trace.ranges)),
         settings,
         _compared(evaluation, batch),
+        tuple(evaluation.trace.calls),
     )
 
 
