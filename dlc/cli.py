@@ -13,6 +13,7 @@ from dlc.commands.bench import bench
 from dlc.commands.check import check
 from dlc.commands.compile import compile_command
 from dlc.commands.data import data_command
+from dlc.commands.deploy import deploy
 from dlc.commands.diff import diff
 from dlc.commands.dump import dump
 from dlc.commands.evaluate import evaluate
@@ -69,6 +70,7 @@ for command in (
     bench,
     diff,
     serve,
+    deploy,
     report_command,
     runs_command,
     plot,

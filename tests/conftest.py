@@ -4,10 +4,39 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
+
+# Integers, floats, several outputs, indices that may be out of range, a batch that is mixed, no batch at all.
+MODELS = """\
+model Net(x: f32[N, 3], k: i64[N]) -> (scores: f32[N, 4], twice: f32[N, 3]) {
+    words = k -> embed(7, 3)
+    scores = x + words -> dense(4)
+    twice = x * 2
+    (scores, twice)
+}
+
+model Images(image: u8[N, 2, 2]) -> f32[N, 3] {
+    cast(f32) / 16
+    flatten
+    dense(3)
+}
+
+model Steps(x: f32[N, T, 2]) -> f32[N, T, 3] {
+    dense(3)
+}
+
+model Mixed(x: f32[N, 3]) -> f32[N, 3] {
+    it - mean(it, 0, keep=true)
+}
+
+model One(x: f32[3]) -> f32[3] {
+    it * 2
+}
+"""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,3 +73,17 @@ def work() -> Callable[[Callable[[], object]], int]:
         return calls
 
     return count
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an ONNX file for each of the small models above; ``images.onnx`` names its classes."""
+    import dlc
+    from compiler.targets.onnx.file import with_metadata
+
+    folder = tmp_path_factory.mktemp("models")
+    for name in ("Net", "Images", "Steps", "Mixed", "One"):
+        dlc.loads(MODELS, model=name).export(folder / f"{name.lower()}.onnx")
+    images = folder / "images.onnx"
+    images.write_bytes(with_metadata(images.read_bytes(), {"dlc.labels": '["cat", "dog", "größer"]'}))
+    return folder

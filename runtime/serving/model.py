@@ -7,22 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from compiler.diagnostics import Diagnostic, DiagnosticError
-from compiler.ir.tolerance import by_largest, excess, tolerance
-from compiler.ir.types import DType
-from compiler.targets.onnx.metadata import bounds
 from runtime.disk.tensors import Array
-from runtime.inference.bench import Plan, inputs_for
-from runtime.inference.feed import rows_symbol
+from runtime.inference.careful import careful_session
 from runtime.inference.session import Device, Session
 from runtime.programs.signature import Port
+from runtime.serving.independence import why_alone
 from runtime.serving.limits import RequestError
 from runtime.serving.protocol import DATATYPES
 
 VERSION = "1"
-_ROWS = 5  # rows whose results are compared together and alone
 
 
 class ServedModel:
@@ -31,7 +25,7 @@ class ServedModel:
 
     def __init__(self, name: str, session: Session, batch: int) -> None:
         self.name, self.session = name, session
-        self.alone = _why_alone(session)
+        self.alone = why_alone(session)
         self.most_rows = 1 if self.alone else max(1, session.most_rows(batch))
 
     def check(self, arrays: Mapping[str, Array]) -> None:
@@ -62,38 +56,7 @@ class ServedModel:
 def open_model(name: str, path: Path, device: Device, threads: int | None, batch: int) -> ServedModel:
     """The model in ``path``, of whatever origin, as ``name``. Raises DiagnosticError for a file that can't be read,
     that breaks a rule of ONNX or a limit, or that ONNX Runtime can't run here (E0905 to E0909, E0920, E0921)."""
-    # Late, as onnx is needed only here.
-    from compiler.targets.onnx.read.load import load
-
-    session = Session(load(path).SerializeToString(), device, threads=threads)
-    session.name = str(path)
-    return ServedModel(name, session, batch)
-
-
-def _why_alone(session: Session) -> str:
-    """Why rows of different requests can't run together; empty where they can. It is tried, on random numbers: a model
-    may take any number of rows and still mix them, as one that normalises over its batch does, or one with scales of
-    integers that are worked out from all rows."""
-    free, symbol = rows_symbol(session.inputs, session.outputs)
-    known = bounds(session.metadata)
-    if not free or session.most_rows(_ROWS) < 2 or (symbol in known and known[symbol].lower > 1):
-        return "its inputs and outputs do not share a free first dimension"
-    try:
-        arrays = inputs_for(session, session.most_rows(_ROWS), Plan())
-        together = session.run(arrays)
-        alone = [session.run({name: x[row : row + 1] for name, x in arrays.items()}) for row in range(_rows(arrays))]
-    except DiagnosticError:
-        return "it could not be tried on random numbers"
-    for name, array in together.items():
-        joined = np.concatenate([results[name] for results in alone])
-        dtype = DType.of(array.dtype)
-        if dtype is None or excess(array, joined, tolerance(dtype), by_largest) > 1:
-            return "its rows depend on each other"
-    return ""
-
-
-def _rows(arrays: Mapping[str, Array]) -> int:
-    return len(next(iter(arrays.values())))
+    return ServedModel(name, careful_session(path, device, threads), batch)
 
 
 def _tensor(port: Port) -> dict[str, Any]:

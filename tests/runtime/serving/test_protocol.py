@@ -24,6 +24,11 @@ X = {"name": "x", "datatype": "FP32", "shape": [2, 3], "data": [1, 2, 3, 4, 5, 6
 K = {"name": "k", "datatype": "INT64", "shape": [2], "data": [0, 6]}
 
 
+@pytest.fixture
+def net(models: Path) -> Session:
+    return Session(models / "net.onnx")
+
+
 @pytest.fixture(scope="module")
 def lines() -> list[str]:
     return []

@@ -1,0 +1,1 @@
+"""Folders that other servers and browsers run a model from."""

@@ -1,0 +1,26 @@
+"""ONNX files of unknown origin, before ONNX Runtime sees them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from runtime.inference.session import Device, Session
+
+
+def careful(path: Path) -> bytes:
+    """The model in ``path`` as one file that needs no other: every byte as it was where it is of dlc.
+
+    Raises DiagnosticError for a file that can't be read, that breaks a rule of ONNX or a limit, or names data that
+    can't be had (E0905, E0906, E0920, E0921).
+    """
+    # Late, as onnx is needed only here.
+    from compiler.targets.onnx.read.load import load
+
+    return bytes(load(path).SerializeToString(deterministic=True))
+
+
+def careful_session(path: Path, device: Device = "cpu", threads: int | None = None) -> Session:
+    """A session of what :func:`careful` gives. Raises DiagnosticError as it and Session do."""
+    session = Session(careful(path), device, threads=threads)
+    session.name = str(path)
+    return session
