@@ -20,6 +20,9 @@ from compiler.ops.reduce import Mean
 _ELEMENT = 8
 # What a symbol other than the batch's is taken to be where work is estimated.
 _TYPICAL = 32
+# A matrix that every part reads or adds to, of more elements than _MATRIX, has to be worth its way from memory: by that
+# many multiply-adds for each of its elements.
+_MATRIX, _WORTH = 1 << 18, 64
 # How a value stands that no part can have.
 UNCUT: Literal["uncut"] = "uncut"
 
@@ -56,8 +59,9 @@ class Flat:
     its counterpart in ``b``, and ``required`` what sizes the operations ask for that are written out.
     """
 
-    def __init__(self, graph: Graph, symbol: str) -> None:
-        self.graph, self.symbol = graph, symbol
+    def __init__(self, graph: Graph, symbol: str, share: int) -> None:
+        """``share`` is the number of samples of a part, where it has least."""
+        self.graph, self.symbol, self._share = graph, symbol, share
         self.work = 0
         self.required: list[Requirement] = []
         self._known: dict[tuple[Operation, tuple[Value, ...]], tuple[Value, ...]] = {}
@@ -125,8 +129,17 @@ class Flat:
                 return self._written(expansion, inputs, origin)
         with self.b.at(origin):
             results = self.b.add_node(operation, inputs, names)
-        self._place(self.b.nodes[-1], standings)
+        node = self.b.nodes[-1]
+        self._place(node, None if standings and self._is_better_whole(node, read, standings) else standings)
         return results
+
+    def _is_better_whole(
+        self, node: Node, read: Sequence[Standing | Literal["uncut"]], given: Sequence[Standing]
+    ) -> bool:
+        """Whether the parts would wait for a large matrix that each of them has to bring from memory."""
+        pairs = (*zip(node.inputs, read, strict=True), *zip(node.outputs, given, strict=True))
+        shared = max((self._typical(value.type.size) for value, how in pairs if not isinstance(how, Place)), default=0)
+        return shared > _MATRIX and 0 < self._macs(node) * self._share < _WORTH * shared
 
     def _written(self, expansion: Graph, inputs: Sequence[Value], origin: Origin) -> tuple[Value, ...]:
         values = dict(zip((item.value for item in expansion.inputs), inputs, strict=True))
@@ -159,10 +172,14 @@ class Flat:
 
     def _work(self, node: Node) -> int:
         """What the node has to do for one sample, in multiply-adds."""
+        elements = max(self._typical(value.type.size) for value in (*node.inputs, *node.outputs))
+        return self._macs(node) + _ELEMENT * elements
+
+    def _macs(self, node: Node) -> int:
+        """The multiply-adds of the node for one sample."""
         assert isinstance(node.operation, Op)
         operands, results = (tuple(value.type for value in values) for values in (node.inputs, node.outputs))
-        elements = max(self._typical(type.size) for type in (*operands, *results))
-        return self._typical(node.operation.macs(operands, results)) + _ELEMENT * elements
+        return self._typical(node.operation.macs(operands, results))
 
     def _typical(self, dim: Dim) -> int:
         sizes = {s.name: 1 if s.name == self.symbol else s.nearest(_TYPICAL) for s in symbols(dim)}

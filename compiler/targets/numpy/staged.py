@@ -98,8 +98,9 @@ class StagedWriter:
 
 CUT_BATCH = '''\
 def cut_batch(size, most, least):
-    """A batch cut evenly into at most so many parts, of at least so many samples: where each begins, and its size."""
-    count = max(1, min(most, size // least))
+    """A batch cut evenly into at most so many parts, of at least so many samples: where each begins, and its size. There
+    are 1, 2, 4 … of them, which two threads can share evenly."""
+    count = 1 << max(1, min(most, size // least)).bit_length() - 1
     ends = [size * number // count for number in range(count + 1)]
     return [(start, end - start) for start, end in zip(ends, ends[1:])]
 '''
@@ -170,6 +171,9 @@ def join_parts(parts, how, out):
         return out
     axis, runs = how
     before, after = parts[0].shape[:axis], parts[0].shape[axis + 1 :]
-    joined = np.concatenate([part.reshape(*before, runs, -1, *after) for part in parts], axis + 1)
-    return joined.reshape(*before, -1, *after)
+    places = sum(part.shape[axis] for part in parts)
+    out = np.empty((*before, places, *after), parts[0].dtype) if out is None else out
+    joined = out.reshape(*before, runs, -1, *after)
+    np.concatenate([part.reshape(*before, runs, -1, *after) for part in parts], axis + 1, out=joined)
+    return out
 '''

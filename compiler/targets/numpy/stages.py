@@ -59,7 +59,7 @@ class Staged:
 
 def in_stages(graph: Graph, symbol: str, batch: int) -> Staged | None:
     """The graph in stages, cut by ``symbol``; None where the work on ``batch`` samples does not pay for it."""
-    flat = Flat(graph, symbol)
+    flat = Flat(graph, symbol, batch // PARTS)
     least = -(-LEAST_WORK // max(1, flat.work))
     return None if batch < 2 * least else _Assembly(flat).finish(least)
 
