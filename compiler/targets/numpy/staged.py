@@ -98,8 +98,8 @@ class StagedWriter:
 
 CUT_BATCH = '''\
 def cut_batch(size, most, least):
-    """A batch cut evenly into at most so many parts, of at least so many samples: where each begins, and its size. There
-    are 1, 2, 4 … of them, which two threads can share evenly."""
+    """A batch cut evenly into at most so many parts, of at least so many samples: where each begins, and its size.
+    There are 1, 2, 4 … of them, which two threads can share evenly."""
     count = 1 << max(1, min(most, size // least)).bit_length() - 1
     ends = [size * number // count for number in range(count + 1)]
     return [(start, end - start) for start, end in zip(ends, ends[1:])]

@@ -13,7 +13,7 @@ import compiler
 from compiler.diagnostics import Source
 from compiler.ir.verify import verify
 from compiler.program import TrainProgram
-from compiler.targets.numpy import stages
+from compiler.targets.numpy import flat, staged, stages
 
 ROOT = Path(__file__).parents[4]
 IMAGES = """
@@ -145,6 +145,33 @@ def test_a_network_without_exchange_has_one_stage_in_parts() -> None:
     staged = stages.in_stages(program_of(TEXTS).steps[0], "N", 8)
     assert staged is not None
     assert sum(stage.in_parts for stage in staged.stages) == 1
+
+
+def test_a_matrix_too_large_for_few_samples_is_multiplied_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """
+    model Net(x: f32[N, 40]) -> f32[N, 3] { tanh -> dense(50, bias=false) -> tanh -> dense(3, bias=false) }
+    train t(x: f32[N, 40], label: i64[N]) { minimize cross_entropy(Net(x), label) with sgd(0.1) }
+    """
+    program = program_of(text)
+    before, _ = train(compiler.train_module(program), 8)
+    monkeypatch.setattr(flat, "_MATRIX", 500)
+    made = stages.in_stages(program.steps[0], "N", 8)
+    assert made is not None
+    products = [
+        stage.in_parts for stage in made.stages for node in stage.graph.nodes if node.operation.opcode == "matmul"
+    ]
+    # The large weight is met by x and by the gradient; nothing goes back to x.
+    assert sorted(products) == [False, False, True, True, True]
+    after, _ = train(compiler.train_module(program), 8)
+    for key, array in before.items():
+        np.testing.assert_allclose(after[key], array, rtol=1e-4, atol=1e-5, err_msg=key)
+
+
+def test_the_parts_of_a_batch_are_a_power_of_two() -> None:
+    found: dict[str, Any] = {}
+    exec(staged.CUT_BATCH, found)
+    cuts = {size: [each for _, each in found["cut_batch"](size, 4, 10)] for size in (5, 19, 20, 39, 42, 400)}
+    assert cuts == {5: [5], 19: [19], 20: [10, 10], 39: [19, 20], 42: [10, 11, 10, 11], 400: [100] * 4}
 
 
 def test_dropout_is_that_of_the_whole_batch() -> None:
