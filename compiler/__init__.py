@@ -39,7 +39,6 @@ from compiler.program import (
     TrainProgram,
     Turns,
 )
-from compiler.targets.onnx.releases import DEFAULT
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def import_onnx(path: Path, observer: Observer | None = None) -> ForeignModel:
     imported = import_graph(model, path.stem)
     graph = Pipeline(COMMON, observer).run(imported.graph)
     program = ModelProgram(path.stem, graph, ())
-    return ForeignModel(program, imported.weights, imported.metadata, model.SerializeToString())
+    return ForeignModel(program, imported.weights, imported.metadata, model.SerializeToString(), model.doc_string)
 
 
 def initial_graph(checked: Checked, name: str) -> Graph:
@@ -296,12 +295,13 @@ def onnx_file(
     program: ModelProgram,
     weights: Mapping[str, npt.NDArray[Any]],
     metadata: Mapping[str, str] | None = None,
-    opset: int = DEFAULT,
+    opset: int | None = None,
 ) -> bytes:
     """The ONNX file of a model, not certified. Raises DiagnosticError as :func:`compiler.targets.onnx.export` does."""
     from compiler.targets.onnx import export
+    from compiler.targets.onnx.releases import chosen_opset
 
-    return export(onnx_graph(program), weights, metadata=metadata or {}, opset=opset)
+    return export(onnx_graph(program), weights, metadata=metadata or {}, opset=chosen_opset(opset))
 
 
 def _step(train: ElaboratedTrain, number: int, observer: Observer | None) -> Graph:

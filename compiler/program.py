@@ -75,13 +75,14 @@ class ModelProgram:
 
 @dataclass(frozen=True)
 class ForeignModel:
-    """A model out of an ONNX file: its program, its weights by the names of the graph, and the file's metadata.
-    ``content`` is the file as it was read, with data that it keeps elsewhere put in."""
+    """A model out of an ONNX file: its program, its weights by the names of the graph, the file's metadata and its
+    description ``text``. ``content`` is the file as it was read, with data that it keeps elsewhere put in."""
 
     program: ModelProgram
     weights: Mapping[str, npt.NDArray[Any]]
     metadata: Mapping[str, str]
     content: bytes
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)

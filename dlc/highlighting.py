@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from pygments import token
 from pygments.lexer import RegexLexer, bygroups
 
-DECLARATIONS = ("import", "const", "model", "block", "train")
+DECLARATIONS = ("import", "author", "license", "description", "const", "model", "block", "train")
 STATEMENTS = (
     "minimize", "measure", "draw", "data", "validate", "test", "batch", "epochs", "steps", "stop", "clip", "clip_value",
     "accumulate", "average", "keep", "seed", "freeze",
@@ -49,6 +49,7 @@ RULES = (
         ("text", "keyword.declaration", "text", "entity.name.type"),
     ),
     Rule(rf"{_BEGIN}(import)\b(?=[ \t]+[\w\"])", ("text", "keyword.declaration")),
+    Rule(rf"{_BEGIN}(author|license|description)\b(?=[ \t]+\")", ("text", "keyword.declaration")),
     Rule(rf"{_BEGIN}{_words(STATEMENTS)}(?=[ \t]+[\w\"\[(.*])", ("text", "keyword.other")),
     Rule(rf"{_BEGIN}({_NAME})([ \t]*:)", ("text", "entity.name.label", "punctuation")),
     Rule(rf"(?<=[ \t]){_words(PARTICLES)}(?=[ \t]+[\w\"(])", ("keyword.other",)),

@@ -105,6 +105,9 @@ class TreeBuilder:
 
     import_file = _node(tree.Import)
     module = _sequence(tree.ModuleName)
+    author = _setting("author")
+    license = _setting("license")
+    description = _setting("description")
     const = _node(tree.Const)
     model = _template(tree.Model)
     block = _template(tree.Block)
@@ -146,8 +149,9 @@ class TreeBuilder:
         source = _job.get()[0]
         nodes = _nodes(children)
         imports = tuple(node for node in nodes if isinstance(node, tree.Import))
-        declarations = tuple(node for node in nodes if not isinstance(node, tree.Import))
-        return tree.File(Span(source, 0, len(source.text)), imports, declarations)
+        about = tuple(node for node in nodes if isinstance(node, tree.Setting))
+        declarations = tuple(node for node in nodes if not isinstance(node, tree.Import | tree.Setting))
+        return tree.File(Span(source, 0, len(source.text)), imports, declarations, about)
 
     def train(self, children: Sequence[Child]) -> tree.Train:
         name, *others = _nodes(children)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from compiler.diagnostics import Sink
+from compiler.diagnostics import Label, Sink, error
 from compiler.front import tree
 from compiler.front.imports import Imported, declare
 from compiler.front.models import ElaboratedModel
@@ -19,13 +19,14 @@ from compiler.program import SearchSpace
 @dataclass(frozen=True)
 class Elaborated:
     """The meaning of a file: everything has a type, and nothing was optimised yet. ``imported`` are the other files
-    that it is made of."""
+    that it is made of; ``about`` is what the file says of itself, by the words author, license and description."""
 
     models: dict[str, ElaboratedModel]
     trains: dict[str, ElaboratedTrain]
     constants: dict[str, DslValue]
     imported: Imported
     spaces: dict[str, SearchSpace]
+    about: dict[str, str]
 
 
 def elaborate(file: tree.File, overrides: Mapping[str, str], sink: Sink) -> Elaborated:
@@ -40,4 +41,17 @@ def elaborate(file: tree.File, overrides: Mapping[str, str], sink: Sink) -> Elab
         declarations.constants(),
         imported,
         search_spaces(declarations, file),
+        _about(file, sink),
     )
+
+
+def _about(file: tree.File, sink: Sink) -> dict[str, str]:
+    first: dict[str, tree.Setting] = {}
+    for statement in file.about:
+        before = first.setdefault(statement.name, statement)
+        if before is not statement:
+            label = Label(before.span, "first given here")
+            title = f"{statement.name} stands twice in one file"
+            help = "name them in one text, with commas in between" if statement.name == "author" else ()
+            sink.report(error("E0202", title, statement.span, "given again here", labels=[label], help=help))
+    return {word: node.value.value for word, node in first.items() if isinstance(node.value, tree.String)}

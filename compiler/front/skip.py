@@ -13,7 +13,9 @@ _PIECE = re.compile(
     re.VERBOSE,
 )
 _DECLARATION = re.compile(
-    r"(?: (?:model|block|train)[ \t]+\w+[ \t]*\( | const[ \t]+\w+[ \t]*= | import[ \t]+[\w\"] )", re.VERBOSE
+    r"""(?: (?:model|block|train)[ \t]+\w+[ \t]*\( | const[ \t]+\w+[ \t]*= | import[ \t]+[\w\"]
+      | (?:author|license|description)[ \t]+\" )""",
+    re.VERBOSE,
 )
 _PARTNERS = {")": "(", "]": "[", "}": "{"}
 

@@ -337,7 +337,7 @@ class Test(Node):
 
 @dataclass(frozen=True, slots=True)
 class Setting(Node):
-    """`batch 64`, `epochs 30`, `clip 1.0`."""
+    """`batch 64`, `epochs 30`, `clip 1.0`; outside train blocks `license "MIT"`."""
 
     name: str  # the word in front
     value: Expression  # a constant
@@ -440,3 +440,4 @@ class File(Node):
 
     imports: tuple[Import, ...]  # in the order written
     declarations: tuple[Declaration, ...]  # in the order written
+    about: tuple[Setting, ...] = ()  # author, license and description

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import compiler
-from compiler.targets.onnx.metadata import Description
+from compiler.targets.onnx.metadata import describe
 from compiler.version import VERSION
 from runtime.disk.output import save_output
 from runtime.disk.tensors import Array
@@ -27,10 +28,13 @@ def compile_again(file: Path, output: Path, device: Device, certify: bool, opset
     foreign = compiler.import_onnx(file)
     source = hashlib.sha256(foreign.content).hexdigest()
     kept = {key: text for key, text in foreign.metadata.items() if not key.startswith("dlc.")}
-    description = Description(VERSION, source)
+    # What the file says of itself holds of what computes the same; its certificate is its own.
+    description = replace(
+        describe(foreign.metadata, foreign.text), version=VERSION, source_sha256=source, certificate={}
+    )
     if not certify:
-        metadata = {**kept, **description.as_metadata()}
-        save_output(output, compiler.onnx_file(foreign.program, foreign.weights, metadata, opset=opset))
+        plain = compiler.onnx_file(foreign.program, foreign.weights, opset=opset)
+        save_output(output, with_metadata(plain, {**kept, **description.as_metadata()}, description.text))
         return None
     graph = compiler.onnx_graph(foreign.program)
     weights = {item.name: foreign.weights[item.name] for item in graph.inputs if item.name in foreign.weights}

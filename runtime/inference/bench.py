@@ -16,7 +16,7 @@ import numpy as np
 
 from compiler.diagnostics import DiagnosticError, error
 from compiler.ir.dims import Symbol
-from compiler.targets.onnx.metadata import bounds, describe
+from compiler.targets.onnx.metadata import bounds
 from runtime.data.columns import ArrayOrColumn, gather
 from runtime.disk.tensors import Array
 from runtime.inference.cases import random_array
@@ -123,10 +123,10 @@ def _rows_of_all(sessions: Sequence[Session], asked: Sequence[int]) -> list[int]
 
 def inputs_for(session: Session, rows: int, plan: Plan) -> dict[str, Array]:
     """Arrays of ``rows`` rows for every input: from the data of the plan, of which rows come again where it has too
-    few, or seeded random ones. Floats are standard normal; whole numbers are below the number of names that the file
-    has for them, all that 8 bits hold, or else 0 and 1, which any index allows."""
+    few, or seeded random ones. Floats are standard normal; whole numbers are those of the range that the file
+    tells, or for which it has names, all that 8 bits hold, or else 0 and 1, which any index allows."""
     generator = np.random.default_rng(_SEED)
-    named, known = describe(session.metadata).names, bounds(session.metadata)
+    told, known = session.description, bounds(session.metadata)
     made: dict[str, Array] = {}
     for port in session.inputs:
         given = plan.data.get(port.name)
@@ -134,8 +134,8 @@ def inputs_for(session: Session, rows: int, plan: Plan) -> dict[str, Array]:
             made[port.name] = gather(given, np.arange(rows) % max(1, len(given)))
             continue
         shape = [_size(size, axis, rows, plan, known) for axis, size in enumerate(port.shape or ())]
-        classes = len(named[port.name]) if port.name in named else None
-        made[port.name] = random_array(port.dtype, tuple(shape), classes, generator, unit=False)
+        highest = told.ranges[port.name][1] if port.name in told.ranges else len(told.names.get(port.name, ())) - 1
+        made[port.name] = random_array(port.dtype, tuple(shape), highest + 1 or None, generator, unit=False)
     return made
 
 

@@ -9,21 +9,14 @@ from math import prod
 import numpy as np
 
 from compiler.ir.dims import Dim, Symbol, evaluate
-from compiler.ir.graph import Graph, Node, Role, Value
+from compiler.ir.graph import Graph, Value
 from compiler.ir.types import DType
-from compiler.ops.along import OneHot, TakeAlong
 from compiler.ops.base import Array, Sizes
-from compiler.ops.convert import Cast, StopGradient
-from compiler.ops.gather import Gather
-from compiler.ops.shape import Expand, Reshape, Transpose
-from compiler.ops.slice import Concat, Slice
 
 # Sizes of the first symbol, which is nearly always the batch, and of the others, the most telling first.
 _FIRST = (1, 2, 7, 64)
 _LARGER = (128, 256, 512, 1024, 2048, 4096)  # for a graph that takes none of the usual ones, such as a wide window
 _OTHERS = (5, 1, 2, 16, 3, 8, 32, 64, 128, 224)
-# What moves elements about and changes none.
-_KEEPING = (Cast, Concat, Expand, Reshape, Slice, StopGradient, Transpose)
 _MOST_TRIED = 1000  # combinations looked at before a graph is taken to allow no other
 _MOST_BYTES = 2**32  # of all values of a graph together
 
@@ -73,32 +66,6 @@ def _bytes(graph: Graph, sizes: Sizes) -> int:
     return sum(
         value.type.dtype.bytes * prod(evaluate(dim, sizes) for dim in value.type.shape) for value in graph.values()
     )
-
-
-def index_ranges(graph: Graph) -> dict[str, int]:
-    """For each data input whose elements index something of a fixed size, such as the words of a vocabulary, that size:
-    the least one where there are several."""
-    # The inputs whose elements a value holds, unchanged.
-    held: dict[Value, frozenset[str]] = {value: frozenset([value.name]) for value in graph.inputs_of(Role.DATA)}
-    found: dict[str, int] = {}
-    for node in graph.nodes:
-        indices, size = _indexing(node)
-        if indices is not None and isinstance(size, int):
-            found |= {name: min(size, found.get(name, size)) for name in held.get(indices, ())}
-        if isinstance(node.operation, _KEEPING):
-            held[node.output] = frozenset().union(*(held.get(value, frozenset()) for value in node.inputs))
-    return found
-
-
-def _indexing(node: Node) -> tuple[Value | None, Dim | None]:
-    """The operand that holds indices, and the number of things that they choose from."""
-    match node.operation:
-        case Gather(axis=axis) | TakeAlong(axis=axis):
-            return node.inputs[1], node.inputs[0].type.shape[axis]
-        case OneHot(size=size):
-            return node.inputs[0], size
-        case _:
-            return None, None
 
 
 def random_inputs(

@@ -15,12 +15,13 @@ from compiler.ir.graph import Graph, Node
 from compiler.ir.tolerance import Tolerance, by_largest, excess, tolerance
 from compiler.ir.types import DType
 from compiler.ops.base import Array, Sizes
+from compiler.ops.indexing import index_ranges
 from compiler.ops.interpret import bind_sizes
 from compiler.targets.onnx import export
 from compiler.targets.onnx.metadata import Description
 from compiler.targets.onnx.releases import DEFAULT
 from compiler.version import VERSION
-from runtime.inference.cases import index_ranges, random_inputs, size_cases
+from runtime.inference.cases import random_inputs, size_cases
 from runtime.inference.cuda import PROVIDER
 from runtime.inference.locate import Trial, first_fault
 from runtime.inference.session import Device, Session, runtime_version
@@ -133,7 +134,7 @@ def certified_export(
     plain = export(graph, weights, opset=opset)
     certificate = certify(plain, graph, weights, reference, ranges=ranges, samples=samples, device=device)
     described = replace(description, version=VERSION, certificate=certificate.as_metadata())
-    content = with_metadata(plain, described.as_metadata())
+    content = with_metadata(plain, described.as_metadata(), described.text)
     # What is handed out is tried as well, as it is: one small case, in a session of its own.
     sizes, inputs = next(_trials(graph, weights, ranges, None))
     results = Session(content, device, threads=_THREADS).run(inputs)

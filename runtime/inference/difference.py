@@ -15,7 +15,8 @@ from compiler.ir.graph import Graph
 from compiler.ir.tolerance import by_largest, excess, tolerance
 from compiler.ir.types import DType
 from compiler.ops.base import Array, Sizes
-from runtime.inference.cases import index_ranges, random_inputs, size_cases
+from compiler.ops.indexing import index_ranges
+from runtime.inference.cases import random_inputs, size_cases
 from runtime.inference.session import Device, Session
 
 if TYPE_CHECKING:

@@ -15,11 +15,12 @@ import numpy as np
 from compiler.diagnostics import DiagnosticError, error
 from compiler.ir.types import DType
 from compiler.ops.base import Array
-from compiler.targets.onnx.metadata import bounds, describe
+from compiler.targets.onnx.metadata import Description, bounds, describe
 from runtime.data.columns import ArrayOrColumn, Column, whole
 from runtime.disk.files import reason
 from runtime.inference import cuda
 from runtime.inference.feed import ROWS, in_rows, outline, part, rows_symbol
+from runtime.inference.ranges import check_ranges
 from runtime.programs.signature import Port, check, match
 
 Device: TypeAlias = Literal["cpu", "cuda"]
@@ -67,16 +68,19 @@ class Session:
         self._session = _make_session(content, self.name, device, optimise, threads)
         self.inputs = tuple(_port(self.name, x, x.name in unranked) for x in self._session.get_inputs())
         self.outputs = tuple(_port(self.name, x) for x in self._session.get_outputs())
-        self.metadata: Mapping[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+        told = self._session.get_modelmeta()
+        self.metadata: Mapping[str, str] = dict(told.custom_metadata_map)
+        self.description: Description = describe(self.metadata, told.description or "")
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
 
     def run(self, inputs: Mapping[str, Array], described: Mapping[str, str] = _NO_NAMES) -> dict[str, Array]:
         """The outputs by name. ``described`` says in the user's words what holds each array, such as ``x.npy``.
 
-        Raises DiagnosticError where the arrays do not fit (E0910, E0911, E0912: all mistakes at once) and
-        where the run fails, for example at an index out of range (E0913).
+        Raises DiagnosticError where the arrays do not fit (E0910, E0911, E0912: all mistakes at once), hold values that
+        the file rules out (E0917), and where the run fails (E0913).
         """
         arrays = match(self.inputs, inputs, bounds(self.metadata), described)
+        check_ranges(arrays, self.description.ranges, self.description.names, described)
         names = [port.name for port in self.outputs]
         try:
             results = self._session.run(names, arrays)
@@ -127,7 +131,7 @@ class Session:
     @property
     def labels(self) -> tuple[str, ...]:
         """The names of the classes, in the order of the last axis of the output; empty where the file has none."""
-        return describe(self.metadata).labels
+        return self.description.labels
 
     def warm_up(self, inputs: Mapping[str, Array], runs: int = 1) -> None:
         """Runs on ``inputs`` and forgets what comes of it, so that the memory that later runs of that size need is

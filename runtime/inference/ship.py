@@ -11,6 +11,7 @@ import numpy as np
 import compiler
 from compiler.ir.graph import Role
 from compiler.ir.types import TensorType
+from compiler.ops.indexing import index_ranges
 from compiler.program import ModelProgram
 from compiler.targets.onnx.metadata import Description
 from compiler.targets.onnx.releases import DEFAULT
@@ -81,12 +82,26 @@ def export_unproved(
 ) -> None:
     """Writes the ONNX file of ``model`` without running it. Raises DiagnosticError (E0901 to E0904, E0801)."""
     own = {weight.name: weights[weight.name] for weight in model.weights}
-    metadata = _description(project, model, how).as_metadata()
-    save_output(path, compiler.onnx_file(model, own, metadata, opset=how.opset))
+    from compiler.targets.onnx.file import with_metadata
+
+    description = _description(project, model, how)
+    plain = compiler.onnx_file(model, own, opset=how.opset)
+    save_output(path, with_metadata(plain, description.as_metadata(), description.text))
 
 
 def _description(project: Project, model: ModelProgram, how: Shipping) -> Description:
-    return Description(VERSION, project.fingerprint, _labels(model, how.names), dict(how.metrics), names=how.names)
+    about = project.checked.elaborated.about
+    return Description(
+        VERSION,
+        project.fingerprint,
+        _labels(model, how.names),
+        dict(how.metrics),
+        names=how.names,
+        ranges={name: (0, size - 1) for name, size in index_ranges(model.graph).items()},
+        author=about.get("author", ""),
+        license=about.get("license", ""),
+        text=about.get("description", ""),
+    )
 
 
 def _labels(model: ModelProgram, names: Names) -> tuple[str, ...]:

@@ -65,6 +65,30 @@ def test_without_certificate_and_with_another_opset(dlc: Callable[..., Any], net
     assert "error[E0902]: ONNX opset 5" in dlc("compile", net, "--opset", 5).err
 
 
+def test_author_license_and_description_are_in_the_file(dlc: Callable[..., Any], net: Path) -> None:
+    net.write_text('author "Ada, Charles"\nlicense "MIT"\ndescription "The larger of two."\n' + net.read_text())
+    dlc("train", net, "--epochs", 1)
+    dlc("compile", net, "--no-certify")
+    dlc("compile", "runs/net/net.onnx", "-o", "again.onnx")
+    for path in ("runs/net/net.onnx", "net.onnx", "again.onnx"):
+        model = onnx.load(path)
+        metadata = {item.key: item.value for item in model.metadata_props}
+        assert (metadata["model_author"], metadata["model_license"]) == ("Ada, Charles", "MIT")
+        assert model.doc_string == "The larger of two."
+        assert ("dlc.metrics" in metadata) == (path != "net.onnx")
+
+
+def test_indices_are_held_against_the_range_in_the_file(dlc: Callable[..., Any], net: Path) -> None:
+    net.write_text("model Words(word: i64[N, T]) -> f32[N, T, 2] { embed(5, 2) }")
+    assert dlc("compile", net).code == 0
+    assert {item.key: item.value for item in onnx.load("net.onnx").metadata_props}["dlc.ranges"] == '{"word": [0, 4]}'
+    np.save("words.npy", np.array([[0, 4], [5, 1]]))
+    outcome = dlc("run", "net.onnx", "--input", "word=words.npy")
+    assert outcome.code == 1
+    assert "error[E0917]: input `word` takes 0 to 4, and words.npy holds 5 at [1, 0]\n" in outcome.err
+    assert dlc("bench", "net.onnx", "--runs", 1, "--batch", 2).code == 0
+
+
 def test_for_a_release_of_onnx_runtime(dlc: Callable[..., Any], net: Path) -> None:
     assert dlc("compile", net, "--for", "onnxruntime==1.17").code == 0
     model = onnx.load("net.onnx")

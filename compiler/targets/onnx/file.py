@@ -64,11 +64,14 @@ def unranked_inputs(model: onnx.ModelProto) -> frozenset[str]:
     return frozenset(item.name for item in model.graph.input if not item.type.tensor_type.HasField("shape"))
 
 
-def with_metadata(content: bytes, metadata: Mapping[str, str]) -> bytes:
-    """The file with ``metadata`` in place of its own entries of these names; the network stays as it is."""
+def with_metadata(content: bytes, metadata: Mapping[str, str], text: str = "") -> bytes:
+    """The file with ``metadata`` in place of its own entries of these names, and ``text`` for its doc_string, if there
+    is any; the network stays as it is."""
     model = onnx.ModelProto.FromString(content)
     entries = {entry.key: entry.value for entry in model.metadata_props} | dict(metadata)
     onnx.helper.set_model_props(model, dict(sorted(entries.items())))
+    if text:
+        model.doc_string = text
     return bytes(model.SerializeToString(deterministic=True))
 
 

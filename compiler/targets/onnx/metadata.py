@@ -15,7 +15,10 @@ _LABELS = "dlc.labels"
 _METRICS = "dlc.metrics"
 _NAMES = "dlc.names"
 _SOURCE = "dlc.source.sha256"
+_RANGES = "dlc.ranges"
 _VERSION = "dlc.version"
+# These two are ONNX's own: https://github.com/onnx/onnx/blob/main/docs/MetadataProps.md.
+_AUTHOR, _LICENSE = "model_author", "model_license"
 _CERTIFICATE = "dlc.certificate."
 
 
@@ -25,7 +28,9 @@ class Description:
 
     ``labels`` are the names of the classes in the order of the last axis of the output; ``metrics`` what
     training reached; ``certificate`` the words of the certification, empty for a file that has none; ``names``
-    what the numbers in each array of the training data stand for, such as the characters of ``tokens``.
+    what the numbers in each array of the training data stand for, such as the characters of ``tokens``; ``ranges`` the
+    smallest and the largest value of each input that holds indices. ``text`` describes the model in words; it stands in
+    the file's doc_string, the rest in its metadata.
     """
 
     version: str = ""
@@ -34,6 +39,10 @@ class Description:
     metrics: Mapping[str, float] = field(default_factory=dict)
     certificate: Mapping[str, str] = field(default_factory=dict)
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    author: str = ""
+    license: str = ""
+    text: str = ""
 
     def as_metadata(self) -> dict[str, str]:
         """The entries that say this; nothing is written for what is empty."""
@@ -44,15 +53,19 @@ class Description:
             _LABELS: json.dumps(list(self.labels), ensure_ascii=False) if self.labels else "",
             _NAMES: json.dumps(names, ensure_ascii=False) if names else "",
             _METRICS: json.dumps(dict(self.metrics), sort_keys=True) if self.metrics else "",
+            _RANGES: json.dumps(dict(self.ranges), ensure_ascii=False) if self.ranges else "",
+            _AUTHOR: self.author,
+            _LICENSE: self.license,
         }
         entries |= {f"{_CERTIFICATE}{key}": text for key, text in self.certificate.items()}
         return {key: text for key, text in entries.items() if text}
 
 
-def describe(metadata: Mapping[str, str]) -> Description:
-    """What ``metadata`` says; a file from elsewhere says nothing. Entries that another program garbled count
-    as absent, as nothing but what is shown to the user depends on them."""
-    labels, names, metrics = (_json(metadata.get(key)) for key in (_LABELS, _NAMES, _METRICS))
+def describe(metadata: Mapping[str, str], text: str = "") -> Description:
+    """What ``metadata`` and the doc_string ``text`` say; a file from elsewhere says little. Entries that another
+    program garbled count as absent: they are shown, and inputs are held against them, but no more."""
+    keys = (_LABELS, _NAMES, _METRICS, _RANGES)
+    labels, names, metrics, ranges = (_json(metadata.get(key)) for key in keys)
     return Description(
         metadata.get(_VERSION, ""),
         metadata.get(_SOURCE, ""),
@@ -64,6 +77,12 @@ def describe(metadata: Mapping[str, str]) -> Description:
         {name: tuple(map(str, words)) for name, words in names.items() if isinstance(words, list)}
         if isinstance(names, dict)
         else {},
+        {name: found for name, limits in ranges.items() if (found := _limits(limits)) is not None}
+        if isinstance(ranges, dict)
+        else {},
+        metadata.get(_AUTHOR, ""),
+        metadata.get(_LICENSE, ""),
+        text,
     )
 
 
@@ -81,6 +100,13 @@ def bounds(metadata: Mapping[str, str]) -> dict[str, Symbol]:
         for match in found
         if match and (match["lower"] or match["upper"])
     }
+
+
+def _limits(found: object) -> tuple[int, int] | None:
+    match found:
+        case [int(low), int(high)]:
+            return low, high
+    return None
 
 
 def _json(text: str | None) -> object:

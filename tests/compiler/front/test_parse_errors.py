@@ -316,7 +316,8 @@ def test_bytes_that_are_no_utf8(data: bytes, expected: str) -> None:
     [
         (
             "modle A(x: f32[N]) {}",
-            "`block`, `const`, `import`, `model` or `train`\n  |\n  = help: did you mean `model`?",
+            "`author`, `block`, `const`, `description`, `import`, `license`, `model` or `train`"
+            "\n  |\n  = help: did you mean `model`?",
         ),
         ("const", "expected a name"),
         ("model A x", "expected `(`"),

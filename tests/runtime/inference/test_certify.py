@@ -20,6 +20,7 @@ from compiler.ops.base import Array
 from compiler.ops.convert import Cast
 from compiler.ops.elementwise import Add, Multiply
 from compiler.ops.gather import Gather
+from compiler.ops.indexing import index_ranges
 from compiler.ops.interpret import interpret, interpret_outputs
 from compiler.ops.matmul import MatMul
 from compiler.ops.shape import Reshape, Transpose
@@ -28,7 +29,7 @@ from compiler.ops.unary import Log
 from compiler.targets.onnx import export
 from compiler.targets.onnx.metadata import Description, describe
 from runtime.inference import cases as cases_module
-from runtime.inference.cases import index_ranges, random_inputs, size_cases
+from runtime.inference.cases import random_inputs, size_cases
 from runtime.inference.certify import Agreement, Certificate, certified_export, certify
 from runtime.inference.locate import Trial, first_fault
 from runtime.inference.session import Session

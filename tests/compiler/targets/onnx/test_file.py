@@ -105,6 +105,13 @@ class TestDescription:
     def test_there_and_back(self):
         described = Description("0.1", "ab12", ("nought", "één"), {"val.accuracy": 0.975}, {"sizes": "N=1; N=2"})
         assert describe(described.as_metadata()) == described
+        signed = Description(ranges={"tokens": (0, 64)}, author="A, B", license="MIT", text="Writes.")
+        assert describe(signed.as_metadata(), "Writes.") == signed
+        assert signed.as_metadata() == {
+            "model_author": "A, B",
+            "model_license": "MIT",
+            "dlc.ranges": '{"tokens": [0, 64]}',
+        }
 
     def test_nothing_is_said_of_nothing(self):
         assert Description().as_metadata() == {}
@@ -115,7 +122,7 @@ class TestDescription:
         assert first.as_metadata() == second.as_metadata()
 
     def test_garbled_entries_count_as_absent(self):
-        garbled = {"dlc.labels": "[1, 2", "dlc.metrics": '["loss"]', "dlc.version": "9"}
+        garbled = {"dlc.labels": "[1, 2", "dlc.metrics": '["loss"]', "dlc.version": "9", "dlc.ranges": '{"x": [1]}'}
         assert describe(garbled) == Description(version="9")
 
     def test_bounds(self):
