@@ -16,6 +16,7 @@ from typing import Any
 import numpy.typing as npt
 
 from compiler.diagnostics import Diagnostic, DiagnosticError, Sink, Source, did_you_mean, error, warning
+from compiler.foreign import Network
 from compiler.front.elaborate import Elaborated, elaborate
 from compiler.front.parse import parse
 from compiler.front.trace import TracedWeight
@@ -69,11 +70,18 @@ def check(source: Source, overrides: Mapping[str, str] | None = None) -> Checked
     sink = Sink()
     file = parse(source, sink)
     sink.finish()
-    elaborated = elaborate(file, overrides or {}, sink)
+    elaborated = elaborate(file, overrides or {}, sink, _read_network)
     for train in elaborated.trains.values():
         _check_steps(train, sink)
     sink.finish()
     return Checked(source, elaborated, tuple(sink.warnings), dict(overrides or {}))
+
+
+def _read_network(path: Path) -> Network:
+    """The network in an ONNX file. Raises DiagnosticError."""
+    from compiler.targets.onnx.read.network import read_network
+
+    return read_network(path)
 
 
 def compile_model(checked: Checked, name: str, observer: Observer | None = None) -> ModelProgram:

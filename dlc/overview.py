@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dlc.terminal import table
 from runtime.programs.project import Project
-from runtime.programs.summary import describe_train, summarise_model
+from runtime.programs.summary import ModelSummary, describe_train, summarise_foreign, summarise_model
 
 
 def overview(project: Project, batch: int | None = None, width: int | None = None) -> str:
@@ -15,9 +15,16 @@ def overview(project: Project, batch: int | None = None, width: int | None = Non
 
 
 def _parts(project: Project, batch: int | None, width: int | None) -> Iterator[list[str]]:
+    elaborated = project.checked.elaborated
     for name in project.checked.models:
-        model = summarise_model(project.checked.elaborated.models[name], batch)
-        rows = table(model.head, model.rows, total=model.total, numbers=(3, 4), yields=1, width=width)
-        yield [model.title, "", *rows, *([f"({model.note})"] if model.note else [])]
+        yield _model(summarise_model(elaborated.models[name], batch), width)
+    for foreign in elaborated.imported.foreign:
+        for use in foreign.uses.values():
+            yield _model(summarise_foreign(use, batch), width)
     for name in project.checked.trains:
-        yield describe_train(project.checked.elaborated.trains[name])
+        yield describe_train(elaborated.trains[name])
+
+
+def _model(model: ModelSummary, width: int | None) -> list[str]:
+    rows = table(model.head, model.rows, total=model.total, numbers=(3, 4), yields=1, width=width)
+    return [model.title, "", *rows, *([f"({model.note})"] if model.note else [])]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -87,3 +87,55 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = folder / "images.onnx"
     images.write_bytes(with_metadata(images.read_bytes(), {"dlc.labels": '["cat", "dog", "größer"]'}))
     return folder
+
+
+@pytest.fixture
+def write_onnx() -> Callable[..., Path]:
+    """Writes an ONNX file: ``nodes`` are lines such as ``y z = Conv(x, w) stem/conv pads=1,1,1,1``, ``stored`` arrays,
+    ``inputs`` and ``outputs`` shapes by name."""
+
+    def write(
+        path: Path,
+        nodes: str,
+        inputs: Mapping[str, Sequence[int | str]],
+        outputs: Mapping[str, Sequence[int | str] | None],
+        stored: Mapping[str, Any],
+        opset: int = 17,
+        **metadata: str,
+    ) -> Path:
+        import onnx
+        from onnx import TensorProto, helper, numpy_helper
+
+        def info(name: str, shape: Sequence[int | str] | None) -> onnx.ValueInfoProto:
+            return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+        graph = helper.make_graph(
+            [_node(line.strip()) for line in nodes.strip().splitlines()],
+            "network",
+            [info(name, shape) for name, shape in inputs.items()],
+            [info(name, shape) for name, shape in outputs.items()],
+            [numpy_helper.from_array(array, name) for name, array in stored.items()],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+        helper.set_model_props(model, metadata)
+        path.write_bytes(model.SerializeToString())
+        return path
+
+    return write
+
+
+def _node(line: str) -> Any:
+    """``y z = Conv(x, w) stem/conv pads=1,1,1,1`` as a node."""
+    from onnx import helper
+
+    results, _, rest = line.partition(" = ")
+    kind, _, rest = rest.partition("(")
+    operands, _, rest = rest.partition(")")
+    name, *attributes = rest.split() or [""]
+    values: dict[str, Any] = {}
+    for attribute in attributes:
+        key, _, text = attribute.partition("=")
+        numbers = [float(part) if "." in part else int(part) for part in text.split(",")]
+        values[key] = numbers if "," in text or key in ("perm", "axes") else numbers[0]
+    inputs = [item.strip() for item in operands.split(",")] if operands else []
+    return helper.make_node(kind, inputs, results.split(), name, **values)

@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "grammar": set(),
     "compiler.diagnostics": {"grammar"},
     "compiler.ir": {"grammar", "compiler.diagnostics"},
-    "compiler.shared": {"grammar", "compiler.diagnostics", "compiler.ir"},
+    "compiler.shared": {"grammar", "compiler.diagnostics", "compiler.ir", "compiler.ops"},
     "compiler.ops": {"grammar", "compiler.diagnostics", "compiler.ir"},
     "compiler.front": BELOW_FRONT,
     "compiler.passes": BELOW_FRONT,
@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runtime": WHOLE_COMPILER,
     "dlc": {"runtime", *WHOLE_COMPILER},
 }
-SHARED = {"compiler.program", "compiler.rules", "compiler.sources", "compiler.version"}
+SHARED = {"compiler.foreign", "compiler.program", "compiler.rules", "compiler.sources", "compiler.version"}
 
 # Where a library may be imported, as beginnings of module names.
 ONLY_IN = {

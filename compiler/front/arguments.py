@@ -14,7 +14,7 @@ from compiler.front.kinds import KIND_WORDS, as_kind
 from compiler.front.scope import Scope
 from compiler.front.signature import as_dim
 from compiler.front.trained import choose
-from compiler.front.values import NONE, Callable, DslValue, Poison, Tensor, describe, has_poison, is_number
+from compiler.front.values import NONE, Callable, DslValue, Foreign, Poison, Tensor, describe, has_poison, is_number
 from compiler.sources import Encoding
 
 if TYPE_CHECKING:
@@ -213,8 +213,10 @@ def _model_weights(
         value, labels = _model_and_labels(evaluator, argument.expression, scope)
     if value is None or has_poison(value):
         raise Refused
-    if not isinstance(value, Callable) or not isinstance(value.target, tree.Model):
+    if not isinstance(value, Callable) or not isinstance(value.target, tree.Model | Foreign):
         raise _wrong_kind(evaluator, entry, parameter, argument, value)
+    if isinstance(value.target, Foreign):
+        return _weights_of_foreign(evaluator, value.target, argument, ".".join(labels))
     if evaluator.declarations.is_in_progress(value):
         evaluator.report(
             error(
@@ -242,6 +244,17 @@ def _model_weights(
     return weights
 
 
+def _weights_of_foreign(evaluator: Evaluator, foreign: Foreign, argument: Given, part: str) -> ModelWeights:
+    """The weights of a network from elsewhere, or of a part of it. Raises Refused after a report."""
+    weights = evaluator.declarations.foreign_weights(evaluator, foreign, part)
+    if not weights.every:
+        what = f"{foreign.name} has no weight in {part}" if part else f"no weight of {foreign.name} is used before this"
+        help = f"dlc check shows the parts of {foreign.name}" if part else f"call it first: logits = {foreign.name}(…)"
+        evaluator.report(error("E0201", what, argument.span, "nothing here", help=help))
+        raise Refused
+    return weights
+
+
 def _model_and_labels(
     evaluator: Evaluator, expression: tree.Expression, scope: Scope
 ) -> tuple[DslValue, tuple[str, ...]]:
@@ -250,7 +263,7 @@ def _model_and_labels(
         value, labels = _model_and_labels(evaluator, expression.value, scope)
         if has_poison(value):
             return value, ()
-        if isinstance(value, Callable) and isinstance(value.target, tree.Model):
+        if isinstance(value, Callable) and isinstance(value.target, tree.Model | Foreign):
             return value, (*labels, expression.name.name)
     return evaluator.evaluate(expression, scope), ()
 

@@ -10,7 +10,7 @@ from compiler.front import tree
 from compiler.front.limits import MOST_REPEATS
 from compiler.front.scope import Naming, Scope
 from compiler.front.trace import Trace
-from compiler.front.values import POISON, Callable, DslValue, Instance, Tensor, describe, has_poison
+from compiler.front.values import POISON, Callable, DslValue, Foreign, Instance, Tensor, describe, has_poison
 from compiler.ir.dims import Dim
 from compiler.ir.types import TypeMismatch
 from compiler.ops.base import Op
@@ -114,7 +114,7 @@ def _declare_instance(evaluator: Evaluator, stage: tree.Layer, scope: Scope) -> 
     call = stage.value
     function = call.function if isinstance(call, tree.Call) else call
     callee = evaluator.evaluate(function, scope)
-    if isinstance(callee, Callable) and not isinstance(callee.target, tree.Model):
+    if isinstance(callee, Callable) and not isinstance(callee.target, tree.Model | Foreign):
         path = f"{_place(evaluator, stage.name, scope).path}.{callee.name}"
         scope.declare(name, Instance(name, path, call, callee, scope), stage.name.span)
         return

@@ -18,10 +18,11 @@ from compiler.front.arguments import (
 from compiler.front.catalogue import Entry, entries
 from compiler.front.catalogue.entry import ArgumentError
 from compiler.front.compared import comparisons
+from compiler.front.foreign import call_foreign
 from compiler.front.modules import call_block, call_model
 from compiler.front.scope import Naming, Scope
 from compiler.front.trace import StrayWeight, Trace
-from compiler.front.values import POISON, Callable, DslValue, Instance, Tensor, describe, has_poison
+from compiler.front.values import POISON, Callable, DslValue, Foreign, Instance, Tensor, describe, has_poison
 from compiler.ir.graph import Value
 from compiler.ir.types import TypeMismatch
 
@@ -85,7 +86,9 @@ def apply(
             return apply_entry(evaluator, target, at, arguments, keywords, scope, naming.path)
         if evaluator.trace is None:
             _ignore(evaluator, given, keywords, scope)
-            return _without_tensors(evaluator, target.name.name, at)
+            return _without_tensors(evaluator, callee.name, at)
+        if isinstance(target, Foreign):
+            return call_foreign(evaluator, target, at, brought, given, keywords, scope)
         home = evaluator.within(callee.home)
         if isinstance(target, tree.Model):
             return call_model(evaluator, home, target, at, brought, given, keywords, scope)

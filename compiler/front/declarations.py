@@ -13,8 +13,19 @@ from compiler.front.expressions import Evaluator
 from compiler.front.limits import nested_too_deeply
 from compiler.front.models import ElaboratedModel, elaborate_model
 from compiler.front.parse import parse
+from compiler.front.patterns import belongs
 from compiler.front.scope import Naming, Scope
-from compiler.front.values import POISON, Callable, DslValue, Namespace, Poison, describe, has_poison, same_kind
+from compiler.front.values import (
+    POISON,
+    Callable,
+    DslValue,
+    Foreign,
+    Namespace,
+    Poison,
+    describe,
+    has_poison,
+    same_kind,
+)
 
 _Named = TypeVar("_Named", tree.Parameter, tree.Output)
 
@@ -28,12 +39,12 @@ class Declarations:
         file: tree.File,
         sink: Sink,
         overrides: Mapping[str, str] | None = None,
-        imports: Sequence[tuple[tree.Import, Declarations | None]] = (),
+        imports: Sequence[tuple[tree.Import, Declarations | Foreign | None]] = (),
     ) -> None:
         self.sink = sink
         self._nodes: dict[str, tree.Declaration] = {}
         self._imported: dict[str, tuple[Span, Declarations]] = {}
-        self._namespaces: dict[str, tuple[Span, Namespace | Poison]] = {}
+        self._namespaces: dict[str, tuple[Span, Namespace | Callable | Poison]] = {}
         # Names may come from a file that could not be read: then nothing is said about one that is not known.
         self.are_all_known = True
         for statement, declarations in imports:
@@ -124,15 +135,24 @@ class Declarations:
         decaying = tuple(value for weight, value in values if weight.decays)
         return ModelWeights(name, decaying, tuple(value for _, value in values))
 
-    def _bring_in(self, statement: tree.Import, declarations: Declarations | None) -> None:
+    def foreign_weights(self, evaluator: Evaluator, foreign: Foreign, part: str) -> ModelWeights:
+        """The weights of a network from elsewhere, or of the part of it ``part``, as far as it is used so far."""
+        trace = evaluator.graph()
+        name = f"{foreign.name}.{part}" if part else foreign.name
+        used = {item.weight.name: item for use in foreign.uses.values() for item in use.weights}
+        chosen = [item for item in used.values() if item.weight.trainable and belongs(item.weight.name, name)]
+        values = [(item.weight, trace.adopt(item.weight, item.init)) for item in chosen]
+        decaying = tuple(value for weight, value in values if weight.decays)
+        return ModelWeights(name, decaying, tuple(value for _, value in values))
+
+    def _bring_in(self, statement: tree.Import, brought: Declarations | Foreign | None) -> None:
         """Make the names of another file known, or the one name that stands for them all."""
         if statement.alias is not None:
             name = statement.alias
             if not self._taken(name.name, name.span):
-                self._namespaces[name.name] = (
-                    name.span, POISON if declarations is None else Namespace(name.name, declarations)
-                )  # fmt: skip
+                self._namespaces[name.name] = name.span, _under_one_name(name.name, brought)
             return
+        declarations = None if isinstance(brought, Foreign) else brought
         if declarations is None:
             self.are_all_known = False
             return
@@ -265,3 +285,10 @@ class Declarations:
             )
         )
         return POISON
+
+
+def _under_one_name(name: str, brought: Declarations | Foreign | None) -> Namespace | Callable | Poison:
+    """What the name of an import statement stands for."""
+    if isinstance(brought, Foreign):
+        return Callable(brought)
+    return POISON if brought is None else Namespace(name, brought)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from compiler.diagnostics import Label, Sink, error
+from compiler.foreign import Reader
 from compiler.front import tree
 from compiler.front.imports import Imported, declare
 from compiler.front.models import ElaboratedModel
@@ -29,9 +30,10 @@ class Elaborated:
     about: dict[str, str]
 
 
-def elaborate(file: tree.File, overrides: Mapping[str, str], sink: Sink) -> Elaborated:
-    """Elaborate every declaration of ``file``; mistakes go to ``sink``, and what has any is left out."""
-    declarations, imported = declare(file, overrides, sink)
+def elaborate(file: tree.File, overrides: Mapping[str, str], sink: Sink, reader: Reader) -> Elaborated:
+    """Elaborate every declaration of ``file``; mistakes go to ``sink``, and what has any is left out. ``reader`` reads
+    networks in other formats."""
+    declarations, imported = declare(file, overrides, sink, reader)
     models = {model.name.name: declarations.elaborated(model) for model in declarations.models()}
     trains = {train.name.name: elaborate_train(declarations, train) for train in declarations.trains()}
     check_names(declarations, file)

@@ -35,15 +35,15 @@ def resolve(
     return text
 
 
-def moved_imports(imported: Imported, folder: str) -> tuple[dict[Span, str], dict[str, str]]:
+def moved_imports(imported: Imported, folder: str) -> tuple[dict[Span, str], dict[str, bytes]]:
     """Where imported files stand once they are all in ``folder``, beside the main file: the path that each import
-    statement then has to name, by the place where it names one now, and the texts by their paths in ``folder``.
+    statement then has to name, by the place where it names one now, and the contents by their paths in ``folder``.
 
     The files keep their places beside one another, so that a file which was moved so before stays where it is.
     """
-    if not imported.sources:
+    if not imported.sources and not imported.networks:
         return {}, {}
-    base = os.path.commonpath([path.parent for path in imported.sources])
+    base = os.path.commonpath([path.parent for path in (*imported.sources, *imported.networks)])
     folders = {source: path.parent for path, source in imported.sources.items()}
     paths = {}
     for span, target in imported.targets.items():
@@ -52,10 +52,9 @@ def moved_imports(imported: Imported, folder: str) -> tuple[dict[Span, str], dic
         else:
             path = os.path.join(folder, os.path.relpath(target, base))
         paths[span] = path.replace(os.sep, "/")
-    texts = {
-        path.relative_to(base).as_posix(): resolve(source, {}, paths=paths) for path, source in imported.sources.items()
-    }
-    return paths, texts
+    contents = {path: resolve(source, {}, paths=paths).encode() for path, source in imported.sources.items()}
+    contents |= {path: network.content for path, network in imported.networks.items()}
+    return paths, {path.relative_to(base).as_posix(): content for path, content in contents.items()}
 
 
 def _changes(

@@ -96,13 +96,19 @@ class Trace:
         origin = self.b.origin
         if self.weightless and f"{origin.scope}.".startswith(f"{self.weightless}."):
             raise StrayWeight(name)
-        full = f"{origin.scope}.{name}"
-        value = self.adopt(Weight(full, type, origin.spans[0], decays=False, trainable=False), init)
-        return self._updates[full].value if full in self._updates else value
+        return self.follow(Weight(f"{origin.scope}.{name}", type, origin.spans[0], False, trainable=False), init)
+
+    def follow(self, weight: Weight, init: Initialiser) -> Value:
+        """A statistic that is described whole, as the uses before this one in the step left it."""
+        value = self.adopt(weight, init)
+        return self._updates[weight.name].value if weight.name in self._updates else value
 
     def update(self, name: str, value: Value, result: Value) -> None:
         """Let ``value`` be the content of the statistic after a step whose loss needs ``result``."""
-        full = f"{self.b.origin.scope}.{name}"
+        self.lead(f"{self.b.origin.scope}.{name}", value, result)
+
+    def lead(self, full: str, value: Value, result: Value) -> None:
+        """:meth:`update` for the whole name of a statistic."""
         before = self._updates.get(full)
         self._updates[full] = _Update(value, (*(before.results if before else ()), result))
 

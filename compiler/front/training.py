@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -108,7 +109,7 @@ def elaborate_train(declarations: Declarations, train: tree.Train) -> Elaborated
         initial,
         tuple(weights.values()),
         frozenset(frozen),
-        tuple(_models_used(declarations, weights)),
+        tuple(_models_used(declarations, weights, evaluation.trace.owners)),
         tuple(evaluation.measures),
         tuple(dict.fromkeys(evaluation.trace.ranges)),
         settings,
@@ -296,9 +297,17 @@ def _batch_symbol(declarations: Declarations, train: tree.Train, inputs: list[Te
     return first[0] if first else None
 
 
-def _models_used(declarations: Declarations, weights: dict[str, TracedWeight]) -> list[str]:
+def _models_used(declarations: Declarations, weights: Mapping[str, TracedWeight], called: Container[str]) -> list[str]:
+    """The models that own some of the weights, and those that were called and have only weights from elsewhere."""
     owners = {name.split(".")[0] for name in weights}
-    return [model.name.name for model in declarations.models() if model.name.name in owners]
+    models = {model.name.name: model for model in declarations.models()}
+    borrowed = owners - set(models)
+
+    def borrows(model: tree.Model) -> bool:
+        made = declarations.elaborated(model)
+        return made is not None and any(item.weight.name.split(".")[0] in borrowed for item in made.weights)
+
+    return [name for name, model in models.items() if name in owners or (name in called and borrows(model))]
 
 
 def first_weights(weights: tuple[TracedWeight, ...]) -> Graph:

@@ -13,7 +13,9 @@ from compiler.ir.graph import Value
 from compiler.ir.types import DType
 
 if TYPE_CHECKING:
+    from compiler.foreign import Network
     from compiler.front.declarations import Declarations
+    from compiler.front.parts import ForeignUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,18 @@ class Poison:
 POISON = Poison()
 
 
+@dataclass(frozen=True, eq=False)
+class Foreign:
+    """What ``import "vgg16.onnx" as VGG16`` gives, at the place ``span``: the network in the ``file``, one instance of
+    it. ``uses`` are the calls that have been made so far, by how they cut it."""
+
+    name: str
+    file: str
+    span: Span
+    network: Network
+    uses: dict[str, ForeignUse] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Callable:
     """A name that can be called: an entry of the catalogue, a model or a block.
@@ -39,12 +53,12 @@ class Callable:
     ``home`` is the file that declares a model or block: its body speaks of that file's names.
     """
 
-    target: Entry | tree.Model | tree.Block
+    target: Entry | tree.Model | tree.Block | Foreign
     home: Declarations | None = None
 
     @property
     def name(self) -> str:
-        return self.target.name if isinstance(self.target, Entry) else self.target.name.name
+        return self.target.name if isinstance(self.target, Entry | Foreign) else self.target.name.name
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +131,7 @@ def describe(value: DslValue) -> str:
             return "a list of " + (", ".join(map(describe, value)) if value else "nothing")
         case Callable(target=Entry() as entry):
             return f"the {entry.kind} {entry.name}"
-        case Callable(target=tree.Model()):
+        case Callable(target=tree.Model() | Foreign()):
             return f"the model {value.name}"
         case Callable():
             return f"the block {value.name}"

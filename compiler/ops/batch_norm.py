@@ -257,3 +257,27 @@ class BatchNormGradient(FusedOp):
             Sample(cls(0.125), (rows, rows, five, five, five), 0.25, 2, SIZES),
             Sample(cls(0.125), (rows, rows, five, five), 0.25, 2, SIZES),
         )
+
+
+def trained(
+    b: Emit, x: Value, running: Sequence[Value], parameters: Sequence[Value], eps: float, momentum: float
+) -> tuple[Value, Value, Value]:
+    """The norm of x ``[N, C, …]`` by the statistics of the batch, and the ``running`` mean and variance after it, of
+    which ``momentum`` is the batch's share. The variance counts in its unbiased form, as in PyTorch.
+
+    Raises TypeMismatch where there is one value of each channel.
+    """
+    count = product((x.type.shape[0], *x.type.shape[2:]))
+    if count == 1:
+        raise TypeMismatch(
+            "E0301",
+            f"batch_norm can't be trained on {x.type}, which has one value of each channel",
+            "less its own mean it is always 0",
+            ("train with more samples at once, or take layer_norm, which needs no batch",),
+        )
+    result, mean, variance = b.add_node(BatchNorm(eps), (x, *parameters))
+    dtype = running[1].type.dtype
+    unbiased = b.mul(variance, b.div(b.size(count, dtype), b.size(count - 1, dtype)))
+    pairs = zip(running, (mean, unbiased), strict=True)
+    after_mean, after_variance = (b.add(b.mul(old, 1.0 - momentum), b.mul(new, momentum)) for old, new in pairs)
+    return result, after_mean, after_variance

@@ -47,8 +47,12 @@ class Project:
     @property
     def fingerprint(self) -> str:
         """The SHA-256 of the text, and of the files that it imports in the order in which it does."""
-        imported = self.checked.elaborated.imported.sources.values()
-        return hashlib.sha256("".join([self.text, *(source.text for source in imported)]).encode()).hexdigest()
+        imported = self.checked.elaborated.imported
+        texts = [self.text, *(source.text for source in imported.sources.values())]
+        digest = hashlib.sha256("".join(texts).encode())
+        for network in imported.networks.values():
+            digest.update(network.content)
+        return digest.hexdigest()
 
     def model(self, name: str | None = None) -> ModelProgram:
         """The model ``name``, or the only one. Raises DiagnosticError E0203 where that is not clear."""

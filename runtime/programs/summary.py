@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from math import prod
 
 from compiler.front.models import ElaboratedModel
+from compiler.front.parts import ForeignUse
 from compiler.front.training import ElaboratedTrain
 from compiler.ir.dims import Dim, as_symbol, evaluate, substitute, symbols
 from compiler.ir.graph import Role, Value
 from compiler.ir.types import TensorType
-from compiler.program import Settings, Weight
+from compiler.program import Settings, Stage, Weight
 from compiler.sources import DataSetting, Share, plain_split
 
 # Names of frozen layers that are listed.
@@ -36,16 +37,7 @@ def summarise_model(model: ElaboratedModel, batch: int | None = None) -> ModelSu
     first = next((as_symbol(value.type.shape[0]) for value in inputs if value.type.rank), None)
     shown = {first.name: batch} if first and batch else {}
     counted = {first.name: batch or 1} if first else {}
-    rows = tuple(
-        (
-            stage.path.partition(".")[2],
-            stage.text,
-            ", ".join(str(_at(type, shown)) for type in stage.outputs),
-            f"{parameters(stage.weights):,}",
-            _number(stage.macs, counted),
-        )
-        for stage in model.stages
-    )
+    rows = tuple(_row(stage, shown, counted) for stage in model.stages)
     outputs = ", ".join(str(_at(output.value.type, shown)) for output in results)
     title = f"model {model.name}({_arguments(inputs, shown)}) -> {outputs if len(results) == 1 else f'({outputs})'}"
     macs: Dim = 0
@@ -57,6 +49,37 @@ def summarise_model(model: ElaboratedModel, batch: int | None = None) -> ModelSu
     notes += [f"{kept:,} running statistics are kept beside the parameters"] if kept else []
     note = "; ".join(notes)
     return ModelSummary(title, ("stage", "layer", "output", "parameters", "MACs"), rows, total, note)
+
+
+def summarise_foreign(use: ForeignUse, batch: int | None = None) -> ModelSummary:
+    """The parts of a network from elsewhere where a model calls it, and what that leaves out of it."""
+    first = next((as_symbol(type.shape[0]) for type in use.inputs if type.rank), None)
+    shown = {first.name: batch} if first and batch else {}
+    counted = {first.name: batch or 1} if first else {}
+    rows = tuple(_row(stage, shown, counted) for stage in use.stages)
+    inputs, outputs = (", ".join(str(_at(type, shown)) for type in types) for types in (use.inputs, use.outputs))
+    title = f"{use.call} of {use.file}: ({inputs}) -> {outputs if len(use.outputs) == 1 else f'({outputs})'}"
+    macs: Dim = 0
+    for stage in use.stages:
+        macs = macs + stage.macs
+    total = ("total", "", "", f"{parameters(traced.weight for traced in use.weights):,}", _number(macs, counted))
+    kept = _elements(traced.weight for traced in use.weights if not traced.weight.trainable)
+    notes = [f"{kept:,} numbers are kept beside the parameters"] if kept else []
+    if use.dropped:
+        numbers = sum(_size(type) for type in use.dropped.values())
+        layers = _layers(use.dropped)
+        notes.append(f"dropped: {numbers:,} numbers of {layers}")
+    return ModelSummary(title, ("part", "operations", "output", "parameters", "MACs"), rows, total, "; ".join(notes))
+
+
+def _row(stage: Stage, shown: Mapping[str, int], counted: Mapping[str, int]) -> tuple[str, ...]:
+    return (
+        stage.path.partition(".")[2],
+        stage.text,
+        ", ".join(str(_at(type, shown)) for type in stage.outputs),
+        f"{parameters(stage.weights):,}",
+        _number(stage.macs, counted),
+    )
 
 
 def describe_train(train: ElaboratedTrain) -> list[str]:
@@ -81,9 +104,13 @@ def describe_train(train: ElaboratedTrain) -> list[str]:
 def _frozen(weights: Iterable[Weight]) -> str:
     """The layers whose parameters no statement changes, and how many these are; nothing where there are none."""
     still = [weight for weight in weights if weight.trainable]
-    layers = list(dict.fromkeys(weight.name.rpartition(".")[0] for weight in still))
-    shown = ", ".join(layers[:_SHOWN]) + (f" and {len(layers) - _SHOWN} more layers" if len(layers) > _SHOWN else "")
-    return f"{parameters(still):,} parameters of {shown}" if still else ""
+    return f"{parameters(still):,} parameters of {_layers(weight.name for weight in still)}" if still else ""
+
+
+def _layers(names: Iterable[str]) -> str:
+    """The layers that weights of these names belong to, the first few of them."""
+    layers = list(dict.fromkeys(name.rpartition(".")[0] or name for name in names))
+    return ", ".join(layers[:_SHOWN]) + (f" and {len(layers) - _SHOWN} more layers" if len(layers) > _SHOWN else "")
 
 
 def parameters(weights: Iterable[Weight]) -> int:
@@ -92,7 +119,11 @@ def parameters(weights: Iterable[Weight]) -> int:
 
 
 def _elements(weights: Iterable[Weight]) -> int:
-    return sum(prod(int(dim) for dim in weight.type.shape if isinstance(dim, int)) for weight in weights)
+    return sum(_size(weight.type) for weight in weights)
+
+
+def _size(type: TensorType) -> int:
+    return prod(int(dim) for dim in type.shape if isinstance(dim, int))
 
 
 def _data(settings: Settings) -> str:

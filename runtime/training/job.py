@@ -168,8 +168,8 @@ class Job:
     def _save_source(self, run: RunFolder) -> None:
         checked = self.project.checked
         statements = self.changes.statements(self.program.settings, self.project.folder, run.path)
-        paths, texts = moved_imports(checked.elaborated.imported, IMPORTS)
-        run.save_source(resolve(checked.source, checked.overrides, self.program.name, statements, paths), texts)
+        paths, contents = moved_imports(checked.elaborated.imported, IMPORTS)
+        run.save_source(resolve(checked.source, checked.overrides, self.program.name, statements, paths), contents)
 
     def recording(self, run: RunFolder, splits: Splits, shown: Progress, *, resume: bool = False) -> Recording:
         """The progress that keeps the record of a run in ``run`` and tells ``shown``."""

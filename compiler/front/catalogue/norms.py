@@ -7,7 +7,7 @@ from compiler.front.catalogue.initialisers import ONES, ZEROS
 from compiler.front.catalogue.layers import need_float
 from compiler.ir.dims import Dim, product
 from compiler.ir.types import TensorType, TypeMismatch
-from compiler.ops.batch_norm import BatchNorm
+from compiler.ops.batch_norm import trained
 from compiler.ops.group_norm import GroupNorm
 from compiler.ops.layer_norm import LayerNorm, RmsNorm
 from compiler.ops.running_norm import RunningNorm
@@ -67,18 +67,9 @@ def batch_norm(c: Context, x: Value, *, momentum: float = 0.1, eps: float = 1e-5
     mean, variance = c.statistic("running_mean", type, ZEROS), c.statistic("running_var", type, ONES)
     if not c.training or c.frozen:
         return b.add(RunningNorm(eps), x, mean, variance, *parameters)
-    count = product((x.type.shape[0], *x.type.shape[2:]))
-    if count == 1:
-        raise TypeMismatch(
-            "E0301",
-            f"batch_norm can't be trained on {x.type}, which has one value of each channel",
-            "less its own mean it is always 0",
-            ("train with more samples at once, or take layer_norm, which needs no batch",),
-        )
-    result, batch_mean, batch_variance = b.add_node(BatchNorm(eps), (x, *parameters))
-    unbiased = b.mul(batch_variance, b.div(b.size(count, type.dtype), b.size(count - 1, type.dtype)))
-    for name, running, batch in (("running_mean", mean, batch_mean), ("running_var", variance, unbiased)):
-        c.update(name, b.add(b.mul(running, 1.0 - momentum), b.mul(batch, momentum)), result)
+    result, *followed = trained(b, x, (mean, variance), parameters, eps, momentum)
+    for name, next in zip(("running_mean", "running_var"), followed, strict=True):
+        c.update(name, next, result)
     return result
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,16 +13,19 @@ import numpy as np
 import onnx
 
 from compiler.diagnostics import DiagnosticError, error
+from compiler.foreign import Host
 from compiler.ir.dims import Dim, Symbol, symbol
-from compiler.ir.graph import Graph, Origin, Role, Value
+from compiler.ir.graph import Graph, Value
 from compiler.ir.types import TensorType, TypeMismatch
 from compiler.ops.base import Array
 from compiler.ops.emit import Emit
 from compiler.ops.interpret import interpret_outputs
 from compiler.targets.onnx.metadata import bounds
 from compiler.targets.onnx.read import families
+from compiler.targets.onnx.read.alone import Alone
 from compiler.targets.onnx.read.known import fold_sizes
 from compiler.targets.onnx.read.load import STANDARD, opset, shown
+from compiler.targets.onnx.read.naming import places
 from compiler.targets.onnx.read.node import Node, Result, Results
 from compiler.targets.onnx.read.tensors import Known, NotKnown, Tensor, Unsupported, dtype_of, materialise, tidy
 from compiler.targets.onnx.read.written_out import written_out
@@ -29,6 +33,8 @@ from compiler.targets.onnx.read.written_out import written_out
 # What is worked out while a file is read has at most so many elements, so that a small file can't fill the memory; what
 # is larger is left to the program.
 MOST_FOLDED = 2**20
+# What is added to scores that are not to count is larger, and no weight is.
+_NO_WEIGHT = 1e4
 _NO_ARRAYS: Mapping[str, Array] = {}
 _IDENTIFIER = re.compile(r"[^A-Za-z0-9_]")
 
@@ -70,61 +76,100 @@ def import_graph(
 
     Raises Refused (E0922) for what can't be read of it.
     """
-    return _Importer(model, name, fixed, prefix).run()
+    host = Alone(name, prefix)
+    importer = Importer(model, name, host, fixed)
+    for item in importer.inputs():
+        importer.declare(item, host.declare)
+    importer.run(model.graph.node)
+    for item in model.graph.output:
+        importer.result(item.name, host.give)
+    importer.finish()
+    values = {key: tensor for key, tensor in importer.tensors.items() if isinstance(tensor, Value)}
+    return Imported(host.b.finish(), host.weights, values, importer.metadata)
 
 
 @dataclass
-class _Importer:
+class Importer:
+    """Writes nodes of a model into the graph of ``host``. Weights are asked for by the names that ``names`` has for the
+    initializers, and ``arrays`` gives the content of these.
+
+    To be used in this order: inputs are given, nodes are written, results are asked for, and :meth:`finish` tells what
+    could not be read, all of it.
+    """
+
     model: onnx.ModelProto
     name: str
-    fixed: Mapping[str, Array]
-    prefix: str
+    host: Host
+    fixed: Mapping[str, Array] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    arrays: Callable[[onnx.TensorProto], Array] = onnx.numpy_helper.to_array
     tensors: dict[str, Tensor | None] = field(default_factory=dict)
-    weights: dict[str, Array] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
     # For each tensor the inputs of the model that it depends on.
     sources: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.b = Emit(self.name)
+        self.b = self.host.b
         self.opset = opset(self.model)
-        self._taken: Counter[str] = Counter()
+        self.metadata = {item.key: item.value for item in self.model.metadata_props}
         # ONNX itself can't say them: what a file of dlc tells of how large its sizes may be.
-        self._bounds = bounds({item.key: item.value for item in self.model.metadata_props})
+        self._bounds = bounds(self.metadata)
         self._unnamed = 0
+        self._taken: Counter[str] = Counter()
+        self._weight_names: dict[Known, str] = {}
+        found = zip(self.model.graph.node, places(self.model.graph), strict=True)
+        # By the first result, which no other node has.
+        self._places = {made_by(node): (number, str(place)) for number, (node, place) in enumerate(found)}
 
-    def run(self) -> Imported:
-        graph = self.model.graph
-        stored = {item.name for item in graph.initializer}
-        for item in graph.input:
-            if item.name not in stored:
-                self._input(item)
-        for proto in graph.initializer:
-            self._initializer(proto)
-        self._refuse_sparse(graph)
-        self._nodes(graph.node)
-        self._outputs(graph.output)
+    def inputs(self) -> list[onnx.ValueInfoProto]:
+        """What the file takes: older files list what they store as well."""
+        stored = {item.name for item in self.model.graph.initializer}
+        return [item for item in self.model.graph.input if item.name not in stored]
+
+    def run(self, nodes: Sequence[onnx.NodeProto], stored: Container[str] | None = None) -> None:
+        """Write these nodes of the model, with the initializers ``stored``, by default all."""
+        for proto in self.model.graph.initializer:
+            if stored is None or proto.name in stored:
+                self._initializer(proto)
+        self._refuse_sparse(self.model.graph)
+        self._nodes(nodes)
+
+    def result(self, name: str, give: Callable[[str, Value], None]) -> None:
+        """Hand the tensor ``name`` as a value to ``give``, unless it could not be read."""
+        tensor = self.tensors[name]
+        if tensor is not None:
+            try:
+                give(name, self.value(tensor))
+            except Unsupported as problem:
+                self._refuse("output", name, str(problem))
+
+    def finish(self) -> None:
+        """Raises Refused (E0922) where something could not be read."""
         if self.refusals:
             raise Refused(self.name, self.refusals)
-        values = {name: tensor for name, tensor in self.tensors.items() if isinstance(tensor, Value)}
-        metadata = {item.key: item.value for item in self.model.metadata_props}
-        return Imported(self.b.finish(), self.weights, values, metadata)
 
     # What the file gives.
 
-    def _input(self, item: onnx.ValueInfoProto) -> None:
+    def declare(self, item: onnx.ValueInfoProto, make: Callable[[str, TensorType], Value]) -> None:
+        """Have ``make`` give the value of an input, of the type that the file tells."""
         self.sources[item.name] = frozenset([item.name])
         if item.name in self.fixed:
             self.tensors[item.name] = Known(item.name, np.asarray(self.fixed[item.name]))
             return
         try:
-            self.tensors[item.name] = self.b.input(self._free(item.name), self._type(item), Role.DATA)
+            self.tensors[item.name] = make(item.name, self.type(item))
         except Unsupported as problem:
             unranked = item.type.HasField("tensor_type") and not item.type.tensor_type.HasField("shape")
             self._refuse("input", item.name, str(problem), [item.name] if unranked else [])
             self.tensors[item.name] = None
 
-    def _type(self, item: onnx.ValueInfoProto) -> TensorType:
+    def give(self, name: str, value: Value) -> None:
+        """Let ``value`` stand for the tensor ``name`` of the file."""
+        self.sources[name] = frozenset([name])
+        self.tensors[name] = value
+
+    def type(self, item: onnx.ValueInfoProto) -> TensorType:
+        """The type that the file tells of a tensor. Raises Unsupported for one that the language does not have."""
         tensor = item.type.tensor_type
         if not item.type.HasField("tensor_type"):
             raise Unsupported(
@@ -147,7 +192,7 @@ class _Importer:
     def _initializer(self, proto: onnx.TensorProto) -> None:
         self.sources[proto.name] = frozenset()
         try:
-            array = onnx.numpy_helper.to_array(proto)
+            array = self.arrays(proto)
             # A number on its own is a setting, such as an epsilon; what has axes and fractions is learned.
             weight = array.ndim > 0 and dtype_of(proto.data_type).is_float
             self.tensors[proto.name] = Known(proto.name, array, weight)
@@ -160,11 +205,6 @@ class _Importer:
             self._refuse("initializer", item.values.name, "it is a sparse tensor")
             self.tensors[item.values.name] = None
 
-    def _free(self, wanted: str) -> str:
-        """A name for an input or an output of the graph that none has yet."""
-        self._taken[wanted] += 1
-        return wanted if self._taken[wanted] == 1 else self._free(f"{wanted}_{self._taken[wanted]}")
-
     # Nodes.
 
     def _nodes(self, nodes: Sequence[onnx.NodeProto]) -> None:
@@ -175,9 +215,11 @@ class _Importer:
             if any(item and self.tensors[item] is None for item in node.input):
                 self.tensors.update((item, None) for item in node.output)
                 continue
+            # Nodes that stand for another, or in a branch, are where that is.
+            number, place = self._places.get(made_by(node), (number, ""))
             label = shown(node, number)
             try:
-                with self.b.at(Origin(scope=self._scope(node, number))):
+                with self.host.at(place) if place else nullcontext():
                     self._node(node)
             except NotKnown as problem:
                 needed = self.sources.get(problem.tensor, frozenset())
@@ -189,9 +231,6 @@ class _Importer:
             except (ArithmeticError, LookupError, TypeError, ValueError) as problem:
                 # onnx's checker does not compare ranks and attributes: where they make no sense, reading stumbles.
                 self._fail(node, label, f"its operands and attributes do not go together ({problem})")
-
-    def _scope(self, node: onnx.NodeProto, number: int) -> str:
-        return f"{self.name}.{_IDENTIFIER.sub('_', node.name or f'{node.op_type}_{number + 1}').strip('_')}"
 
     def _fail(self, node: onnx.NodeProto, label: str, reason: str, needed: Sequence[str] = ()) -> None:
         kind = node.op_type if node.domain in STANDARD else f"{node.domain}.{node.op_type}"
@@ -218,7 +257,7 @@ class _Importer:
         ):
             results = self._folded(proto, reader, operands)
         else:
-            results = reader(Node(proto, self.opset, self.b, operands, self._value))
+            results = reader(self._seen(proto, operands))
         return self._keep(proto, results)
 
     def _branch(self, proto: onnx.NodeProto) -> None:
@@ -254,18 +293,18 @@ class _Importer:
         known = [item for item in operands if isinstance(item, Known)]
         symbolic = any(item.symbolic for item in known)
         if symbolic or (known and all(item.array.dtype == np.int64 for item in known)):
-            folded = fold_sizes(Node(proto, self.opset, self.b, operands, self._value))
+            folded = fold_sizes(self._seen(proto, operands))
             if folded is not None:
                 return folded
         if symbolic:
-            return reader(Node(proto, self.opset, self.b, operands, self._value))  # type: ignore[no-any-return]
+            return reader(self._seen(proto, operands))  # type: ignore[no-any-return]
         scratch = Emit("known")
-        results = reader(Node(proto, self.opset, scratch, operands, lambda item: _constant(scratch, item)))
+        results = reader(Node(proto, self.opset, scratch, operands, _Constants(scratch)))
         listed = _listed(results)
         for index, item in enumerate(listed):
             if isinstance(item, Value):
                 if not isinstance(item.type.size, int) or item.type.size > MOST_FOLDED:
-                    return reader(Node(proto, self.opset, self.b, operands, self._value))  # type: ignore[no-any-return]
+                    return reader(self._seen(proto, operands))  # type: ignore[no-any-return]
                 scratch.output(str(index), item)
         found = interpret_outputs(scratch.finish(), {})
         return [found[str(index)] if isinstance(item, Value) else item for index, item in enumerate(listed)]
@@ -280,35 +319,71 @@ class _Importer:
                 raise Unsupported(f"its result {index + 1} is not worked out")
             self.tensors[name] = Known(name, tidy(found)) if isinstance(found, np.ndarray) else found
 
-    def _value(self, tensor: Tensor) -> Value:
+    def _seen(self, proto: onnx.NodeProto, operands: Sequence[Tensor | None]) -> Node:
+        return Node(proto, self.opset, self.b, operands, self)
+
+    def value(self, tensor: Tensor) -> Value:
+        """The tensor as a value of the graph: a weight is asked for when it is first needed."""
         if isinstance(tensor, Value):
             return tensor
         if tensor.value is None:
             if tensor.weight:
-                name = self._free(f"{self.prefix}{tensor.name}")
-                tensor.value = self.b.input(name, tensor.type, Role.WEIGHT)
-                self.weights[name] = np.ascontiguousarray(tensor.array)
+                learned = not _is_mask(tensor.array)
+                tensor.value = self._weight(self._weight_name(tensor), tensor, learned)
             else:
                 tensor.value = materialise(self.b, tensor.array)
         return tensor.value
 
-    def _outputs(self, outputs: Sequence[onnx.ValueInfoProto]) -> None:
-        for item in outputs:
-            tensor = self.tensors[item.name]
-            if tensor is not None:
-                try:
-                    self.b.output(self._free(item.name), self._value(tensor))
-                except Unsupported as problem:
-                    self._refuse("output", item.name, str(problem))
+    def statistic(self, tensor: Tensor) -> tuple[str, Value]:
+        """The name and the value of a weight that is a statistic. What another use of it left is seen by the next."""
+        if isinstance(tensor, Value) or not tensor.weight:
+            return "", self.value(tensor)
+        name = self._weight_name(tensor)
+        if tensor.value is None or self.host.training:
+            tensor.value = self._weight(name, tensor, False)
+        return name, tensor.value
+
+    def _weight(self, name: str, tensor: Known, trainable: bool) -> Value:
+        array = tensor.array
+        return self.host.weight(name, tensor.type, lambda: array, decays=array.ndim > 1, trainable=trainable)
+
+    def _weight_name(self, tensor: Known) -> str:
+        """The name of a weight; those in the branches of an If may be called as others are."""
+        if tensor not in self._weight_names:
+            wanted = self.names.get(tensor.name, tensor.name)
+            self._taken[wanted] += 1
+            count = self._taken[wanted]
+            self._weight_names[tensor] = wanted if count == 1 else f"{wanted}_{count}"
+        return self._weight_names[tensor]
+
+
+def _is_mask(array: Array) -> bool:
+    """Whether an array keeps something out, such as the future in attention: it has numbers that no weight has."""
+    return bool(np.abs(array).max(initial=0) >= _NO_WEIGHT) or not np.isfinite(array).all()
+
+
+def made_by(node: onnx.NodeProto) -> str:
+    """The first result of a node that has a name: no other node has it."""
+    return next(filter(None, node.output), "")
 
 
 def _listed(results: Results) -> Sequence[Result | None]:
     return [results] if isinstance(results, Value | np.ndarray) else results
 
 
-def _constant(b: Emit, tensor: Tensor) -> Value:
-    assert isinstance(tensor, Known)
-    return materialise(b, tensor.array)
+@dataclass(frozen=True)
+class _Constants:
+    """Makes constants of tensors that are known."""
+
+    b: Emit
+    host: None = None
+
+    def value(self, tensor: Tensor) -> Value:
+        assert isinstance(tensor, Known)
+        return materialise(self.b, tensor.array)
+
+    def statistic(self, tensor: Tensor) -> tuple[str, Value]:
+        return "", self.value(tensor)
 
 
 def _told(name: str, refusals: Sequence[Refusal]) -> Any:

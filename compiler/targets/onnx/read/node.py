@@ -7,11 +7,12 @@ the graph or as arrays where they are known. What it can't bring into the graph 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import onnx
 
+from compiler.foreign import Host
 from compiler.ir.dims import Dim
 from compiler.ir.graph import Value
 from compiler.ir.types import DType, TensorType
@@ -23,6 +24,18 @@ Result: TypeAlias = Value | Array
 Results: TypeAlias = Result | Sequence[Result | None]
 
 
+class Writer(Protocol):
+    """Makes values of tensors, in the graph of ``host``, which None says is none that trains."""
+
+    @property
+    def host(self) -> Host | None: ...
+
+    def value(self, tensor: Tensor) -> Value: ...
+
+    def statistic(self, tensor: Tensor) -> tuple[str, Value]:
+        """The name and the value of a weight that is a statistic; the name is "" where it is no weight."""
+
+
 class Node:
     """``b`` is where values are made, ``opset`` the version of the operators. Operands count from 0."""
 
@@ -32,10 +45,10 @@ class Node:
         opset: int,
         b: Emit,
         operands: Sequence[Tensor | None],
-        as_value: Callable[[Tensor], Value],
+        writer: Writer,
     ) -> None:
-        self.b, self.opset, self.kind = b, opset, proto.op_type
-        self._operands, self._as_value = operands, as_value
+        self.b, self.opset, self.kind, self.host = b, opset, proto.op_type, writer.host
+        self._operands, self._writer = operands, writer
         self._names = list(proto.input)
         self._outputs = list(proto.output)
         self._attributes = {item.name: item for item in proto.attribute}
@@ -54,7 +67,11 @@ class Node:
         return self._operand(index).type
 
     def value(self, index: int) -> Value:
-        return self._as_value(self._operand(index))
+        return self._writer.value(self._operand(index))
+
+    def statistic(self, index: int) -> tuple[str, Value]:
+        """An operand that follows the data where the network trains; its name is "" where it is no weight."""
+        return self._writer.statistic(self._operand(index))
 
     def optional(self, index: int) -> Value | None:
         return self.value(index) if self.has(index) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from compiler.ir.dims import Dim
 from compiler.ir.graph import Value
 from compiler.ir.types import DType
+from compiler.ops.batch_norm import trained
 from compiler.ops.emit import Emit
 from compiler.ops.group_norm import GroupNorm
 from compiler.ops.layer_norm import LayerNorm, RmsNorm
@@ -15,16 +16,27 @@ from compiler.targets.onnx.read.tensors import Unsupported
 
 @reads("BatchNormalization")
 def batch_norm(n: Node) -> Value:
-    """With the statistics that the file has; ``spatial`` of opsets 7 and 8 is always 1."""
+    """With the statistics that the file has, but where they are to follow the data; ``spatial`` of opsets 7 and 8 is
+    always 1."""
     if n.attribute("training_mode", 0):
         raise Unsupported("it is a batch norm that is training: export the network for inference")
     if not n.attribute("spatial", 1):
         raise Unsupported("it has statistics for each place")
     n.refuse_results(1, "a batch norm that is not training has one result")
-    x, scale, bias, mean, variance = n.values()
-    dtype = x.type.dtype
-    operands = [n.b.cast(value, dtype) for value in (mean, variance, scale, bias)]
-    return n.b.add(RunningNorm(n.attribute("epsilon", 1e-5)), x, *operands)
+    x, scale, bias = n.value(0), n.value(1), n.value(2)
+    dtype, epsilon = x.type.dtype, n.attribute("epsilon", 1e-5)
+    found = (n.statistic(3), n.statistic(4))
+    names, statistics = [name for name, _ in found], [value for _, value in found]
+    scale, bias = n.b.cast(scale, dtype), n.b.cast(bias, dtype)
+    plain = all(value.type.dtype is dtype for value in statistics)
+    if n.host and n.host.training and all(names) and plain and not any(map(n.host.is_frozen, names)):
+        share = 1.0 - n.attribute("momentum", 0.9)  # of the batch; ONNX says that of the past
+        result, *followed = trained(n.b, x, statistics, (scale, bias), epsilon, share)
+        for name, value in zip(names, followed, strict=True):
+            n.host.update(name, value, result)
+        return result
+    mean, variance = (n.b.cast(value, dtype) for value in statistics)
+    return n.b.add(RunningNorm(epsilon), x, mean, variance, scale, bias)
 
 
 @reads("InstanceNormalization")
