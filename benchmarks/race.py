@@ -15,6 +15,8 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+import click
+
 from benchmarks.contenders import CONTENDERS
 
 ROOT = Path(__file__).parent.parent
@@ -164,3 +166,11 @@ def _noted(result: Result) -> Iterator[None]:
         yield
     except Failed as failure:
         result.problem = str(failure)
+
+
+def pythons(_context: click.Context, _parameter: click.Parameter, given: Sequence[str]) -> dict[str, str]:
+    """``keras=/path/to/python``, as an option of a command, as a mapping."""
+    pairs = [text.partition("=") for text in given]
+    if not all(name and path for name, _, path in pairs):
+        raise click.BadParameter("write NAME=PATH")
+    return {name: path for name, _, path in pairs}

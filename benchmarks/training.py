@@ -11,21 +11,13 @@ from pathlib import Path
 import click
 
 from benchmarks.contenders import CONTENDERS
-from benchmarks.race import Result, best_peer, race, ratio
+from benchmarks.race import Result, best_peer, pythons, race, ratio
 from benchmarks.tables import milliseconds, show, write_csv
 from benchmarks.workloads import WORKLOADS
 
 HEAD = ("workload", "contender", "ms/step", "quartiles", "CPU ms/step", "of best peer", "CPU of best peer")
 TIMES = ("wall_ms", "quartile1_ms", "quartile3_ms", "cpu_ms", "wall_ratio", "cpu_ratio")
 COLUMNS = ("workload", "contender", *TIMES, "problem")
-
-
-def pythons(_context: click.Context, _parameter: click.Parameter, given: Sequence[str]) -> dict[str, str]:
-    """``keras=/path/to/python`` as a mapping."""
-    pairs = [text.partition("=") for text in given]
-    if not all(name and path for name, _, path in pairs):
-        raise click.BadParameter("write NAME=PATH")
-    return {name: path for name, _, path in pairs}
 
 
 @click.command()
