@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy.typing as npt
 
@@ -17,6 +17,9 @@ from compiler.ir.graph import Graph, Value
 from compiler.ir.types import TensorType
 from compiler.rules import Schedule
 from compiler.sources import DataSetting, SetAsideSetting
+
+# What the figures of a run are counted by.
+Unit: TypeAlias = Literal["epoch", "step"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +216,7 @@ class SearchSpace:
 @dataclass(frozen=True, slots=True)
 class Stop:
     """Early stopping: when ``measure`` (``loss``, ``val.loss``, ``val.accuracy`` …) has not improved for ``patience``
-    epochs, training ends and the best weights are kept."""
+    epochs (validations, where these are made after so many steps), training ends and the best weights are kept."""
 
     measure: str
     patience: int
@@ -228,7 +231,8 @@ class Settings:
     ``batch`` samples each. Training ends after ``epochs`` passes over
     the data or, where these are not given, after ``steps`` steps; ``clip`` bounds the norm of all gradients together,
     ``clip_value`` each element of them. ``average`` is how much of a running mean of the weights stays at each step,
-    and ``keep`` how many checkpoints of epochs are kept.
+    and ``keep`` how many checkpoints of epochs are kept. ``interval`` is the number of steps after which the
+    figures of a run are taken, validation included; by default that is done after every epoch.
     """
 
     data: DataSetting | None = None
@@ -243,6 +247,7 @@ class Settings:
     clip_value: float | None = None
     average: float | None = None
     keep: int | None = None
+    interval: int | None = None
     seed: int = 0
     spans: Mapping[str, Span] = field(default_factory=dict)
 
@@ -250,6 +255,11 @@ class Settings:
     def samples(self) -> int:
         """The samples of a step."""
         return self.batch * self.accumulate
+
+    @property
+    def unit(self) -> Unit:
+        """What the figures of a run are counted by."""
+        return "step" if self.interval else "epoch"
 
 
 @dataclass(frozen=True, slots=True)

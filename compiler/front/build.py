@@ -123,7 +123,6 @@ class TreeBuilder:
     measure = _sequence(tree.Measure)
     draw = _sequence(tree.Draw)
     data = _node(tree.Data)
-    validate = _node(tree.Validate)
     test = _node(tree.Test)
     batch = _setting("batch")
     epochs = _setting("epochs")
@@ -213,6 +212,10 @@ class TreeBuilder:
         if isinstance(last, tree.Setting):
             every, last = last.value, over.pop()
         return tree.Minimize(_span(children), loss, tuple(over), last, every)
+
+    def validate(self, children: Sequence[Child]) -> tree.Validate:
+        source, *every = _nodes(children)
+        return tree.Validate(_span(children), source, every[0].value if every else None)
 
     every = _setting("every")
 

@@ -180,6 +180,7 @@ class _Formatter(Transformer_NonRecursive[Token, Doc]):
         return Statement(str(word), concat(*self._words(children[1:])), self.gaps.blanks_after(word) > 1)
 
     data = validate = test = batch = epochs = steps = stop = clip = seed = freeze = statement
+    clip_value = accumulate = average = keep = statement
 
     def minimize(self, children: Sequence[Child]) -> Statement:
         word, loss, *tail = children

@@ -93,6 +93,8 @@ def read_settings(declarations: Declarations, train: tree.Train) -> Settings | N
                 value = sources.data(reader, statement.source)
             case tree.Validate() | tree.Test():
                 value = sources.set_aside(reader, statement.source, name)
+                if isinstance(statement, tree.Validate) and statement.every is not None:
+                    values["interval"] = reader.count(statement.every, "every", 1)
             case tree.Stop():
                 patience = reader.count(statement.patience, "patience", 1) if statement.patience else PATIENCE
                 value = None if patience is None else Stop("".join(statement.measure.span.text.split()), patience)

@@ -323,9 +323,10 @@ class Data(Node):
 
 @dataclass(frozen=True, slots=True)
 class Validate(Node):
-    """`validate 20%`, `validate "held_out.npz"`."""
+    """`validate 20%`, `validate "held_out.npz" every 500`."""
 
     source: Expression  # a fraction of the training data, or other data
+    every: Expression | None  # after each so many steps, in place of after every epoch
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,8 @@ def _table(found: Sequence[RunSummary], names: Sequence[str], chosen: str | None
         time = _time(run.record.duration) if run.record and run.record.seconds else ""
         figures = (f"{_figure(run, name)}{'*' if run is best and name == chosen else ' '}" for name in names)
         letter = _LETTERS[number] if number < len(_LETTERS) else ""
-        rows.append((letter, run.path.name, run.state, str(len(run.history)), *figures, time, differences))
+        epochs = str(run.history.rows[-1].epoch if run.history.rows else 0)
+        rows.append((letter, run.path.name, run.state, epochs, *figures, time, differences))
     # The star, or the space in its place, keeps the numbers of a column aligned.
     head = ("", "run", "state", "epochs", *(f"{name} " for name in names), "time", "what differs")
     last = len(head) - 1
@@ -100,12 +101,12 @@ def _time(seconds: float) -> str:
 
 def _chart(found: Sequence[RunSummary], chosen: str, width: int) -> None:
     from dlc.plain_chart import plain_chart
-    from runtime.reports.listing import curves
+    from runtime.reports.listing import common_unit, curves
 
     letters = {run.path: letter for run, letter in zip(found, _LETTERS, strict=False)}
     drawn = [
         (letters[run.path], epochs, values) for run, epochs, values in curves(found, chosen) if run.path in letters
     ]
     if drawn:
-        tell(f"\n{chosen} over epochs")
+        tell(f"\n{chosen} over {common_unit(found)}s")
         tell("\n".join(plain_chart(drawn, width)))

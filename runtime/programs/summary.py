@@ -131,7 +131,8 @@ def _data(settings: Settings) -> str:
     for name, source in (("validation", settings.validate), ("test", settings.test)):
         if source is not None:
             share = Share(plain_split(settings.data), source) if isinstance(source, float) else source
-            parts.append(f"{share if isinstance(share, Share) else _source(share)} for {name}")
+            every = f" every {settings.interval} steps" if name == "validation" and settings.interval else ""
+            parts.append(f"{share if isinstance(share, Share) else _source(share)} for {name}{every}")
     return ", ".join(parts)
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 from compiler.diagnostics import DiagnosticError, Sink
 from compiler.front import tree
 from compiler.front.parse import parse, source_from_bytes
+from compiler.program import Unit
 from runtime.training.folder import HISTORY, RECORD, SOURCE, holds_run, imported_texts, is_locked
 from runtime.training.history import History, Row, is_rate, read_history
 from runtime.training.record import Record, load_record
@@ -145,8 +146,14 @@ def _natural(path: Path) -> tuple[str, int, str]:
     return (stem, int(number), str(path)) if stem and number.isdecimal() else (path.name, 1, str(path))
 
 
-def curves(runs: Iterable[RunSummary], name: str) -> Iterator[tuple[RunSummary, list[int], list[float]]]:
-    """For each run that has a figure the epochs and its values there."""
+def curves(runs: Sequence[RunSummary], name: str) -> Iterator[tuple[RunSummary, list[int], list[float]]]:
+    """For each run that has a figure its places, counted by :func:`common_unit`, and its values there."""
+    unit = common_unit(runs)
     for run in runs:
         if name in run.history.names:
-            yield run, [row.epoch for row in run.history], run.history[name]
+            yield run, run.history.places_by(unit), run.history[name]
+
+
+def common_unit(runs: Iterable[RunSummary]) -> Unit:
+    """What all the runs can be counted by: epochs, unless some have figures after so many steps."""
+    return "step" if any(run.history.unit == "step" for run in runs) else "epoch"

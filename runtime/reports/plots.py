@@ -8,9 +8,10 @@ from math import isfinite
 from pathlib import Path
 
 from compiler.diagnostics import DiagnosticError, error
+from compiler.program import Unit
 from runtime.disk.output import save_output
 from runtime.extras import needs
-from runtime.reports.listing import RunSummary
+from runtime.reports.listing import RunSummary, common_unit
 from runtime.reports.report.charts import value_axis
 
 # What the name of a file may end in, and which format that is.
@@ -18,8 +19,8 @@ _FORMATS = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
 
 
 def save_plots(runs: Sequence[RunSummary], path: Path) -> None:
-    """Writes one plot for each figure of the runs, over epochs, into the picture ``path``; solid for the training
-    samples, dashed for those of validation, a colour for each run.
+    """Writes one plot for each figure of the runs, over epochs or steps, into the picture ``path``; solid for the
+    training samples, dashed for those of validation, a colour for each run.
 
     The format is that of the name: .png, .svg or .pdf. Raises DiagnosticError: E0404 for another one, E0804 where no
     run has finished an epoch, E0810 without matplotlib, E0801 where the file can't be written.
@@ -36,13 +37,13 @@ def save_plots(runs: Sequence[RunSummary], path: Path) -> None:
         from matplotlib.figure import Figure
 
     names = list(dict.fromkeys(name.removeprefix("val.") for run in drawn for name in run.history.names))
-    columns = min(len(names), 3)
+    columns, unit = min(len(names), 3), common_unit(drawn)
     rows = -(-len(names) // columns)
     sheet = Figure(figsize=(5 * columns, 3.6 * rows), layout="constrained")
     for number, name in enumerate(names, 1):
-        axes = sheet.add_subplot(rows, columns, number, title=name, xlabel="epoch")
+        axes = sheet.add_subplot(rows, columns, number, title=name, xlabel=unit)
         for index, run in enumerate(drawn):
-            _draw(axes, run, name, f"C{index % 10}", len(drawn) > 1)
+            _draw(axes, run, name, unit, f"C{index % 10}", len(drawn) > 1)
         values = [
             value
             for run in drawn
@@ -61,10 +62,10 @@ def save_plots(runs: Sequence[RunSummary], path: Path) -> None:
     save_output(path, content.getvalue())
 
 
-def _draw(axes: object, run: RunSummary, name: str, colour: str, several: bool) -> None:
-    epochs = [row.epoch for row in run.history]
+def _draw(axes: object, run: RunSummary, name: str, unit: Unit, colour: str, several: bool) -> None:
+    places = run.history.places_by(unit)
     for key, label, style in ((name, "training", "-"), (f"val.{name}", "validation", "--")):
         if key in run.history.names:
             title = f"{run.path.name} {label}" if several else label
-            mark = "o" if len(epochs) == 1 else None
-            axes.plot(epochs, run.history[key], style, label=title, color=colour, linewidth=1.5, marker=mark)  # type: ignore[attr-defined]
+            mark = "o" if len(places) == 1 else None
+            axes.plot(places, run.history[key], style, label=title, color=colour, linewidth=1.5, marker=mark)  # type: ignore[attr-defined]

@@ -12,8 +12,9 @@ from runtime.training.progress import Progress, Relay
 class Events(Relay):
     """A progress that writes event files to ``folder``; what it is told goes on to ``shown``.
 
-    Figures over the training samples are called ``train/loss`` and so on, those of validation ``val/loss``, with the
-    epoch as their step. A resumed run goes on in a new file, which TensorBoard reads behind those before it.
+    Figures over the training samples are called ``train/loss`` and so on, those of validation ``val/loss``. Their step
+    is the epoch or, where rows of the history are counted by steps, the step. A resumed run goes on in a new file,
+    which TensorBoard reads behind those before it.
     """
 
     def __init__(self, folder: Path, shown: Progress) -> None:
@@ -28,7 +29,7 @@ class Events(Relay):
     def epoch(self, row: Row) -> None:
         for name, value in row.figures.items():
             part = "val" if name.startswith("val.") else "train"
-            self._writer.add_scalar(f"{part}/{name.removeprefix('val.')}", value, row.epoch)
+            self._writer.add_scalar(f"{part}/{name.removeprefix('val.')}", value, row.place)
         super().epoch(row)
 
     def stop(self) -> None:

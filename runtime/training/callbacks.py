@@ -23,7 +23,8 @@ class Callback:
         """A batch of ``samples`` samples went through; ``figures()`` works out the figures of the epoch so far."""
 
     def on_epoch_end(self, row: Row) -> None:
-        """An epoch is over: ``row.epoch`` is its number from 1, ``row.figures`` what was measured."""
+        """An epoch is over: ``row.epoch`` is its number from 1, ``row.figures`` what was measured. With
+        ``validate … every`` it is told of each row of the history, so after so many steps."""
 
     def on_train_end(self) -> None:
         """The training is over, for whatever reason."""

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from compiler.diagnostics import Diagnostic, DiagnosticError, error
 from compiler.ir.dims import evaluate
 from compiler.ir.graph import Graph, Role
 from compiler.passes.accumulate import BEFORE, SHARE, sum_name
 from compiler.program import TrainProgram
+from runtime.data.batches import Batches
 from runtime.disk.tensors import Array
+from runtime.training.evaluation import Executor
 
 
 @dataclass(frozen=True)
@@ -64,3 +67,29 @@ def batches_of(rows: int, size: int) -> Iterator[tuple[int, int]]:
     """The batches of a step: where each begins, and its samples."""
     for start in range(0, rows, size):
         yield start, min(size, rows - start)
+
+
+def check_batches(program: TrainProgram, engine: Executor, batches: Batches) -> None:
+    """Has the steps made ready for the batches of an epoch, its last one included, which may be small. Raises
+    DiagnosticError E0614 where a layer can't take one."""
+    size, last = program.settings.batch, batches.count(len(batches) - 1)
+    rows = [count for samples in (batches.size, last) for _, count in batches_of(samples, size)]
+    for count in dict.fromkeys(rows):
+        for graph in program.steps:
+            try:
+                engine.bind(graph.name, batches.blank(count))
+            except ValueError as refusal:
+                refused = _refused_batch(count, len(batches.data), size, str(refusal))
+                raise DiagnosticError([refused]) from None
+
+
+def _refused_batch(count: int, total: int, size: int, sentence: str) -> Diagnostic:
+    size = min(size, total)
+    samples = f"{count} sample{'s' * (count != 1)}"
+    title = f"the network can't be trained on a batch of {samples}"
+    if count == size:
+        advice = "take a larger `batch`" if size < total else "train on more samples"
+        return error("E0614", title, None, notes=sentence, help=advice)
+    left = f"{total} samples in batches of {size} leave {samples} for the last one"
+    better = next((n for n in range(size - 1, count, -1) if (total % n or n) > count), total)
+    return error("E0614", title, None, notes=[sentence, left], help=f"take another size, for example `batch {better}`")

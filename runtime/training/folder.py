@@ -7,11 +7,11 @@ taken as it is, and refused where it holds a run already. In the folder:
 ========================  ==================================================================================
 weights.safetensors       the weights, for inference; with ``stop`` those of the best epoch
 checkpoint.safetensors    weights, optimizer state, position and history: what ``--resume`` needs
-history.csv               one line per epoch; with ``stop`` the best one has 1 in the column ``best``
-pictures/NAME-0003.png    what ``draw`` made of NAME after epoch 3
+history.csv               one line per epoch, or validation; with ``stop`` the best one has 1 in the column ``best``
+pictures/NAME-0003.png    what ``draw`` made of NAME after epoch 3, or step 3
 source.dl                 the model file as it was trained, ``--set`` applied
 imports/                  the files that it imports, where it does: a run needs no file outside its folder but data
-epochs/0012.safetensors   the checkpoint of epoch 12, where ``keep`` says so
+epochs/0012.safetensors   the checkpoint of epoch 12, where ``keep`` says so; steps/… where steps are counted
 data.json                 what it was trained on: samples, how they were split, names of classes and characters
 NAME.onnx                 the exported model, written by the caller
 tensorboard/events…       event files, where they were asked for
@@ -34,11 +34,12 @@ from types import TracebackType
 from typing import Any
 
 from compiler.diagnostics import Diagnostic, DiagnosticError, error
+from compiler.program import Unit
 from runtime.disk.files import reason, remove_leftovers, write_bytes
 
 CHECKPOINT, WEIGHTS, HISTORY, SOURCE = "checkpoint.safetensors", "weights.safetensors", "history.csv", "source.dl"
 RECORD, REPORT, DATA = "run.json", "report.html", "data.json"
-PICTURES, EPOCHS, EVENTS = "pictures", "epochs", "tensorboard"
+PICTURES, EVENTS = "pictures", "tensorboard"
 IMPORTS = "imports"
 RUNS = Path("runs")
 
@@ -52,7 +53,7 @@ class RunFolder:
         self.path, self.name = path, name
         path.mkdir(parents=True, exist_ok=True)
         self._lock: int | None = _lock(path / ".lock")
-        for folder in filter(Path.is_dir, (path, self.pictures, self.epochs, self.imports, *self.imports.rglob("*"))):
+        for folder in filter(Path.is_dir, (path, self.pictures, *self._kept, self.imports, *self.imports.rglob("*"))):
             remove_leftovers(folder)
 
     @property
@@ -72,10 +73,13 @@ class RunFolder:
         """The folder of pictures, made with the first of them."""
         return self.path / PICTURES
 
+    def kept(self, unit: Unit) -> Path:
+        """The folder of the checkpoints that are kept of epochs, or after steps; made with the first of them."""
+        return self.path / f"{unit}s"
+
     @property
-    def epochs(self) -> Path:
-        """The folder of the checkpoints of epochs, made with the first of them."""
-        return self.path / EPOCHS
+    def _kept(self) -> tuple[Path, Path]:
+        return self.kept("epoch"), self.kept("step")
 
     @property
     def source(self) -> Path:
@@ -110,7 +114,7 @@ class RunFolder:
         for path in (
             *(self.path / name for name in names),
             *self.pictures.glob("*.png"),
-            *self.epochs.glob("*.safetensors"),
+            *(file for folder in self._kept for file in folder.glob("*.safetensors")),
             *self.events.glob("events.*"),
         ):
             path.unlink(missing_ok=True)

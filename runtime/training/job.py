@@ -91,6 +91,8 @@ class Changes:
                 texts[name] = f"{name} {shown(setting, partial(_moved, Path('.'), folder))}"
             elif given is None and isinstance(before, str | DataSource):
                 texts[name] = f"{name} {shown(before, partial(_moved, origin, folder))}"
+        if "validate" in texts and stated.interval:
+            texts["validate"] += f" every {stated.interval}"
         return texts
 
     def _counts(self) -> dict[str, int]:

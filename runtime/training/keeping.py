@@ -1,4 +1,4 @@
-"""The checkpoints of epochs that a run keeps beside the one that it goes on from."""
+"""The checkpoints of epochs, or after steps, that a run keeps beside the one that it goes on from."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from runtime.training.history import Row
 from runtime.training.stopping import direction
 
 
-def kept_epochs(program: TrainProgram, rows: Sequence[Row]) -> list[int]:
-    """The epochs whose checkpoints stay, by the statement ``keep``: the best ones by the figure that ``stop`` watches,
-    of equal ones the first, or without it the last ones."""
+def kept_places(program: TrainProgram, rows: Sequence[Row]) -> list[int]:
+    """The places of the rows whose checkpoints stay, by the statement ``keep``: the best ones by the figure that
+    ``stop`` watches, of equal ones the first, or without it the last ones."""
     count, stop = program.settings.keep or 0, program.settings.stop
     if stop is None:
-        return [row.epoch for row in rows[-count:]] if count else []
+        return [row.place for row in rows[-count:]] if count else []
     sign = -1.0 if direction(program, stop.measure) == "higher" else 1.0
     measured = [row for row in rows if row.figures.get(stop.measure, float("nan")) == row.figures.get(stop.measure)]
-    return sorted(row.epoch for row in sorted(measured, key=lambda row: sign * row.figures[stop.measure])[:count])
+    return sorted(row.place for row in sorted(measured, key=lambda row: sign * row.figures[stop.measure])[:count])
 
 
-def epoch_file(folder: Path, epoch: int) -> Path:
-    """Where the checkpoint of an epoch lies."""
-    return folder / f"{epoch:04d}.safetensors"
+def kept_file(folder: Path, place: int) -> Path:
+    """Where the checkpoint of an epoch, or after a step, lies."""
+    return folder / f"{place:04d}.safetensors"
 
 
-def drop_others(folder: Path, epochs: Sequence[int]) -> None:
-    """Removes the checkpoints of all but these epochs. Raises OSError."""
-    wanted = {epoch_file(folder, epoch) for epoch in epochs}
+def drop_others(folder: Path, places: Sequence[int]) -> None:
+    """Removes the checkpoints of all but these places. Raises OSError."""
+    wanted = {kept_file(folder, place) for place in places}
     for path in folder.glob("*.safetensors"):
         if path not in wanted:
             path.unlink()

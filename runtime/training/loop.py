@@ -19,7 +19,7 @@ from runtime.data.batches import Batches, DataSet
 from runtime.data.split import Splits
 from runtime.disk.files import reason, write_text
 from runtime.disk.tensors import Array
-from runtime.training.calls import Calls, batches_of
+from runtime.training.calls import Calls, check_batches
 from runtime.training.checkpoint import (
     Checkpoint,
     Origin,
@@ -38,7 +38,7 @@ from runtime.training.folder import RunFolder
 from runtime.training.given import read_given
 from runtime.training.history import History, Row
 from runtime.training.interrupt import Interruption, deferred_interrupt
-from runtime.training.keeping import drop_others, epoch_file, kept_epochs
+from runtime.training.keeping import drop_others, kept_file, kept_places
 from runtime.training.pace import Pace
 from runtime.training.pictures import Album
 from runtime.training.position import Position
@@ -71,7 +71,8 @@ class Trainer:
     """One run of a program over its data.
 
     ``kept`` are the weights and state by name, current at any time between calls; ``history`` has a row for
-    each finished epoch, and when the run ends for one that ``steps`` cut short.
+    each finished epoch, and when the run ends for one that ``steps`` cut short; or for each so many steps, where
+    the settings say so.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class Trainer:
         self._seconds, self._deadline, self._begun = seconds, math.inf, 0
         self._batches = Batches(splits.train, program.settings.samples, program.settings.seed)
         self._album = Album(run.pictures, splits, program.settings.batch) if run and program.pictures else None
-        self._notes = [f"pictures after every epoch go to {run.pictures}"] if run and self._album else []
+        self._notes = [_where_pictures_go(program, run)] if run and self._album else []
         self._fingerprint = fingerprint(program) if run else ""
         self._saved: tuple[Position, int] | None = None  # with the number of rows, as a cut epoch has one or not
         if weights is not None:
@@ -118,7 +119,7 @@ class Trainer:
         self.engine = make_engine({**self.kept, **self._calls.state})
         # What is judged are the averages where there are any.
         self._judge = make_engine({**self.kept, **self.weights}) if program.average else self.engine
-        self._check_batches()
+        check_batches(program, self.engine, self._batches)
         self._losses, self._total_names = loss_names(len(program.steps)), total_names(program)
         self._interruption = Interruption()
         self._snapshot = Snapshot(self.kept, self.position)
@@ -146,19 +147,6 @@ class Trainer:
             return settings.steps
         return position.step - position.batch + (settings.epochs - position.epoch + 1) * len(self._batches)
 
-    def _check_batches(self) -> None:
-        """Has the steps made ready for the batches of an epoch, its last one included, which may be small."""
-        size, last = self.program.settings.batch, self._batches.count(len(self._batches) - 1)
-        rows = [count for samples in (self._batches.size, last) for _, count in batches_of(samples, size)]
-        for count in dict.fromkeys(rows):
-            inputs = self._batches.blank(count)
-            for index in range(len(self.program.steps)):
-                try:
-                    self.engine.bind(f"step{index}", inputs)
-                except ValueError as refusal:
-                    diagnostic = _refused_batch(count, len(self._batches.data), size, str(refusal))
-                    raise DiagnosticError([diagnostic]) from None
-
     def fit(self) -> History:
         """Trains for the epochs or steps that are left and gives the history, earlier epochs included.
 
@@ -174,7 +162,7 @@ class Trainer:
                 self._save()
                 with suppress(StopTraining):
                     while not self._is_over():
-                        self._epoch()
+                        self._round()
                 self._save()
                 self._end()
         except _Stop:
@@ -192,11 +180,19 @@ class Trainer:
 
     def _start(self) -> None:
         position, validation = self.position, self.splits.validation
-        before, validated = position.epoch - 1, len(validation) if validation else 0
-        done = before * (len(self.splits.train) + validated)
-        left = self._batches.samples(self._last_step - position.step + position.batch)
-        samples = done + left + (self.epochs - before) * validated
-        self.progress.start(Outline(self.epochs, position.epoch, samples, done + self._totals.rows))
+        before, validated, last = position.epoch - 1, len(validation) if validation else 0, self._last_step
+        begun = before * len(self.splits.train)
+        left = self._batches.samples(last - position.step + position.batch)
+        interval = self.program.settings.interval
+        rounds, done = -(-last // interval) if interval else self.epochs, len(self.history) - bool(self._cut)
+        outline = Outline(
+            self.epochs,
+            position.epoch,
+            begun + left + rounds * validated,
+            begun + self._batches.samples(position.batch) + done * validated,
+            last if interval else 0,
+        )
+        self.progress.start(outline)
         for note in self._notes:
             self.progress.note(note)
         self._saved_at = time.perf_counter()
@@ -207,7 +203,7 @@ class Trainer:
         checkpoint = load_checkpoint(run.checkpoint)
         check_same(run.checkpoint, checkpoint.kept, types_of(self.kept))
         check_origin(run.checkpoint, checkpoint, Origin.of(self.program, self.splits))
-        if checkpoint.watch.epoch:
+        if checkpoint.watch.step:
             check_same(run.checkpoint, checkpoint.watch.weights, types_of(self.weights))
         self._take(checkpoint.kept)
         self.history, self.position, self._totals = checkpoint.history, checkpoint.position, checkpoint.totals
@@ -226,7 +222,8 @@ class Trainer:
         if not self._is_over():
             return f"going on in epoch {position.epoch} after {position.step} steps"
         if self._watch.over:
-            return f"nothing left to do after {position.epoch - 1} epochs"
+            unit = self.program.settings.unit
+            return f"nothing left to do after {position.epoch - 1 if unit == 'epoch' else position.step} {unit}s"
         if self.program.settings.epochs is None:
             return f"nothing left to do: {position.step} steps of {self._last_step} are done"
         return f"nothing left to do: {position.epoch - 1} epochs of {self.epochs} are done"
@@ -242,8 +239,8 @@ class Trainer:
             np.copyto(weights[name], array)
 
     def _is_over(self) -> bool:
-        """Whether no step is left, or no time, nor the figures of the epoch at work; or the best epoch was long ago."""
-        measured = self.position.batch == 0 or self._cut is not None
+        """Whether no step is left, or no time, nor the figures of the steps made; or the best row was long ago."""
+        measured = self.position.step == self._measured_step
         return self._watch.over or (measured and (self.position.step >= self._last_step or self._is_late()))
 
     def _is_late(self) -> bool:
@@ -251,27 +248,39 @@ class Trainer:
         return self.position.step > self._begun and time.perf_counter() >= self._deadline
 
     @property
+    def _measured_step(self) -> int:
+        """The step after which figures were taken last; 0 before."""
+        return self.history.rows[-1].step if self.history.rows else 0
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether the epoch at work is over or, where steps are counted, as many of them."""
+        interval, position = self.program.settings.interval, self.position
+        return position.step % interval == 0 if interval else position.batch in (0, len(self._batches))
+
+    @property
     def _cut(self) -> Row | None:
-        """The row of the epoch at work, which ``steps`` cut short. It is not for good: a resumed run may make more
+        """The last row, where the end of the run cut it short. It is not for good: a resumed run may make more
         steps, and is then to be the same as one that was to make them from the start."""
-        last = self.history.rows[-1] if self.history.rows else None
-        return last if last and last.epoch == self.position.epoch else None
+        measured = self.position.step == self._measured_step
+        return self.history.rows[-1] if self.history.rows and measured and not self._is_full else None
 
     def _outcome(self) -> Watch:
         """The watch if the run ends here, a cut epoch included."""
         return self._watch.after(self._cut, self.weights) if self._cut else self._watch
 
     def _mark_best(self) -> None:
-        self.history.best_epoch = self._outcome().epoch or None
+        self.history.best_step = self._outcome().step or None
         self.history.keep_final_tables()
 
-    def _epoch(self) -> None:
-        """What is left of the epoch at work: its batches, validation, its row in the history."""
+    def _round(self) -> None:
+        """What is left of the epoch at work, or of the steps that are counted together: batches, validation, a row in
+        the history."""
         if self._cut:
             self.history.rows.pop()
             self._mark_best()
         last_step = self._last_step
-        while self.position.batch < len(self._batches) and self.position.step < last_step:
+        while not self._is_due(last_step):
             self._pause()
             self._step()
             self._snapshot.renew(self.kept, self.position)
@@ -282,24 +291,29 @@ class Trainer:
         if self.splits.validation is not None:
             found |= evaluate(self.program, self._judge, self.splits.validation, each=self._validated).named("val.")
         found |= Measured(self._pace.figures(self.kept), {})
-        row = Row(self.position.epoch, self.position.step, found.figures, found.tables)
+        row = Row(self.position.epoch, self.position.step, found.figures, found.tables, self.program.settings.unit)
         self.history.rows.append(row)
-        if self.position.batch == len(self._batches):
+        if self._is_full:
             self._watch = self._watch.after(row, self.weights)
             self._pace.after(row)
-            self.position, self._totals = Position(row.epoch + 1, 0, row.step), Totals()
+            self.position, self._totals = self.position.wrapped(len(self._batches)), Totals()
         self._mark_best()
         if self._album:
             with self._writing():
-                self._album.draw(self._judge, row.epoch)
+                self._album.draw(self._judge, row.place)
         self.progress.epoch(row)
         self._keep(row)
         if time.perf_counter() - self._saved_at >= _SHORT_EPOCH:
             self._save()
 
+    def _is_due(self, last_step: int) -> bool:
+        """Whether figures are to be taken now, as steps were made since the last ones."""
+        position = self.position
+        return position.step > self._measured_step and (self._is_full or position.step >= last_step)
+
     def _step(self) -> None:
         """One step: an update for each minimize statement."""
-        position = self.position
+        position = self.position = self.position.wrapped(len(self._batches))
         inputs, rows = self._batches.at(position.epoch, position.batch), self._batches.count(position.batch)
         self._pace.prepare(self.kept, position, self._last_step)
         for index in self._pace.due(position):
@@ -365,16 +379,16 @@ class Trainer:
         )
 
     def _keep(self, row: Row) -> None:
-        """Keeps the checkpoint of an epoch that has ended, where the statement ``keep`` says so, and drops others."""
-        if self.run is None or self.program.settings.keep is None or self.position.epoch == row.epoch:
+        """Keeps the checkpoint that belongs to a row, where the statement ``keep`` says so, and drops others."""
+        if self.run is None or self.program.settings.keep is None or self._cut:
             return
-        epochs = kept_epochs(self.program, self.history.rows)
-        if row.epoch in epochs:
+        places, folder = kept_places(self.program, self.history.rows), self.run.kept(row.unit)
+        if row.place in places:
             self._check_weights()
             with self._writing():
-                self.run.epochs.mkdir(exist_ok=True)
-                save_checkpoint(epoch_file(self.run.epochs, row.epoch), self._checkpoint())
-                drop_others(self.run.epochs, epochs)
+                folder.mkdir(exist_ok=True)
+                save_checkpoint(kept_file(folder, row.place), self._checkpoint())
+                drop_others(folder, places)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -415,13 +429,5 @@ def initial_state(program: TrainProgram, make_engine: MakeEngine) -> dict[str, A
     return state
 
 
-def _refused_batch(count: int, total: int, size: int, sentence: str) -> Diagnostic:
-    size = min(size, total)
-    samples = f"{count} sample{'s' * (count != 1)}"
-    title = f"the network can't be trained on a batch of {samples}"
-    if count == size:
-        advice = "take a larger `batch`" if size < total else "train on more samples"
-        return error("E0614", title, None, notes=sentence, help=advice)
-    left = f"{total} samples in batches of {size} leave {samples} for the last one"
-    better = next((n for n in range(size - 1, count, -1) if (total % n or n) > count), total)
-    return error("E0614", title, None, notes=[sentence, left], help=f"take another size, for example `batch {better}`")
+def _where_pictures_go(program: TrainProgram, run: RunFolder) -> str:
+    return f"pictures after every {'epoch' if program.settings.unit == 'epoch' else 'validation'} go to {run.pictures}"

@@ -22,7 +22,7 @@ _GAP, _GREY = 2, 64
 
 
 class Album:
-    """The pictures of a run: files ``NAME-0003.png`` in ``folder``, each with what epoch 3 made of ``NAME``.
+    """The pictures of a run: files ``NAME-0003.png`` in ``folder``, each of ``NAME`` after epoch, or step, 3.
 
     They are drawn of the same samples every time, the first of those for validation or, where there are none, of
     those to train on: ``batch`` of them, but at most 64.
@@ -32,11 +32,11 @@ class Album:
         self.folder = folder
         self._batches = Batches(splits.validation or splits.train, min(batch, _SAMPLES), seed=None)
 
-    def draw(self, engine: Executor, epoch: int) -> None:
-        """Writes the pictures that ``engine`` makes after ``epoch``, over those of a run before. Raises OSError."""
+    def draw(self, engine: Executor, place: int) -> None:
+        """Writes the pictures that ``engine`` makes at this place, over those of a run before. Raises OSError."""
         self.folder.mkdir(exist_ok=True)
         for name, images in engine.call("pictures", self._batches.at(0, 0)).items():
-            write_bytes(self.folder / f"{name}-{epoch:04d}.png", png(tile(pixels(images))))
+            write_bytes(self.folder / f"{name}-{place:04d}.png", png(tile(pixels(images))))
 
 
 def pixels(images: Array) -> Array:

@@ -13,3 +13,7 @@ class Position:
     epoch: int = 1
     batch: int = 0
     step: int = 0
+
+    def wrapped(self, batches: int) -> Position:
+        """The same place as the beginning of the next epoch, where all ``batches`` of this one are done."""
+        return self if self.batch < batches else Position(self.epoch + 1, 0, self.step)

@@ -26,13 +26,24 @@ _BAR = 12  # columns of a live bar
 class Outline:
     """How much there is to do: ``epochs`` in all, in which so many ``samples`` go through, validation included.
 
-    ``epoch``, from 1, is at work, and ``done`` of the samples went through before.
+    ``epoch``, from 1, is at work, and ``done`` of the samples went through before. ``steps`` are those of the whole run
+    where the rows of its history are counted by steps, else 0.
     """
 
     epochs: int
     epoch: int
     samples: int
     done: int = 0
+    steps: int = 0
+
+    def place(self, row: Row) -> str:
+        """``epoch  3/30``, or ``step  250/10000``."""
+        last = self.epochs if row.unit == "epoch" else self.steps
+        return f"{row.unit} {row.place:>{len(str(last))}}/{last}"
+
+    def is_last(self, row: Row) -> bool:
+        """Whether the run ends with a row."""
+        return row.place == (self.epochs if row.unit == "epoch" else self.steps)
 
 
 class StopTraining(Exception):
@@ -49,7 +60,7 @@ class Progress(Protocol):
         """Some samples more went through; ``figures`` works out those of the epoch so far."""
 
     def epoch(self, row: Row) -> None:
-        """An epoch is over."""
+        """An epoch is over, or as many steps as are counted together."""
 
     def note(self, text: str) -> None:
         """Something worth a line of its own."""
@@ -100,19 +111,19 @@ class Relay:
 
 
 class Lines(Silent):
-    """One line per epoch, for files and pipes: ``epoch 3/30  loss 0.1234  val.loss 0.2345  1.21s``."""
+    """One line per row of the history, for files and pipes: ``epoch 3/30  loss 0.1234  val.loss 0.2345  1.21s``."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.perf_counter) -> None:
         self._stream, self._clock = stream, clock
-        self._epochs, self._since = 0, 0.0
+        self._outline, self._since = Outline(0, 1, 0), 0.0
 
     def start(self, outline: Outline) -> None:
-        self._epochs, self._since = outline.epochs, self._clock()
+        self._outline, self._since = outline, self._clock()
 
     def epoch(self, row: Row) -> None:
         now = self._clock()
         seconds, self._since = now - self._since, now
-        self.note(f"{epoch_line(row, self._epochs)}  {seconds:.2f}s")
+        self.note(f"{row_line(row, self._outline)}  {seconds:.2f}s")
 
     def note(self, text: str) -> None:
         print(text, file=self._stream, flush=True)
@@ -126,7 +137,7 @@ class Live(Silent):
         self._bar: RichProgress | None = None
         self._task: TaskID | None = None
         self._outline = Outline(0, 1, 0)
-        self._epoch, self._waiting = 1, 0
+        self._title, self._waiting = "", 0
         self._refreshed = self._printed = -math.inf
 
     def start(self, outline: Outline) -> None:
@@ -134,7 +145,7 @@ class Live(Silent):
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
         from rich.table import Column
 
-        self._outline, self._epoch = outline, outline.epoch
+        self._outline, self._title = outline, _title(outline, outline.epoch, 0)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=_BAR),
@@ -147,9 +158,7 @@ class Live(Silent):
             expand=True,
             transient=True,
         )
-        self._task = self._bar.add_task(
-            self._title(), total=outline.samples, completed=outline.done, figures="", rate=""
-        )
+        self._task = self._bar.add_task(self._title, total=outline.samples, completed=outline.done, figures="", rate="")
         self._bar.start()
 
     def advance(self, samples: int, figures: Callable[[], Figures]) -> None:
@@ -161,18 +170,18 @@ class Live(Silent):
         self._bar.update(
             self._task,
             advance=self._waiting,
-            description=self._title(),
+            description=self._title,
             figures=figures_line(figures()),
             rate=f"{speed:,.0f} samples/s" if speed else "",
         )
         self._waiting, self._refreshed = 0, now
 
     def epoch(self, row: Row) -> None:
-        self._epoch = row.epoch + 1
+        self._title = _title(self._outline, row.epoch + 1, row.step)
         now = self._clock()
         # Epochs shorter than a blink would fill the screen faster than anyone reads.
-        if now - self._printed >= _REFRESH or row.epoch == self._outline.epochs:
-            self.note(epoch_line(row, self._outline.epochs))
+        if now - self._printed >= _REFRESH or self._outline.is_last(row):
+            self.note(row_line(row, self._outline))
             self._printed = now
 
     def note(self, text: str) -> None:
@@ -182,13 +191,17 @@ class Live(Silent):
         if self._bar is not None:
             self._bar.stop()
 
-    def _title(self) -> str:
-        return f"epoch {min(self._epoch, self._outline.epochs)}/{self._outline.epochs}"
+
+def _title(outline: Outline, epoch: int, step: int) -> str:
+    """What a bar says: the epoch at work, or the step after which there were figures."""
+    if outline.steps:
+        return f"after step {step}/{outline.steps}"
+    return f"epoch {min(epoch, outline.epochs)}/{outline.epochs}"
 
 
-def epoch_line(row: Row, epochs: int) -> str:
+def row_line(row: Row, outline: Outline) -> str:
     """``epoch  3/30  loss 0.1234  accuracy 0.9321``: always the same for the same row."""
-    return f"epoch {row.epoch:>{len(str(epochs))}}/{epochs}  {figures_line(row.figures)}"
+    return f"{outline.place(row)}  {figures_line(row.figures)}"
 
 
 def figures_line(figures: Figures) -> str:

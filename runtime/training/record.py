@@ -26,7 +26,7 @@ Status = Literal["unfinished", "finished"]
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a run beside its figures. ``seconds`` has the duration of every finished epoch, by its number;
+    """What is known of a run beside its figures. ``seconds`` has the duration of each row of its history, by place;
     ``samples`` the sizes of the sets, ``results`` the figures of the weights that are kept, such as ``test.accuracy``,
     ``exports`` for each exported file what its certificate says, and ``better`` for each measure whether it is to be
     "higher" or "lower"."""
@@ -43,7 +43,7 @@ class Record:
 
     @property
     def duration(self) -> float:
-        """The seconds of all finished epochs together."""
+        """The seconds of all rows together."""
         return sum(self.seconds.values())
 
 
@@ -81,7 +81,7 @@ def _record(content: Any) -> Record:
 
 class Recording(Relay):
     """Keeps the record of a run up to date while it goes on: a progress, to be given to the trainer, that notes how
-    long every epoch takes. What it is told goes on to ``shown``.
+    long every row of the history takes. What it is told goes on to ``shown``.
 
     As a context manager it writes the record when the block ends, however that is; the run counts as finished where the
     block ends well.
@@ -140,5 +140,5 @@ class Recording(Relay):
 
     def epoch(self, row: Row) -> None:
         now = self._clock()
-        self._seconds[row.epoch], self._since = now - self._since, now
+        self._seconds[row.place], self._since = now - self._since, now
         super().epoch(row)

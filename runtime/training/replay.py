@@ -69,8 +69,7 @@ def diagnose(
     kept = engine.kept
     position = snapshot.restore(kept)
     while position.step <= failed.step:
-        if position.batch >= len(batches):
-            position = Position(position.epoch + 1, 0, position.step)
+        position = position.wrapped(len(batches))
         inputs = batches.at(position.epoch, position.batch)
         begun = {name: array.copy() for name, array in kept.items()}
         pace.prepare(kept, position, last)

@@ -109,9 +109,10 @@ def worst(content: Content) -> str:
 def drawn(content: Content) -> str:
     """The section with the last picture of everything that the train block draws; "" where it draws nothing."""
     figures = []
-    for name, epoch, file in content.pictures:
-        caption = f"<figcaption><strong>{escape(name)}</strong> after epoch {epoch}</figcaption>"
-        figures.append(f"<figure>{picture(file, f'{name} after epoch {epoch}')}{caption}</figure>")
+    for name, number, file in content.pictures:
+        place = f"after {content.history.unit} {number}"
+        caption = f"<figcaption><strong>{escape(name)}</strong> {place}</figcaption>"
+        figures.append(f"<figure>{picture(file, f'{name} {place}')}{caption}</figure>")
     return section("drawn", "Pictures", f'<div class="drawn">{"".join(figures)}</div>') if figures else ""
 
 

@@ -8,7 +8,7 @@ from importlib import resources
 from math import prod
 
 from compiler.front.models import ElaboratedModel
-from compiler.program import Weight
+from compiler.program import Unit, Weight
 from runtime.programs.summary import parameters, summarise_model
 from runtime.reports.report.charts import Series, line_chart, number_text
 from runtime.reports.report.content import Content
@@ -73,12 +73,13 @@ def page(content: Content) -> str:
 
 
 def _subtitle(content: Content) -> str:
-    record, epochs = content.record, len(content.history)
+    record, history, rows = content.record, content.history, len(content.history)
     parts = [f"Training run in {content.folder.name}"]
     parts += [f"begun {record.started.replace('T', ' ').replace('+00:00', ' UTC')}"] if record.started else []
-    parts.append(f"{epochs} epoch{'s' * (epochs != 1)}{'' if record.status == 'finished' else ', not finished'}")
-    if content.history.best_epoch is not None:
-        parts.append(f"the weights are those of epoch {content.history.best_epoch}")
+    count = f"{rows} epoch{'s' * (rows != 1)}" if history.unit == "epoch" else f"{history.rows[-1].step:,} steps"
+    parts.append(f"{count}{'' if record.status == 'finished' else ', not finished'}")
+    if history.best_place is not None:
+        parts.append(f"the weights are those of {history.unit} {history.best_place}")
     return "; ".join(parts)
 
 
@@ -91,7 +92,7 @@ def cards(content: Content) -> str:
         shown = [(name, number_text(figure)) for name, figure in row.figures.items()]
     shown.append(("parameters", f"{parameters(content.job.program.weights):,}"))
     if record.seconds:
-        shown.append(("time of all epochs", duration_text(record.duration)))
+        shown.append((f"time of all {content.history.unit}s", duration_text(record.duration)))
     cells = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in shown)
     return f'<dl class="cards">{cells}</dl>'
 
@@ -103,10 +104,11 @@ def curves(content: Content) -> str:
         return section("curves", "Curves", paragraph("No epoch is finished yet."))
     figures = list(history_charts(history, "curve"))
     styles = ("first", "second", "third")
-    epochs = [float(row.epoch) for row in history]
-    rates = [Series(rate.name, epochs, rate.values, styles[index % 3]) for index, rate in enumerate(content.rates)]
+    rates = [
+        Series(rate.name, history.places, rate.values, styles[index % 3]) for index, rate in enumerate(content.rates)
+    ]
     if rates:
-        figures.append(_figure("rate", "learning rate", rates, None))
+        figures.append(_figure("rate", "learning rate", rates, history.unit, None))
     listed = f"<details><summary>The numbers as a table</summary>\n{figures_table(history)}\n</details>"
     return section("curves", "Curves", f'<div class="charts">{"".join(figures)}</div>', listed)
 
@@ -114,35 +116,36 @@ def curves(content: Content) -> str:
 def history_charts(history: History, prefix: str) -> Iterator[str]:
     """A chart for each figure, over the training and the validation samples; their names in the page begin with
     ``prefix``."""
-    epochs = [float(row.epoch) for row in history]
+    unit, places = history.unit, history.places
     names = dict.fromkeys(name.removeprefix("val.") for name in history.names)
     for number, name in enumerate(names):
         series = []
         rate = is_rate(name)
-        own = "at the end of the epoch" if rate else "training"
+        own = f"at the end of the {unit}" if rate else "training"
         for key, label, style in ((name, own, "first"), (f"val.{name}", "validation", "second")):
             if key in history.names:
-                series.append(Series(label, epochs, history[key], style))
+                series.append(Series(label, places, history[key], style))
         title = name.replace("lr", "learning rate ", 1).strip() if rate else name
-        yield _figure(f"{prefix}{number}", title, series, history.best_epoch)
+        yield _figure(f"{prefix}{number}", title, series, unit, history.best_place)
 
 
 def figures_table(history: History) -> str:
-    """The figures of every epoch."""
+    """The figures of every row."""
     rows = [
-        [str(row.epoch), *(number_text(row.figures[name]) if name in row.figures else "" for name in history.names)]
-        for row in history
+        [str(place), *(number_text(row.figures[name]) if name in row.figures else "" for name in history.names)]
+        for place, row in zip(history.places, history, strict=True)
     ]
-    numbers = range(len(history.names) + 1)
-    return table(("epoch", *history.names), rows, caption="The figures of every epoch", numbers=numbers)
+    numbers, unit = range(len(history.names) + 1), history.unit
+    caption = "The figures of every epoch" if unit == "epoch" else "The figures of every validation"
+    return table((unit, *history.names), rows, caption=caption, numbers=numbers)
 
 
-def _figure(name: str, title: str, series: Sequence[Series], best: int | None) -> str:
-    chart = line_chart(name, f"{title} over epochs", series, "epoch", best)
+def _figure(name: str, title: str, series: Sequence[Series], unit: Unit, best: int | None) -> str:
+    chart = line_chart(name, f"{title} over {unit}s", series, unit, best)
     sample = '<svg viewBox="0 0 28 8" aria-hidden="true"><path class="{}" d="M0 4 H28"/></svg>'
     entries = [f"<li>{sample.format(f'line {line.style}')}{escape(line.name)}</li>" for line in series]
     if best is not None:
-        entries.append(f"<li>{sample.format('mark')}best epoch, {best}</li>")
+        entries.append(f"<li>{sample.format('mark')}best {unit}, {best}</li>")
     legend = f'<ul class="legend">{"".join(entries)}</ul>'
     return f"<figure><h3>{escape(title)}</h3>\n{chart}\n{legend}</figure>\n"
 
@@ -176,8 +179,10 @@ def sizes(content: Content) -> str:
         rows.append(("batches in a step", f"{program.settings.accumulate:,}"))
     if record.seconds:
         each = sorted(record.seconds.values())
-        rows.append(("time of all epochs", duration_text(record.duration)))
-        rows.append(("time of an epoch (median)", duration_text(each[len(each) // 2])))
+        unit = content.history.unit
+        rows.append((f"time of all {unit}s", duration_text(record.duration)))
+        one = "an epoch" if unit == "epoch" else f"{program.settings.interval} steps"
+        rows.append((f"time of {one} (median)", duration_text(each[len(each) // 2])))
     rows += [(f"export {name}", text) for name, text in record.exports.items()]
     return section("sizes", "Sizes and times", table(("what", "how much"), rows, caption="Of this run"))
 

@@ -42,7 +42,7 @@ def test_best() -> None:
 def test_early_stopping_marks_the_epoch_that_is_kept() -> None:
     stopped = History([Row(number, 5 * number, {"loss": float(number)}) for number in (1, 2, 3)])
     assert stopped.final == stopped.rows[2]
-    stopped.best_epoch = 2
+    stopped.best_step = 10
     assert stopped.final == stopped.rows[1]
     assert stopped.csv() == "epoch,step,best,loss\n1,5,0,1.0\n2,10,1,2.0\n3,15,0,3.0\n"
     assert History().final is None
@@ -58,7 +58,7 @@ def test_survives_json_exactly() -> None:
 def test_tables_are_kept_of_the_final_row_alone() -> None:
     table = np.array([[3, 1], [0, 2]])
     made = History([Row(number, number, {"loss": 1.0}, {"val.confusion": table * number}) for number in (1, 2, 3)])
-    made.best_epoch = 2
+    made.best_step = 2
     made.keep_final_tables()
     again = History.from_json(json.loads(json.dumps(made.as_json())))
     assert [list(row.tables) for row in again] == [[], ["val.confusion"], []]
@@ -66,7 +66,9 @@ def test_tables_are_kept_of_the_final_row_alone() -> None:
     assert again.names == ("loss",)
 
 
-@pytest.mark.parametrize("content", [[[1, 2]], [[1, 2, {}]], [[1, 2, {"loss": "much"}]], {"rows": 1}, None])
+@pytest.mark.parametrize(
+    "content", [[[1, 2]], [["epoch", 1, 2, {}]], [["epoch", 1, 2, {"loss": "much"}, {}]], {"rows": 1}, None]
+)
 def test_refuses_what_is_no_history(content: object) -> None:
     with pytest.raises((TypeError, ValueError)):
         History.from_json(content)
@@ -74,10 +76,10 @@ def test_refuses_what_is_no_history(content: object) -> None:
 
 def test_from_csv() -> None:
     before = history()
-    before.best_epoch = 3
+    before.best_step = 30
     after = History.from_csv(before.csv())
     assert after.csv() == before.csv()
-    assert after.best_epoch == 3
+    assert (after.best_step, after.best_epoch, after.unit) == (30, 3, "epoch")
     assert len(History.from_csv("epoch,step\n")) == 0
 
 
@@ -88,3 +90,14 @@ def test_what_is_no_history(tmp_path: Path, text: str) -> None:
     (tmp_path / "history.csv").write_text(text)
     assert len(read_history(tmp_path / "history.csv")) == 0
     assert len(read_history(tmp_path / "none.csv")) == 0
+
+
+def test_rows_that_are_counted_by_steps() -> None:
+    rows = [Row(epoch, step, {"loss": 1.0 / step}, unit="step") for epoch, step in ((1, 10), (1, 20), (2, 30))]
+    counted = History(rows, best_step=20)
+    assert (counted.unit, counted.places, counted.places_by("epoch")) == ("step", [10, 20, 30], [1, 1, 2])
+    assert (counted.best_place, counted.best_epoch, counted.final) == (20, 1, rows[1])
+    assert counted.csv().splitlines()[:3] == ["step,epoch,best,loss", "10,1,0,0.1", "20,1,1,0.05"]
+    again = History.from_csv(counted.csv())
+    assert (again.csv(), again.unit, again.best_step) == (counted.csv(), "step", 20)
+    assert History.from_json(json.loads(json.dumps(counted.as_json()))).rows == rows

@@ -151,7 +151,7 @@ def test_a_warm_start_begins_with_its_weights_as_the_average() -> None:
 def test_checkpoints_are_kept_by_number_or_by_the_best(stop: str, expected: list[int] | None, tmp_path: Path) -> None:
     with RunFolder(tmp_path, "line") as run:
         history = trainer(f"minimize mse(Line(x), y) with sgd(0.6)\nkeep 2\nepochs 6\n{stop}", run=run).fit()
-        found = sorted(int(path.stem) for path in run.epochs.iterdir())
+        found = sorted(int(path.stem) for path in run.kept("epoch").iterdir())
     losses = history["val.loss"]
     best = sorted(sorted(range(1, 7), key=lambda epoch: losses[epoch - 1])[:2])
     assert found == (expected or best)

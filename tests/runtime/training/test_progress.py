@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from runtime.training.history import Row
-from runtime.training.progress import Lines, Live, Outline, Silent, epoch_line
+from runtime.training.progress import Lines, Live, Outline, Silent, row_line
 
 FIGURES = {"loss": 0.123456, "accuracy": 1.0, "val.loss": 0.00001234}
 
@@ -40,7 +40,7 @@ def test_one_line_per_epoch() -> None:
      (math.nan, "nan"), (math.inf, "inf")],
 )  # fmt: skip
 def test_numbers(value: float, shown: str) -> None:
-    assert epoch_line(Row(1, 1, {"loss": value}), 3) == f"epoch 1/3  loss {shown}"
+    assert row_line(Row(1, 1, {"loss": value}), Outline(3, 1, 0)) == f"epoch 1/3  loss {shown}"
 
 
 def test_a_terminal_shows_a_bar_and_finished_epochs() -> None:

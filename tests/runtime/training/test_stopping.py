@@ -108,7 +108,7 @@ def watched(figures: list[float], **settings: Any) -> Watch:
 )
 def test_the_best_epoch(figures: list[float], better: Any, epoch: int, waited: int) -> None:
     watch = watched(figures, better=better)
-    assert (watch.epoch, watch.waited, watch.over) == (epoch, waited, waited >= 2)
+    assert (watch.place, watch.waited, watch.over) == (epoch, waited, waited >= 2)
     assert {name: int(array) for name, array in watch.weights.items()} == ({"w": epoch} if epoch else {})
     text = json.dumps(watch.as_json())
     again = Watch.from_json(json.loads(text), watch.weights)
@@ -130,7 +130,7 @@ def test_verdicts() -> None:
     assert watched([0.3, 0.4]).verdict == "the weights of epoch 2 are kept, the best by f1"
     assert watched([math.nan]).verdict == "the last weights are kept, as f1 never was a number"
     assert watched([math.nan] * 2).verdict == "stopped: f1 has not improved for 2 epochs; the last weights are kept"
-    impatient = Watch(Stop("f1", 1), "higher", 4, 0.5, 1)
+    impatient = Watch(Stop("f1", 1), "higher", "epoch", 20, 4, 0.5, 1)
     assert impatient.verdict == "stopped: f1 has not improved for 1 epoch; the weights of epoch 4 are kept"
     assert Watch().after(Row(1, 1, {"loss": 1.0}), {}).verdict == ""
 
