@@ -22,6 +22,8 @@ from compiler.ops.window import Window, cell_ranges, ranges, require_places
 FEW_TERMS = 32
 # With fewer places than this a product for each sample is slow, so that several samples share one.
 _FEW_PLACES = 30
+# Runs of elements that are copied at once: ten take a third longer than they would as parts of a hundred.
+_LONG_RUN, _SHORT_RUN = 100, 10
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,15 @@ class Correlation:
             self._joined_columns()
         elif self.kernels.slides(self.window):
             self._rows()
+        elif self._is_narrow():
+            self._channels_last()
         else:
             self._columns()
+
+    def _is_narrow(self) -> bool:
+        """Whether there are longer runs to copy with the channels side by side than with the places."""
+        run = self.window.kernel[-1] * self.kernels.inputs
+        return self.kernels.groups == 1 and run >= _LONG_RUN and typical(self.places[-1]) <= _SHORT_RUN
 
     def _result(self) -> str:
         """The result [N, groups, outputs of each, places]."""
@@ -203,6 +212,35 @@ class Correlation:
         loop.line(f"np.matmul({weight}, {side}.{rows}, out={given}.{outputs})")
         loop.line(f"np.copyto({loop.of(c.outputs[0])}, {given}.swapaxes(0, 1))")
         add_bias(c, self.window, loop)
+
+    def _channels_last(self) -> None:
+        """All cells side by side, [samples, *places, *kernel, channels], and one product for several samples."""
+        c, kernels, window, rank = self.c, self.kernels, self.window, self.window.rank
+        last = (0, *range(2, rank + 2), 1)
+        around = window.around(self.type.shape[2:])
+        loop = self._loop(self.channels * window.cells * self.area)
+        weight = self._work(kernels.outputs, *window.kernel, self.channels)
+        c.line(f"np.copyto({weight}, {kernels.array}.transpose({last}))")
+        turned = self._work(loop.count, *around, self.channels)
+        image = c.view(turned, f"transpose({(0, rank + 1, *range(1, rank + 1))})")
+        columns = self._work(loop.count, *self.places, *window.kernel, self.channels)
+        given = self._work(loop.count, *self.places, kernels.outputs)
+        seen = windows(c, image, window.kernel, self.places, window.strides, window.dilations)
+        seen = c.view(seen, f"transpose({(0, *range(2 + rank, 2 + 2 * rank), *range(2, 2 + rank), 1)})")
+        left, right = shaped(c, columns, -1, kernels.terms), c.view(shaped(c, weight, kernels.outputs, -1), "T")
+        product_of = shaped(c, given, -1, kernels.outputs)
+        if window.padded:
+            c.line(f"{turned}.fill(0)")
+        loop.enter()
+        inside = ranges(c, window.before, self.type.shape[2:], (1,) * rank) if window.padded else ""
+        loop.line(f"np.copyto({loop.work(image, inside)}, {loop.of(c.inputs[0])})")
+        loop.line(f"np.copyto({loop.work(columns)}, {loop.work(seen)})")
+        rows = f"[:{loop.number}*{c.dim(self.area)}]" if loop.looped else ""
+        loop.line(f"np.matmul({left}{rows}, {right}, out={product_of}{rows})")
+        loop.line(
+            f"np.copyto({loop.of(c.outputs[0])}, {loop.work(given)}.transpose({(0, rank + 1, *range(1, rank + 1))}))"
+        )
+        add_bias(c, window, loop)
 
     def _rows(self) -> None:
         """The cells of the inner axes side by side, and a product for each cell of the first axis, along which what is

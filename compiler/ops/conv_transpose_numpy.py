@@ -57,6 +57,10 @@ def _mirrored_kernels(c: NumpyLowering, kernels: Kernels) -> Kernels:
     return Kernels(copied, shape, True, kernels.groups)
 
 
+# With fewer channels than this it does not pay to have them side by side.
+_FEW_CHANNELS = 16
+
+
 class _Fold:
     """What each cell of the window gives to each of its places, by products with the kernels, added up."""
 
@@ -72,6 +76,8 @@ class _Fold:
             self._points()
         elif self.kernels.slides(self.window):
             self._rows()
+        elif self.kernels.groups == 1 and self.channels >= _FEW_CHANNELS:
+            self._channels_last()
         else:
             self._columns()
 
@@ -114,6 +120,36 @@ class _Fold:
         loop.enter()
         loop.line(f"np.matmul({weight}, {loop.of(given)}, out={loop.work(matrix)})")
         self._add_up(loop, whole, window, self.places, columns)
+
+    def _channels_last(self) -> None:
+        """One product for all cells, of places with their channels side by side, so that these are added up in runs
+        rather than one by one, which takes a fifth of the time where the window moves by more than one place."""
+        c, kernels, window, rank = self.c, self.kernels, self.window, self.window.rank
+        outputs = kernels.outputs
+        loop = self._loop(self.channels * window.cells * self.area, outputs * self.area)
+        weight = self._work(outputs, *window.kernel, self.channels)
+        turned = self._work(loop.count, *self.places, outputs)
+        columns = self._work(loop.count, *self.places, *window.kernel, self.channels)
+        whole = self._work(loop.count, *self.around, self.channels)
+        target, cell_target = map(c.local, ("target", "cell"))
+        left, right = shaped(c, turned, -1, outputs), shaped(c, weight, outputs, -1)
+        product_of = shaped(c, columns, -1, window.cells * self.channels)
+        c.line(f"np.copyto({weight}, {c.inputs[1]}.transpose({(0, *range(2, rank + 2), 1)}))")
+        loop.enter()
+        loop.line(f"np.copyto({loop.work(turned)}, {loop.of(c.inputs[0])}.transpose({(0, *range(2, rank + 2), 1)}))")
+        rows = f"[:{loop.number}*{c.dim(self.area)}]" if loop.looped else ""
+        loop.line(f"np.matmul({left}{rows}, {right}, out={product_of}{rows})")
+        loop.line(f"{target} = {loop.work(whole)}")
+        loop.line(f"{target}.fill(0)")
+        for cell in window.offsets():
+            given = loop.work(columns, ", ".join([*":" * rank, *map(str, cell)]))
+            loop.line(f"{cell_target} = {target}[{cell_ranges(c, cell, window, self.places)}, :]")
+            loop.line(f"np.add({cell_target}, {given}, out={cell_target})")
+        inside = ranges(c, window.before, self.result.shape[2:], (1,) * rank)
+        loop.line(
+            f"np.copyto({loop.of(c.outputs[0])}, {target}[{inside}, :].transpose({(0, rank + 1, *range(1, rank + 1))}))"
+        )
+        add_bias(c, window, loop)
 
     def _rows(self) -> None:
         """A product for each row of the window, added up with a shift for all cells of the row at once, and these then
