@@ -46,6 +46,23 @@ class Given:
     read: Callable[[], npt.NDArray[Any]]
 
 
+@dataclass(frozen=True)
+class StoredWeights:
+    """What a statement ``weights MODEL from FILE`` came to: ``given`` is the first content of the weights that it has.
+
+    ``names`` are these weights, each with the tensors of ``file`` that it is made of and, where it is not one of them
+    as it is, how: ``transposed``, ``f16 to f32``. ``fresh`` weights begin as they would without the statement, and
+    ``left_out`` are the tensors that the model has no use for; the statement says so of both.
+    """
+
+    model: str
+    file: str
+    names: tuple[tuple[str, tuple[str, ...], str], ...]
+    fresh: tuple[str, ...]
+    left_out: tuple[str, ...]
+    given: Mapping[str, Given]
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """One row of ``dlc check``: a stage of a model's body, what it gives and what it costs for one forward pass.

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 from pygments import token
 from pygments.lexer import RegexLexer, bygroups
 
-DECLARATIONS = ("import", "author", "license", "description", "const", "model", "block", "train")
+DECLARATIONS = ("import", "author", "license", "description", "const", "model", "block", "train", "weights")
 STATEMENTS = (
     "minimize", "measure", "draw", "data", "validate", "test", "batch", "epochs", "steps", "stop", "clip", "clip_value",
     "accumulate", "average", "keep", "seed", "freeze",
 )  # fmt: skip
-PARTICLES = ("in", "log", "over", "with", "as", "patience", "every")
+PARTICLES = ("in", "log", "over", "with", "as", "from", "patience", "every")
 BODIES = ("layer", "residual", "repeat")
 CHOICES = ("if", "else")
 LOGIC = ("and", "or", "not")
@@ -46,6 +46,10 @@ RULES = (
     Rule(r'("(?:[^"\\\n]|\\.)*")', ("string.quoted.double",)),
     Rule(
         rf"{_BEGIN}(model|block|train|const)\b([ \t]+)({_NAME})(?=[ \t]*[(=])",
+        ("text", "keyword.declaration", "text", "entity.name.type"),
+    ),
+    Rule(
+        rf"{_BEGIN}(weights)([ \t]+)({_NAME})(?=[ \t]+from\b)",
         ("text", "keyword.declaration", "text", "entity.name.type"),
     ),
     Rule(rf"{_BEGIN}(import)\b(?=[ \t]+[\w\"])", ("text", "keyword.declaration")),

@@ -6,7 +6,13 @@ from collections.abc import Iterator
 
 from dlc.terminal import table
 from runtime.programs.project import Project
-from runtime.programs.summary import ModelSummary, describe_train, summarise_foreign, summarise_model
+from runtime.programs.summary import (
+    ModelSummary,
+    describe_stored,
+    describe_train,
+    summarise_foreign,
+    summarise_model,
+)
 
 
 def overview(project: Project, batch: int | None = None, width: int | None = None) -> str:
@@ -21,6 +27,8 @@ def _parts(project: Project, batch: int | None, width: int | None) -> Iterator[l
     for foreign in elaborated.imported.foreign:
         for use in foreign.uses.values():
             yield _model(summarise_foreign(use, batch), width)
+    for stored in elaborated.stored:
+        yield describe_stored(stored)
     for name in project.checked.trains:
         yield describe_train(elaborated.trains[name])
 

@@ -15,6 +15,7 @@ from lark import Token
 
 from compiler.diagnostics import Label, Sink, Source, Span, error
 from compiler.front import tree
+from compiler.front.stored.nodes import StoredSource, WeightRule, WeightsFrom
 
 Child = Token | tree.Node
 Rule = Callable[["TreeBuilder", Sequence[Child]], Any]
@@ -148,9 +149,21 @@ class TreeBuilder:
         source = _job.get()[0]
         nodes = _nodes(children)
         imports = tuple(node for node in nodes if isinstance(node, tree.Import))
+        weights = tuple(node for node in nodes if isinstance(node, WeightsFrom))
         about = tuple(node for node in nodes if isinstance(node, tree.Setting))
-        declarations = tuple(node for node in nodes if not isinstance(node, tree.Import | tree.Setting))
-        return tree.File(Span(source, 0, len(source.text)), imports, declarations, about)
+        others = tree.Import | tree.Setting | WeightsFrom
+        declarations = tuple(node for node in nodes if not isinstance(node, others))
+        return tree.File(Span(source, 0, len(source.text)), imports, declarations, about, weights)
+
+    def weights(self, children: Sequence[Child]) -> WeightsFrom:
+        model, source, *rules = _nodes(children)
+        return WeightsFrom(_span(children), model, source, tuple(rules))
+
+    mapping = _node(WeightRule)
+
+    def stored(self, children: Sequence[Child]) -> StoredSource:
+        *convention, path = _nodes(children)
+        return StoredSource(_span(children), convention[0] if convention else None, path)
 
     def train(self, children: Sequence[Child]) -> tree.Train:
         name, *others = _nodes(children)

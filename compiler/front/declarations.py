@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 from compiler.diagnostics import Label, Sink, Source, Span, did_you_mean, error
 from compiler.front import tree
 from compiler.front.catalogue.entry import ModelWeights
+from compiler.front.catalogue.initialisers import given
 from compiler.front.expressions import Evaluator
 from compiler.front.limits import nested_too_deeply
 from compiler.front.models import ElaboratedModel, elaborate_model
 from compiler.front.parse import parse
 from compiler.front.patterns import belongs
 from compiler.front.scope import Naming, Scope
+from compiler.front.stored.statement import stored_weights
+from compiler.front.trace import TracedWeight
 from compiler.front.values import (
     POISON,
     Callable,
@@ -26,13 +30,14 @@ from compiler.front.values import (
     has_poison,
     same_kind,
 )
+from compiler.program import StoredWeights
 
 _Named = TypeVar("_Named", tree.Parameter, tree.Output)
 
 
 class Declarations:
     """The names of a file. ``overrides`` are the constants that the command line sets, as texts; ``imports`` what its
-    import statements bring in, None where that could not be read."""
+    import statements bring in, None where that could not be read; nothing outside ``folder`` is read."""
 
     def __init__(
         self,
@@ -40,8 +45,13 @@ class Declarations:
         sink: Sink,
         overrides: Mapping[str, str] | None = None,
         imports: Sequence[tuple[tree.Import, Declarations | Foreign | None]] = (),
+        folder: Path | None = None,
     ) -> None:
         self.sink = sink
+        self._folder = folder or Path(file.span.source.name).parent
+        self._statements = file.weights
+        self._others = [item for _, item in imports if isinstance(item, Declarations)]
+        self._stored: list[StoredWeights] | None = None
         self._nodes: dict[str, tree.Declaration] = {}
         self._imported: dict[str, tuple[Span, Declarations]] = {}
         self._namespaces: dict[str, tuple[Span, Namespace | Callable | Poison]] = {}
@@ -110,6 +120,28 @@ class Declarations:
             self._models[name] = elaborate_model(self, model)
             self._in_progress.discard(name)
         return self._models[name]
+
+    def stored(self) -> list[StoredWeights]:
+        """What the statements ``weights`` of this file, and of those that it imports, give; mistakes are reported."""
+        if self._stored is None:
+            self._stored = [item for other in self._others for item in other.stored()]
+            for statement in self._statements:
+                found = stored_weights(self, statement, self._folder)
+                before = next((item for item in self._stored if found and item.model == found.model), None)
+                if before is not None:
+                    title = f"{before.model} has weights from {before.file} already"
+                    self.sink.report(error("E0202", title, statement.span, "said again", help="leave one of them out"))
+                elif found is not None:
+                    self._stored.append(found)
+        return self._stored
+
+    def begun(self, weights: Iterable[TracedWeight]) -> tuple[TracedWeight, ...]:
+        """The weights, those with stored contents beginning as these."""
+        contents = {name: content for item in self.stored() for name, content in item.given.items()}
+        return tuple(
+            replace(traced, init=given(contents[traced.weight.name])) if traced.weight.name in contents else traced
+            for traced in weights
+        )
 
     def is_sound(self, model: tree.Model) -> bool:
         """Whether the model's own body has no errors; one that is being elaborated counts as sound."""

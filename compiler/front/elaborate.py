@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compiler.diagnostics import Label, Sink, error
 from compiler.foreign import Reader
@@ -14,13 +14,14 @@ from compiler.front.names import check_names
 from compiler.front.spaces import search_spaces
 from compiler.front.training import ElaboratedTrain, elaborate_train
 from compiler.front.values import DslValue
-from compiler.program import SearchSpace
+from compiler.program import SearchSpace, StoredWeights
 
 
 @dataclass(frozen=True)
 class Elaborated:
     """The meaning of a file: everything has a type, and nothing was optimised yet. ``imported`` are the other files
-    that it is made of; ``about`` is what the file says of itself, by the words author, license and description."""
+    that it is made of; ``about`` is what the file says of itself, by the words author, license and description;
+    ``stored`` are the files that weights come from."""
 
     models: dict[str, ElaboratedModel]
     trains: dict[str, ElaboratedTrain]
@@ -28,6 +29,7 @@ class Elaborated:
     imported: Imported
     spaces: dict[str, SearchSpace]
     about: dict[str, str]
+    stored: tuple[StoredWeights, ...]
 
 
 def elaborate(file: tree.File, overrides: Mapping[str, str], sink: Sink, reader: Reader) -> Elaborated:
@@ -35,15 +37,21 @@ def elaborate(file: tree.File, overrides: Mapping[str, str], sink: Sink, reader:
     networks in other formats."""
     declarations, imported = declare(file, overrides, sink, reader)
     models = {model.name.name: declarations.elaborated(model) for model in declarations.models()}
+    stored = tuple(declarations.stored())
     trains = {train.name.name: elaborate_train(declarations, train) for train in declarations.trains()}
     check_names(declarations, file)
     return Elaborated(
-        {name: model for name, model in models.items() if model is not None},
+        {
+            name: replace(model, weights=declarations.begun(model.weights))
+            for name, model in models.items()
+            if model is not None
+        },
         {name: train for name, train in trains.items() if train is not None},
         declarations.constants(),
         imported,
         search_spaces(declarations, file),
         _about(file, sink),
+        stored,
     )
 
 

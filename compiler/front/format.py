@@ -126,6 +126,14 @@ class _Formatter(Transformer_NonRecursive[Token, Doc]):
         head = [*self._words(children[:2]), self._brackets(children[2:brace], fill=False)]
         return _declaration(concat(*head), self.body(children[brace:]))
 
+    def weights(self, children: Sequence[Child]) -> Doc | Declaration:
+        brace = next((index for index, child in enumerate(children) if _is(child, "LBRACE")), None)
+        head = concat(*self._words(children[:brace]))
+        return head if brace is None else _declaration(head, self.body(children[brace:]))
+
+    def stored(self, children: Sequence[Child]) -> Doc:
+        return concat(*map(self._doc, children))
+
     def body(self, children: Sequence[Child]) -> Body:
         opening, closing = _token(children[0]), _token(children[-1])
         first = [remark.comment for remark in self.gaps.before(opening).own]

@@ -80,7 +80,7 @@ class _Importer:
 
     def declare(self, file: tree.File, path: Path, overrides: Mapping[str, str] | None = None) -> Declarations:
         imports = [(statement, self._import(statement, path)) for statement in file.imports]
-        return Declarations(file, self.sink, overrides, imports)
+        return Declarations(file, self.sink, overrides, imports, self.folder)
 
     def _import(self, statement: tree.Import, importer: Path) -> Declarations | Foreign | None:
         source = statement.source

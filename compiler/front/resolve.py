@@ -22,7 +22,8 @@ def resolve(
     """The text of ``source`` with the values of ``constants`` and the statements of the block ``train`` replaced.
 
     ``settings`` gives whole statements by their first word, ``{"epochs": "epochs 5"}``; those that the block does not
-    have are added at its end. ``paths`` gives other paths for those that stand at these places of import statements.
+    have are added at its end. ``paths`` gives other paths for those that stand at these places of import statements;
+    with it, statements ``weights`` become comments: what has moved has weights of its own.
     The source has to be free of syntax errors; everything else in it stays as it is.
     """
     sink = Sink()
@@ -30,6 +31,7 @@ def resolve(
     sink.finish()
     text = source.text
     changes = [*_changes(file, constants, train, settings or {}), *_other_paths(file, paths or {})]
+    changes += [] if paths is None else _remarks(file)
     for span, replacement in sorted(changes, key=lambda change: change[0].start, reverse=True):
         text = text[: span.start] + replacement + text[span.end :]
     return text
@@ -72,6 +74,12 @@ def _other_paths(file: tree.File, paths: Mapping[Span, str]) -> Iterator[tuple[S
         span = statement.source.span
         if span in paths:
             yield span, json.dumps(paths[span], ensure_ascii=False)
+
+
+def _remarks(file: tree.File) -> Iterator[tuple[Span, str]]:
+    for statement in file.weights:
+        lines = statement.span.text.splitlines()
+        yield statement.span, "\n".join(["# it began with", *(f"# {line}".rstrip() for line in lines)])
 
 
 def _statements(node: tree.Train, settings: Mapping[str, str]) -> Iterator[tuple[Span, str]]:

@@ -13,8 +13,10 @@ _PIECE = re.compile(
     re.VERBOSE,
 )
 _DECLARATION = re.compile(
-    r"""(?: (?:model|block|train)[ \t]+\w+[ \t]*\( | const[ \t]+\w+[ \t]*= | import[ \t]+[\w\"]
-      | (?:author|license|description)[ \t]+\" )""",
+    r"""
+      (?:model|block|train)[ \t]+\w+[ \t]*\( | const[ \t]+\w+[ \t]*= | import[ \t]+[\w\"]
+    | (?:author|license|description)[ \t]+\" | weights[ \t]+\w+[ \t]+from\b
+    """,
     re.VERBOSE,
 )
 _PARTNERS = {")": "(", "]": "[", "}": "{"}

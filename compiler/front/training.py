@@ -90,6 +90,7 @@ def elaborate_train(declarations: Declarations, train: tree.Train) -> Elaborated
     learned = [name for name, traced in weights.items() if traced.weight.trainable]
     frozen = choose(frozen_parts(train), learned, sink, "of this train block")
     weights |= {traced.weight.name: traced for traced in pictures.weights} if pictures else {}
+    weights = {traced.weight.name: traced for traced in declarations.begun(weights.values())}
     try:
         initial = first_weights(tuple(weights.values()))
     except DiagnosticError as problem:

@@ -5,9 +5,12 @@ such as `relu` is a `Name`: whether that is a value, a layer or a constant is fo
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from compiler.diagnostics.source import Span
+
+if TYPE_CHECKING:
+    from compiler.front.stored.nodes import WeightsFrom
 
 UnaryOperator = Literal["-", "not"]
 BinaryOperator = Literal["+", "-", "*", "/", "//", "%", "**", "@"]
@@ -442,3 +445,4 @@ class File(Node):
     imports: tuple[Import, ...]  # in the order written
     declarations: tuple[Declaration, ...]  # in the order written
     about: tuple[Setting, ...] = ()  # author, license and description
+    weights: "tuple[WeightsFrom, ...]" = ()  # in the order written

@@ -107,8 +107,10 @@ def _onnx(
     from runtime.training.weights import fresh_weights, load_model_weights, load_names
 
     program = project.model(model)
-    if weights is None and program.weights:
-        remark("note: no --weights: the file gets fresh weights, as at the start of a training")
+    drawn = [weight for weight in program.weights if weight.name not in program.given]
+    if weights is None and drawn:
+        those = "weights" if len(drawn) == len(program.weights) else f"{drawn[0].name} and the like"
+        remark(f"note: no --weights: the file gets fresh {those}, as at the start of a training")
     loaded = load_model_weights(weights, program) if weights else fresh_weights(project, program)
     how = Shipping(device, opset, names=load_names(weights) if weights else {})
     if certify:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -12,10 +13,10 @@ from compiler.front.training import ElaboratedTrain
 from compiler.ir.dims import Dim, as_symbol, evaluate, substitute, symbols
 from compiler.ir.graph import Role, Value
 from compiler.ir.types import TensorType
-from compiler.program import Settings, Stage, Weight
+from compiler.program import Settings, Stage, StoredWeights, Weight
 from compiler.sources import DataSetting, Share, plain_split
 
-# Names of frozen layers that are listed.
+# Names, such as those of frozen layers, that are listed.
 _SHOWN = 6
 
 
@@ -99,6 +100,24 @@ def describe_train(train: ElaboratedTrain) -> list[str]:
         "settings": _settings(train.settings),
     }
     return lines + [f"  {name:<8}  {text}" for name, text in facts.items() if text]
+
+
+def describe_stored(stored: StoredWeights) -> list[str]:
+    """The lines that tell which weights a file gives."""
+    tensors = {name for _, sources, _ in stored.names for name in sources}
+    ways = Counter(how for _, _, how in stored.names if how)
+    taken = f"{len(stored.names)} weights from {len(tensors)} tensors"
+    facts = {
+        "taken": ", ".join([taken, *(f"{count} {how}" for how, count in sorted(ways.items()))]),
+        "fresh": _few(stored.fresh),
+        "left out": _few(stored.left_out),
+    }
+    return [f"weights {stored.model} from {stored.file}", *(f"  {k:<8}  {text}" for k, text in facts.items() if text)]
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def _frozen(weights: Iterable[Weight]) -> str:

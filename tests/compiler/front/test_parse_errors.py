@@ -316,7 +316,7 @@ def test_bytes_that_are_no_utf8(data: bytes, expected: str) -> None:
     [
         (
             "modle A(x: f32[N]) {}",
-            "`author`, `block`, `const`, `description`, `import`, `license`, `model` or `train`"
+            "`author`, `block`, `const`, `description`, `import`, `license`, `model`, `train` or `weights`"
             "\n  |\n  = help: did you mean `model`?",
         ),
         ("const", "expected a name"),
