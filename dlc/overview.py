@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from compiler.targets.onnx.metadata import said_elsewhere
 from dlc.terminal import table
 from runtime.programs.project import Project
 from runtime.programs.summary import (
@@ -13,6 +14,9 @@ from runtime.programs.summary import (
     summarise_foreign,
     summarise_model,
 )
+
+# Of what a file says of itself so many characters are shown.
+_LONGEST = 100
 
 
 def overview(project: Project, batch: int | None = None, width: int | None = None) -> str:
@@ -26,11 +30,18 @@ def _parts(project: Project, batch: int | None, width: int | None) -> Iterator[l
         yield _model(summarise_model(elaborated.models[name], batch), width)
     for foreign in elaborated.imported.foreign:
         for use in foreign.uses.values():
-            yield _model(summarise_foreign(use, batch), width)
+            yield [*_model(summarise_foreign(use, batch), width), *_said(foreign.network.metadata)]
     for stored in elaborated.stored:
         yield describe_stored(stored)
     for name in project.checked.trains:
         yield describe_train(elaborated.trains[name])
+
+
+def _said(metadata: Mapping[str, str]) -> Iterator[str]:
+    """What a file says of itself, such as how its inputs have to be prepared, a line for each."""
+    for key, text in said_elsewhere(metadata).items():
+        line = " ".join(text.split())
+        yield f"  {key}: {line if len(line) <= _LONGEST else line[: _LONGEST - 1] + '…'}"
 
 
 def _model(model: ModelSummary, width: int | None) -> list[str]:

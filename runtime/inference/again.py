@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import compiler
-from compiler.targets.onnx.metadata import describe
+from compiler.targets.onnx.metadata import describe, said_elsewhere
 from compiler.version import VERSION
 from runtime.disk.output import save_output
 from runtime.disk.tensors import Array
@@ -27,7 +27,7 @@ def compile_again(file: Path, output: Path, device: Device, certify: bool, opset
 
     foreign = compiler.import_onnx(file)
     source = hashlib.sha256(foreign.content).hexdigest()
-    kept = {key: text for key, text in foreign.metadata.items() if not key.startswith("dlc.")}
+    kept = said_elsewhere(foreign.metadata)
     # What the file says of itself holds of what computes the same; its certificate is its own.
     description = replace(
         describe(foreign.metadata, foreign.text), version=VERSION, source_sha256=source, certificate={}

@@ -13,7 +13,7 @@ from compiler.ir.graph import Role
 from compiler.ir.types import TensorType
 from compiler.ops.indexing import index_ranges
 from compiler.program import ModelProgram
-from compiler.targets.onnx.metadata import Description
+from compiler.targets.onnx.metadata import Description, said_elsewhere
 from compiler.targets.onnx.releases import DEFAULT
 from compiler.version import VERSION
 from runtime.data.batches import DataSet
@@ -101,7 +101,15 @@ def _description(project: Project, model: ModelProgram, how: Shipping) -> Descri
         author=about.get("author", ""),
         license=about.get("license", ""),
         text=about.get("description", ""),
+        parts=_parts(project, model),
     )
+
+
+def _parts(project: Project, model: ModelProgram) -> dict[str, Mapping[str, str]]:
+    """What the files of the networks say that ``model`` has weights of."""
+    owners = {weight.name.split(".")[0] for weight in model.weights}
+    found = {item.name: said_elsewhere(item.network.metadata) for item in project.checked.elaborated.imported.foreign}
+    return {name: said for name, said in found.items() if name in owners}
 
 
 def _labels(model: ModelProgram, names: Names) -> tuple[str, ...]:

@@ -30,7 +30,8 @@ class Description:
     training reached; ``certificate`` the words of the certification, empty for a file that has none; ``names``
     what the numbers in each array of the training data stand for, such as the characters of ``tokens``; ``ranges`` the
     smallest and the largest value of each input that holds indices. ``text`` describes the model in words; it stands in
-    the file's doc_string, the rest in its metadata.
+    the file's doc_string, the rest in its metadata. ``parts`` are what the files of networks that it was made of say,
+    by the names of these, such as how pictures have to be prepared: ``VGG16.preprocessing``.
     """
 
     version: str = ""
@@ -43,6 +44,7 @@ class Description:
     author: str = ""
     license: str = ""
     text: str = ""
+    parts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def as_metadata(self) -> dict[str, str]:
         """The entries that say this; nothing is written for what is empty."""
@@ -58,6 +60,7 @@ class Description:
             _LICENSE: self.license,
         }
         entries |= {f"{_CERTIFICATE}{key}": text for key, text in self.certificate.items()}
+        entries |= {f"{part}.{key}": text for part, said in self.parts.items() for key, text in said.items()}
         return {key: text for key, text in entries.items() if text}
 
 
@@ -84,6 +87,11 @@ def describe(metadata: Mapping[str, str], text: str = "") -> Description:
         metadata.get(_LICENSE, ""),
         text,
     )
+
+
+def said_elsewhere(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The entries that are not dlc's own: those speak of the file they are in, and of nothing that is made of it."""
+    return {key: text for key, text in metadata.items() if not key.startswith("dlc.")}
 
 
 def bounds_metadata(symbols: Iterable[Symbol]) -> dict[str, str]:

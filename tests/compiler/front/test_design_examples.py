@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from math import prod
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import compiler
@@ -72,6 +74,35 @@ def test_the_gan() -> None:
     assert len(compiler.compile_train(checked, "gan").steps) == 2
 
 
-@pytest.mark.parametrize("part", ["ConvUnit", "Digits", "digits", "Transformer", "GPT", "Basic", "gan", "Flowers"])
+def test_the_flowers(tmp_path: Path, write_onnx: Callable[..., Path]) -> None:
+    """On a VGG16 that is 32 times narrower."""
+    nodes, stored, channels, x = [], {}, 3, "image"
+    for block, (depth, width) in enumerate([(2, 2), (2, 4), (3, 8), (3, 16), (3, 16)], 1):
+        for number in range(1, depth + 1):
+            name = f"block{block}_conv{number}"
+            stored[f"{name}.weight"] = np.zeros((width, channels, 3, 3), np.float32)
+            nodes += [f"{name} = Conv({x}, {name}.weight) vgg16/{name}/Conv pads=1,1,1,1"]
+            nodes += [f"{name}.relu = Relu({name}) vgg16/{name}/Relu"]
+            channels, x = width, f"{name}.relu"
+        nodes += [f"block{block}_pool = MaxPool({x}) vgg16/block{block}_pool/MaxPool kernel_shape=2,2 strides=2,2"]
+        x = f"block{block}_pool"
+    stored["fc1.weight"] = np.zeros((784, 1000), np.float32)
+    nodes += [f"flat = Flatten({x}) vgg16/flatten/Flatten", "scores = MatMul(flat, fc1.weight) vgg16/fc1/MatMul"]
+    path = tmp_path / "vgg16.onnx"
+    write_onnx(path, "\n".join(nodes), {"image": ["N", 3, 224, 224]}, {"scores": ["N", 1000]}, stored)
+    main = tmp_path / "flowers.dl"
+    text = f'import "vgg16.onnx" as VGG16\n{PARTS["Flowers"]}{PARTS["flowers"]}'
+    checked = compiler.check(Source(str(main), text))
+    assert checked.warnings == ()
+    convolutions = sum(array.size for name, array in stored.items() if name != "fc1.weight")
+    assert parameters(checked, "Flowers") == convolutions + 784 * 256 + 256 + 256 * 5 + 5
+    train = checked.elaborated.trains["flowers"]
+    assert {name.split(".")[0] for name in train.losses[0].over} == {"Flowers"}
+    assert train.frozen == {f"VGG16.{name}" for name in stored if name != "fc1.weight"}
+
+
+@pytest.mark.parametrize(
+    "part", ["ConvUnit", "Digits", "digits", "Transformer", "GPT", "Basic", "gan", "Flowers", "flowers"]
+)
 def test_the_file_has_every_part(part: str) -> None:
     assert part in PARTS

@@ -60,7 +60,7 @@ def write(tmp_path: Path, write_onnx: Callable[..., Path]) -> Write:
         folder = tmp_path / "project"
         folder.mkdir(exist_ok=True)
         shapes = {"image": ["N", 2, 6, 6]}
-        write_onnx(folder / "net.onnx", NODES, shapes, {"logits": ["N", 3]}, STORED, labels="a\nb\nc", mean="0.5")
+        write_onnx(folder / "net.onnx", NODES, shapes, {"logits": ["N", 3]}, STORED, preprocessing="divide by 255")
         images = RANDOM.normal(size=(24, 2, 6, 6)).astype(np.float32)
         np.savez(folder / "data.npz", image=images, label=np.arange(24) % 3)
         path = folder / "main.dl"
@@ -159,3 +159,5 @@ def test_what_was_tuned_is_certified(write: Write, tmp_path: Path) -> None:
     images = RANDOM.normal(size=(3, 2, 6, 6)).astype(np.float32)
     session = ort.InferenceSession(tmp_path / "tuned.onnx", providers=["CPUExecutionProvider"])
     np.testing.assert_allclose(session.run(None, {"image": images})[0], model.predict(images), rtol=1e-4, atol=1e-5)
+    assert session.get_modelmeta().custom_metadata_map["Base.preprocessing"] == "divide by 255"
+    assert "  preprocessing: divide by 255" in model.summary()
