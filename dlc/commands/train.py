@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 @options.opset_options
 @click.option("--no-export", is_flag=True, help="Write no ONNX file.")
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard's event files to the run folder too.")
+@click.option("--statistics", is_flag=True, help="Look at layers, gradients and updates whenever figures are taken.")
 @click.option("--profile", is_flag=True, help="Show in the end where time and memory went, by lines of the source.")
 @click.option("--no-report", is_flag=True, help="Write no report.html.")
 @options.CHECK_PASSES
@@ -71,6 +72,7 @@ def train(
     opset: int,
     no_export: bool,
     tensorboard: bool,
+    statistics: bool,
     profile: bool,
     no_report: bool,
 ) -> None:
@@ -109,7 +111,7 @@ def train(
     if not no_export:
         for model in job.program.models:
             rehearse(project.model(model), device, opset)
-    wanted = _Wanted(None if no_export else Shipping(device, opset), not no_report, tensorboard, profile)
+    wanted = _Wanted(None if no_export else Shipping(device, opset), not no_report, tensorboard, statistics, profile)
     again = shlex.join(["dlc", *(word for word in arguments if word not in ("--resume", "--overwrite"))])
     with open_run(job.program.name, out=out, resume=resume, overwrite=overwrite) as run:
         _train(job, splits, run, wanted, resume=resume, seconds=seconds, again=f"{again} --resume")
@@ -118,11 +120,12 @@ def train(
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What a run is to leave beside the weights: an export, a report, event files, a profile."""
+    """What a run is to leave beside the weights: an export, a report, event files, statistics of layers, a profile."""
 
     export: Shipping | None
     report: bool
     events: bool
+    statistics: bool
     profile: bool
 
 
@@ -131,6 +134,7 @@ def _train(
 ) -> None:
     """``again`` is the command that goes on with the run after Ctrl-C."""
     from runtime.inspect.profile import Profiler, make_profile, profiled
+    from runtime.inspect.watching import observe
     from runtime.reports.report.write import write_report
     from runtime.reports.tensorboard import Events
     from runtime.training.job import results
@@ -144,6 +148,8 @@ def _train(
         tell(_opening(job.program.name, splits, run.path))
         for note in splits.notes:
             tell(f"note: {note}")
+        if wanted.statistics:
+            observe(job, trainer, run)
         profiler.start()
         try:
             trainer.fit()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -37,11 +38,13 @@ class ValueStatistics:
 
 @dataclass(frozen=True)
 class WeightStatistics:
-    """A weight: its root mean square, and that of its gradient."""
+    """A weight: its root mean square, that of its gradient, and that of what the last step changed of it, where one was
+    made."""
 
     name: str
     size: float
     gradient: float
+    update: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -78,19 +81,42 @@ class Statistics:
 
 def statistics(job: Job, batch: Batch, weights: Mapping[str, Array]) -> list[Statistics]:
     """The statistics of every minimize statement, over a batch as training sees it: augmentation and dropout on."""
-    kept = initial_state(job.program, job.make_engine) | dict(weights)
-    found = []
-    for inspected in compiler.inspection_graphs(job.project.checked, job.program.name):
-        text = compiler.numpy_module([inspected.graph], f"inspection of {job.program.name}")
-        outputs = Engine(text, kept).call(inspected.graph.name, batch.inputs)
-        values = tuple(
-            _values(where, words, type, outputs[name]) for name, (where, words, type) in inspected.values.items()
-        )
-        moved = tuple(
-            WeightStatistics(name, _size(kept[name]), _size(outputs[f"gradient:{name}"])) for name in inspected.over
-        )
-        found.append(Statistics(float(outputs["loss"]), values, moved))
-    return found
+    return Inspector(job, initial_state(job.program, job.make_engine) | dict(weights)).look(batch.inputs)
+
+
+class Inspector:
+    """Looks into a network with the weights and the state ``kept``, as they are at the time."""
+
+    def __init__(self, job: Job, kept: Mapping[str, Array]) -> None:
+        self._kept = kept
+        self._inspected = list(compiler.inspection_graphs(job.project.checked, job.program.name))
+        texts = (compiler.numpy_module([one.graph], f"inspection of {job.program.name}") for one in self._inspected)
+        self._engines = [Engine(text, kept) for text in texts]
+
+    @property
+    def weights(self) -> list[str]:
+        """The names of the weights that are trained."""
+        return list(dict.fromkeys(name for inspected in self._inspected for name in inspected.over))
+
+    def look(self, inputs: Mapping[str, Array], before: Mapping[str, Array] | None = None) -> list[Statistics]:
+        """The statistics of every minimize statement, over ``inputs``. ``before`` has the weights from before the last
+        step."""
+        found = []
+        for inspected, engine in zip(self._inspected, self._engines, strict=True):
+            outputs = engine.call(inspected.graph.name, inputs)
+            values = tuple(
+                _values(where, words, type, outputs[name]) for name, (where, words, type) in inspected.values.items()
+            )
+            moved = tuple(
+                self._weight(name, outputs[f"gradient:{name}"], (before or {}).get(name)) for name in inspected.over
+            )
+            found.append(Statistics(float(outputs["loss"]), values, moved))
+        return found
+
+    def _weight(self, name: str, gradient: Array, before: Array | None) -> WeightStatistics:
+        now = self._kept[name]
+        update = math.nan if before is None else size_of(now.astype(np.float64) - before)
+        return WeightStatistics(name, size_of(now), size_of(gradient), update)
 
 
 def _values(where: str, text: str, type: str, array: Array) -> ValueStatistics:
@@ -103,5 +129,6 @@ def _values(where: str, text: str, type: str, array: Array) -> ValueStatistics:
     return ValueStatistics(where, text, type, mean, deviation, float(same.mean()) if len(units) > 1 else 0.0, finite)
 
 
-def _size(array: Array) -> float:
+def size_of(array: Array) -> float:
+    """The root mean square of an array."""
     return float(np.sqrt(np.mean(np.square(array.astype(np.float64))))) if array.size else 0.0

@@ -8,6 +8,7 @@ taken as it is, and refused where it holds a run already. In the folder:
 weights.safetensors       the weights, for inference; with ``stop`` those of the best epoch
 checkpoint.safetensors    weights, optimizer state, position and history: what ``--resume`` needs
 history.csv               one line per epoch, or validation; with ``stop`` the best one has 1 in the column ``best``
+statistics.csv            what layers give and gradients are, a line each per line of history.csv, if asked for
 pictures/NAME-0003.png    what ``draw`` made of NAME after epoch 3, or step 3
 source.dl                 the model file as it was trained, ``--set`` applied
 imports/                  the files that it imports, where it does: a run needs no file outside its folder but data
@@ -38,7 +39,7 @@ from compiler.program import Unit
 from runtime.disk.files import reason, remove_leftovers, write_bytes
 
 CHECKPOINT, WEIGHTS, HISTORY, SOURCE = "checkpoint.safetensors", "weights.safetensors", "history.csv", "source.dl"
-RECORD, REPORT, DATA = "run.json", "report.html", "data.json"
+RECORD, REPORT, DATA, STATISTICS = "run.json", "report.html", "data.json", "statistics.csv"
 PICTURES, EVENTS = "pictures", "tensorboard"
 IMPORTS = "imports"
 RUNS = Path("runs")
@@ -67,6 +68,10 @@ class RunFolder:
     @property
     def history(self) -> Path:
         return self.path / HISTORY
+
+    @property
+    def statistics(self) -> Path:
+        return self.path / STATISTICS
 
     @property
     def pictures(self) -> Path:
@@ -110,7 +115,7 @@ class RunFolder:
 
     def clear(self) -> None:
         """Removes the files of the run before."""
-        names = (CHECKPOINT, WEIGHTS, HISTORY, SOURCE, DATA, RECORD, REPORT, self.model.name)
+        names = (CHECKPOINT, WEIGHTS, HISTORY, SOURCE, DATA, RECORD, REPORT, STATISTICS, self.model.name)
         for path in (
             *(self.path / name for name in names),
             *self.pictures.glob("*.png"),

@@ -42,7 +42,7 @@ from runtime.training.keeping import drop_others, kept_file, kept_places
 from runtime.training.pace import Pace
 from runtime.training.pictures import Album
 from runtime.training.position import Position
-from runtime.training.progress import Outline, Progress, Silent, StopTraining
+from runtime.training.progress import Observer, Outline, Progress, Silent, StopTraining
 from runtime.training.replay import Snapshot, diagnose
 from runtime.training.stopping import Watch
 
@@ -72,7 +72,7 @@ class Trainer:
 
     ``kept`` are the weights and state by name, current at any time between calls; ``history`` has a row for
     each finished epoch, and when the run ends for one that ``steps`` cut short; or for each so many steps, where
-    the settings say so.
+    the settings say so. ``observer`` may be set before it begins.
     """
 
     def __init__(
@@ -124,6 +124,7 @@ class Trainer:
         self._interruption = Interruption()
         self._snapshot = Snapshot(self.kept, self.position)
         self._saved_at = 0.0
+        self.observer: Observer | None = None
 
     @property
     def weights(self) -> dict[str, Array]:
@@ -282,6 +283,8 @@ class Trainer:
         last_step = self._last_step
         while not self._is_due(last_step):
             self._pause()
+            if self.observer:
+                self.observer.before_step()
             self._step()
             self._snapshot.renew(self.kept, self.position)
             if self._is_late():
@@ -301,6 +304,8 @@ class Trainer:
         if self._album:
             with self._writing():
                 self._album.draw(self._judge, row.place)
+        if self.observer:
+            self.observer.take(row)
         self.progress.epoch(row)
         self._keep(row)
         if time.perf_counter() - self._saved_at >= _SHORT_EPOCH:
@@ -370,6 +375,8 @@ class Trainer:
             inference = {**self.weights, **self._outcome().weights}
             save_weights(self.run.weights, self.program, inference, self.splits.train.names)
             write_text(self.run.history, self.history.csv())
+            if self.observer:
+                self.observer.save()
         self._saved, self._saved_at = (self.position, len(self.history)), time.perf_counter()
 
     def _checkpoint(self) -> Checkpoint:

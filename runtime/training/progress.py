@@ -88,6 +88,19 @@ class Silent:
         return
 
 
+class Observer(Protocol):
+    """Looks into a run while it goes on, and keeps what it sees."""
+
+    def before_step(self) -> None:
+        """A step is about to be made."""
+
+    def take(self, row: Row) -> None:
+        """Figures were taken."""
+
+    def save(self) -> None:
+        """A checkpoint is being written. Raises OSError."""
+
+
 class Relay:
     """Passes everything on to ``shown``: for what wants to be told of some of it."""
 

@@ -83,6 +83,14 @@ def line_chart(name: str, title: str, series: Sequence[Series], x_title: str, ma
     return _svg(name, title, _described(series), parts)
 
 
+def sparkline(values: Sequence[float], description: str) -> str:
+    """A small curve without axes, to stand in a cell of a table."""
+    up, across = value_axis(values, 20, 2), Axis(0, max(1, len(values) - 1), 2, 78)
+    parts = _line(Series("", range(len(values)), values), across, up)
+    label = escape(description)
+    return f'<svg class="spark" viewBox="0 0 80 22" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+
+
 def scatter_chart(name: str, title: str, wanted: Sequence[float], predicted: Sequence[float]) -> str:
     """Predictions over what was wanted, with the diagonal on which they would be right."""
     both = [*wanted, *predicted]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from runtime.inspect.watching import Look
 from runtime.training.history import History
 from runtime.training.job import Job
 from runtime.training.judge import Judgement
@@ -25,7 +26,8 @@ class Content:
     """A run, ready to be shown. ``sources`` are the model file as it was trained and
     those that it imports, by their paths in the folder. ``judged`` says which samples the
     judgement is of, or why there is none; ``files`` has the size in bytes of the run's files, by name; ``pictures``
-    the last PNG file of everything that is drawn, with its name and its epoch."""
+    the last PNG file of everything that is drawn, with its name and its place in the history; ``looks`` the statistics
+    of layers, if the run has left any."""
 
     folder: Path
     job: Job
@@ -37,6 +39,7 @@ class Content:
     judged: str = ""
     files: Mapping[str, int] = field(default_factory=dict)
     pictures: Sequence[tuple[str, int, bytes]] = ()
+    looks: Sequence[Look] = ()
 
     @property
     def measures(self) -> tuple[str, ...]:

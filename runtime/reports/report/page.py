@@ -14,6 +14,7 @@ from runtime.reports.report.charts import Series, line_chart, number_text
 from runtime.reports.report.content import Content
 from runtime.reports.report.drawing import drawing
 from runtime.reports.report.html import highlighted, paragraph, section, table
+from runtime.reports.report.layers import layers
 from runtime.reports.report.outcome import best_of, drawn, predictions, worst
 from runtime.training.history import History, is_rate
 
@@ -22,6 +23,7 @@ _LINKS = {
     "predictions": "Predictions",
     "worst": "Worst samples",
     "drawn": "Pictures",
+    "layers": "Layers and gradients",
     "architecture": "Architecture",
     "sizes": "Sizes",
     "environment": "Environment",
@@ -38,6 +40,7 @@ def page(content: Content) -> str:
         "predictions": predictions(content),
         "worst": worst(content),
         "drawn": drawn(content),
+        "layers": layers(content),
         "architecture": architecture(content),
         "sizes": sizes(content),
         "environment": environment(content),

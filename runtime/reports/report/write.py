@@ -9,11 +9,12 @@ from compiler.diagnostics import DiagnosticError, error
 from runtime.data.split import Splits
 from runtime.disk.output import save_output
 from runtime.disk.tensors import Array
+from runtime.inspect.watching import read_looks
 from runtime.programs.project import open_project
 from runtime.reports.report.content import Content, Rate
 from runtime.reports.report.page import page
 from runtime.training.checkpoint import load_weights
-from runtime.training.folder import HISTORY, PICTURES, RECORD, REPORT, SOURCE, WEIGHTS, imported_texts
+from runtime.training.folder import HISTORY, PICTURES, RECORD, REPORT, SOURCE, STATISTICS, WEIGHTS, imported_texts
 from runtime.training.history import History, read_history
 from runtime.training.job import Job, make_job
 from runtime.training.judge import Judgement, judge
@@ -70,7 +71,8 @@ def _write(folder: Path, job: Job, history: History, record: Record, judgement: 
     files = {name: (folder / name).stat().st_size for name in names if (folder / name).is_file()}
     sources = {SOURCE: (folder / SOURCE).read_text(encoding="utf-8"), **imported_texts(folder)}
     rates, pictures = _rates(job, history), list(_pictures(folder))
-    content = Content(folder, job, sources, record, history, rates, judgement, judged, files, pictures)
+    looks = read_looks(folder / STATISTICS)
+    content = Content(folder, job, sources, record, history, rates, judgement, judged, files, pictures, looks)
     path = folder / REPORT
     save_output(path, page(content).encode())
     return path
