@@ -25,9 +25,18 @@ from compiler.targets.onnx.read import families
 from compiler.targets.onnx.read.alone import Alone
 from compiler.targets.onnx.read.known import fold_sizes
 from compiler.targets.onnx.read.load import STANDARD, opset, shown
-from compiler.targets.onnx.read.naming import places
+from compiler.targets.onnx.read.naming import is_made_up, places
 from compiler.targets.onnx.read.node import Node, Result, Results
-from compiler.targets.onnx.read.tensors import Known, NotKnown, Tensor, Unsupported, dtype_of, materialise, tidy
+from compiler.targets.onnx.read.tensors import (
+    Known,
+    NotKnown,
+    Tensor,
+    Unbounded,
+    Unsupported,
+    dtype_of,
+    materialise,
+    tidy,
+)
 from compiler.targets.onnx.read.written_out import written_out
 
 # What is worked out while a file is read has at most so many elements, so that a small file can't fill the memory; what
@@ -52,12 +61,14 @@ class Imported:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A node that can't be read. ``needed`` are the inputs of the model that would have to be known to read it."""
+    """A node that can't be read. ``needed`` are the inputs of the model that would have to be known to read it,
+    ``bound`` a size and how large it may be at most."""
 
     kind: str
     node: str
     reason: str
     needed: tuple[str, ...] = ()
+    bound: tuple[str, int] | None = None
 
 
 class Refused(DiagnosticError):
@@ -74,10 +85,25 @@ def import_graph(
     """The graph of a model that :func:`.load.load` gave, called ``name``. Inputs that ``fixed`` names have that content
     and are none any more: what says a shape has to be known. ``prefix`` goes before the names of weights.
 
-    Raises Refused (E0922) for what can't be read of it.
+    A size that has to be bounded, as there are only so many positions in a table, gets that bound. Raises Refused
+    (E0922) for what can't be read of it.
     """
+    limits: dict[str, int] = {}
+    while True:
+        try:
+            return _imported(model, name, fixed, prefix, limits)
+        except Refused as refused:
+            found = dict(item.bound for item in refused.refusals if item.bound is not None)
+            if found.keys() <= limits.keys():
+                raise
+            limits |= found
+
+
+def _imported(
+    model: onnx.ModelProto, name: str, fixed: Mapping[str, Array], prefix: str, limits: Mapping[str, int]
+) -> Imported:
     host = Alone(name, prefix)
-    importer = Importer(model, name, host, fixed)
+    importer = Importer(model, name, host, fixed, limits=limits)
     for item in importer.inputs():
         importer.declare(item, host.declare)
     importer.run(model.graph.node)
@@ -103,6 +129,7 @@ class Importer:
     fixed: Mapping[str, Array] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     arrays: Callable[[onnx.TensorProto], Array] = onnx.numpy_helper.to_array
+    limits: Mapping[str, int] = field(default_factory=dict)
     tensors: dict[str, Tensor | None] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
     # For each tensor the inputs of the model that it depends on.
@@ -185,16 +212,20 @@ class Importer:
         named = _IDENTIFIER.sub("_", dim.dim_param)
         if not named:
             self._unnamed += 1
-            return symbol(f"unnamed{self._unnamed}")
+            return symbol(f"unnamed{self._unnamed}", self.limits.get(f"unnamed{self._unnamed}"))
         bound = self._bounds.get(dim.dim_param, Symbol(""))
-        return symbol(named if named[0].isalpha() else f"d{named}", bound.upper, bound.lower)
+        named = named if named[0].isalpha() else f"d{named}"
+        uppers = [upper for upper in (bound.upper, self.limits.get(named)) if upper is not None]
+        return symbol(named, min(uppers, default=None), bound.lower)
 
     def _initializer(self, proto: onnx.TensorProto) -> None:
         self.sources[proto.name] = frozenset()
         try:
             array = self.arrays(proto)
-            # A number on its own is a setting, such as an epsilon; what has axes and fractions is learned.
-            weight = array.ndim > 0 and dtype_of(proto.data_type).is_float
+            # A number on its own is a setting, such as an epsilon, in some files as an axis of one; other fractions are
+            # learned.
+            alone = array.ndim == 0 or (array.size == 1 and is_made_up(proto.name))
+            weight = not alone and dtype_of(proto.data_type).is_float
             self.tensors[proto.name] = Known(proto.name, array, weight)
         except Unsupported as problem:
             self._refuse("initializer", proto.name, str(problem))
@@ -224,6 +255,8 @@ class Importer:
             except NotKnown as problem:
                 needed = self.sources.get(problem.tensor, frozenset())
                 self._fail(node, label, str(problem), sorted(needed))
+            except Unbounded as problem:
+                self._fail(node, label, str(problem), bound=(problem.size.name, problem.most))
             except Unsupported as problem:
                 self._fail(node, label, str(problem))
             except TypeMismatch as problem:
@@ -232,9 +265,16 @@ class Importer:
                 # onnx's checker does not compare ranks and attributes: where they make no sense, reading stumbles.
                 self._fail(node, label, f"its operands and attributes do not go together ({problem})")
 
-    def _fail(self, node: onnx.NodeProto, label: str, reason: str, needed: Sequence[str] = ()) -> None:
+    def _fail(
+        self,
+        node: onnx.NodeProto,
+        label: str,
+        reason: str,
+        needed: Sequence[str] = (),
+        bound: tuple[str, int] | None = None,
+    ) -> None:
         kind = node.op_type if node.domain in STANDARD else f"{node.domain}.{node.op_type}"
-        self._refuse(kind, label, reason, needed)
+        self.refusals.append(Refusal(kind, label, reason, tuple(needed), bound))
         self.tensors.update((item, None) for item in node.output)
 
     def _refuse(self, kind: str, node: str, reason: str, needed: Sequence[str] = ()) -> None:
@@ -397,5 +437,8 @@ def _told(name: str, refusals: Sequence[Refusal]) -> Any:
         times = f" ({len(nodes)} times)" if len(nodes) > 1 else ""
         notes.append(f"{kind}{times}: {reason}: {few}")
     what = f"{count} place{'s' * (count != 1)} of it cannot be brought into a graph"
+    found = {item.bound: None for item in refusals if item.bound is not None}
     help = "export the network without these, for inference, and with fixed sizes where shapes are worked out"
+    if found:
+        help = f"say how large it may be where it is declared: {', '.join(f'{size} <= {most}' for size, most in found)}"
     return error("E0922", f"cannot import {name}: {what}", None, notes=notes, help=help)

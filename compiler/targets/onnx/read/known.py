@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from compiler.ir.dims import Dim, equal, less_equal, product
+from compiler.ir.dims import Dim, Poly, equal, less_equal, product
 from compiler.ir.types import DType
 from compiler.ops.base import Array
 from compiler.targets.onnx.read.node import Node, normal
@@ -112,11 +112,14 @@ def _concat(node: Node) -> Array:
     return np.concatenate([_objects(node, index) for index in range(node.count)], node.attribute("axis", 0))
 
 
-def _slice(node: Node) -> Array:
+def _slice(node: Node) -> Array | None:
+    """None where it is cut at a size: that is left to the program."""
     array = _objects(node, 0)
     if node.opset < 10:
         starts, ends, steps = node.attribute("starts"), node.attribute("ends"), None
         axes = node.attribute("axes")
+    elif any(isinstance(dim, Poly) for index in (1, 2) for dim in node.dims(index, "bounds")):
+        return None
     else:
         starts, ends = node.integers(1, "starts"), node.integers(2, "ends")
         axes = node.integers(3, "axes") if node.has(3) else None

@@ -92,8 +92,13 @@ def weight_names(graph: onnx.GraphProto) -> dict[str, str]:
     return names
 
 
+def is_made_up(name: str) -> bool:
+    """Whether an exporter made the name up, for something that has none where it comes from."""
+    return _MADE_UP.fullmatch(name.rpartition("/")[2].partition(":0")[0]) is not None
+
+
 def _weight_name(name: str, readers: Mapping[str, tuple[Place, onnx.NodeProto, int]]) -> str:
-    if _MADE_UP.fullmatch(name) and name in readers:
+    if is_made_up(name) and name in readers:
         place, node, index = readers[name]
         words = _OPERANDS.get(node.op_type, ())
         word = words[index] if index < len(words) and words[index] else node.op_type.lower()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from compiler.ir.dims import Poly
+from compiler.ir.dims import Poly, Symbol
 from compiler.ir.graph import Value
 from compiler.ir.types import DType, TensorType
 from compiler.ops.base import Array
@@ -27,6 +27,14 @@ class NotKnown(Unsupported):
     def __init__(self, tensor: str, what: str) -> None:
         super().__init__(f"its {what} ({tensor}) is worked out while the network runs")
         self.tensor = tensor
+
+
+class Unbounded(Unsupported):
+    """A size may be larger than what the file has for it, such as the table of positions of a transformer."""
+
+    def __init__(self, size: Symbol, most: int) -> None:
+        super().__init__(f"{size} may be more than the {most} that there are of what it is cut from")
+        self.size, self.most = size, most
 
 
 class Known:

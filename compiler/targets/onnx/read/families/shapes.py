@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 import onnx
 
-from compiler.ir.dims import Dim, Poly, ceil_divide, equal, floor_divide, less_equal, product
+from compiler.ir.dims import Dim, Poly, as_symbol, ceil_divide, equal, floor_divide, less_equal, product
 from compiler.ir.graph import Value
 from compiler.ops.base import Array
 from compiler.ops.emit import Emit
 from compiler.targets.onnx.read.known import fold_sizes
 from compiler.targets.onnx.read.node import Node, Results, normal, reads
-from compiler.targets.onnx.read.tensors import Unsupported, dtype_of, dtype_of_array
+from compiler.targets.onnx.read.tensors import Unbounded, Unsupported, dtype_of, dtype_of_array
 
 
 @reads("Shape", "Size")
@@ -184,6 +184,9 @@ def _bound(place: Dim, size: Dim) -> Dim:
         if less_equal(0, place) is False:
             return 0
     fits = less_equal(place, size)
+    symbol = as_symbol(place)
+    if fits is None and symbol is not None and isinstance(size, int):
+        raise Unbounded(symbol, size)
     if fits is None:
         raise Unsupported(f"whether its bound {place} lies within {size} depends on the sizes of the inputs")
     return place if fits else size
