@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 VERB = "attend with {} to keys {} and values {}"
 HEADS_FIRST = (0, 2, 1, 3)
+# Keys [N, S, G, D] as what queries are multiplied by, [N, G, D, S].
+KEYS = (0, 2, 3, 1)
 N, T, S = symbol("N"), symbol("T"), symbol("S")
 SIZES = {"N": 2, "T": 5, "S": 4}
 
@@ -72,11 +74,12 @@ class Form:
     rate: float
 
     def weights(self, b: Emit, asking: Value, keys: Value, type: TensorType, mask: Sequence[Value]) -> Value:
-        """The softmax of the scores [N, H, T, S], of what :func:`heads_first` gives; ``type`` is that of q."""
+        """The softmax of the scores [N, H, T, S], of queries as :func:`heads_first` gives them and keys [N, G, D, S];
+        ``type`` is that of q."""
         samples, length, heads, _ = type.shape
         zero, hidden = b.scalar(0, type.dtype), -HIDDEN[type.dtype]
-        scores = b.mul(b.matmul(asking, b.transpose(keys, (0, 1, 3, 2))), scale_of(type))
-        scores = b.reshape(scores, (samples, heads, length, keys.type.shape[2]))
+        scores = b.matmul(b.mul(asking, scale_of(type)), keys)
+        scores = b.reshape(scores, (samples, heads, length, keys.type.shape[3]))
         if mask:
             scores = b.add(scores, b.select(mask[0], zero, hidden))
         if self.causal:
@@ -190,8 +193,8 @@ class Attention(Op):
         """The operations that this one stands for, made with ``b``."""
         groups = k.type.shape[2]
         mask, keep = self.form.apart(masks)
-        asking, keys, values = (heads_first(b, x, groups) for x in (q, k, v))
-        weights = self.form.keep(b, self.form.weights(b, asking, keys, q.type, mask), keep)
+        asking, values = (heads_first(b, x, groups) for x in (q, v))
+        weights = self.form.keep(b, self.form.weights(b, asking, b.transpose(k, KEYS), q.type, mask), keep)
         stacked = b.reshape(weights, (*asking.type.shape[:3], k.type.shape[1]))
         return (heads_last(b, b.matmul(stacked, values), q.type),)
 
@@ -247,7 +250,7 @@ class AttentionGradient(FusedOp):
         form, groups = Form(self.causal, self.masked, self.rate), k.type.shape[2]
         mask, keep = form.apart(masks)
         asking, keys, values, given, made = (heads_first(b, x, groups) for x in (q, k, v, gradient, result))
-        weights = form.weights(b, asking, keys, q.type, mask)
+        weights = form.weights(b, asking, b.transpose(k, KEYS), q.type, mask)
         shape, stacked = weights.type.shape, (*asking.type.shape[:3], k.type.shape[1])
         slopes = form.keep(b, b.reshape(b.matmul(given, b.transpose(values, (0, 1, 3, 2))), shape), keep)
         delta = b.reshape(b.sum(b.mul(given, made), (-1,)), (*shape[:3], 1))

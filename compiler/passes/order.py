@@ -7,9 +7,12 @@ from compiler.passes.cse import CommonSubexpressions
 from compiler.passes.dead import DeadCode
 from compiler.passes.fold import FoldConstants
 from compiler.passes.fold_norm import FoldNorm
+from compiler.passes.fold_padding import FoldPadding
+from compiler.passes.fold_scale import FoldScale
 from compiler.passes.fuse_elementwise import FuseElementwise
 from compiler.passes.fuse_linear import FuseLinear
 from compiler.passes.fuse_sums import FuseSums
+from compiler.passes.join_slices import JoinSlices
 from compiler.passes.pipeline import Pipeline
 from compiler.passes.simplify import DropStopGradient, Simplify
 from compiler.passes.stable import Stabilize
@@ -49,6 +52,9 @@ NUMPY: tuple[Pass, ...] = (
 ONNX: tuple[Pass, ...] = (
     DropStopGradient(),
     FoldNorm(),
+    FoldPadding(),
+    JoinSlices(),
+    FoldScale(),
     FuseLinear(),
     DeadCode(),
 )

@@ -71,6 +71,8 @@ class Match:
     # Those inside of the pattern, the root aside, from the root on.
     nodes: tuple[Node, ...] = ()
     named: dict[str, Node] = field(default_factory=dict)
+    # Whether only one node reads a value.
+    is_used_once: Callable[[Value], bool] = lambda value: False
 
     def __getitem__(self, name: str) -> Value:
         return self.values[name]
@@ -128,7 +130,7 @@ class Matcher:
     def matches(self, pattern: Made, operation: Operation, inputs: tuple[Value, ...]) -> Iterator[Match]:
         """Every way in which ``pattern`` fits a node, whose class is known to be one of the pattern's."""
         for values, nodes, named in self._operands(pattern, operation, inputs, ({}, (), {})):
-            yield Match(self.builder, operation, inputs, values, nodes, named)
+            yield Match(self.builder, operation, inputs, values, nodes, named, self.is_used_once)
 
     def _operands(
         self, pattern: Made, operation: Operation, inputs: tuple[Value, ...], found: _Found
