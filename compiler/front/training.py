@@ -84,6 +84,8 @@ def elaborate_train(declarations: Declarations, train: tree.Train) -> Elaborated
     batch = _batch_symbol(declarations, train, evaluation.inputs)
     if settings is not None:
         check_figures(declarations, train, settings, evaluation.measures, [run.rule for run in runs])
+    if batch is not None and settings is not None:
+        _check_bound(declarations, settings, batch, evaluation.inputs[0])
     if len(sink.errors) > before or batch is None or settings is None:
         return None
     weights = {traced.weight.name: traced for run in runs for traced in run.trace.weights.values()}
@@ -296,6 +298,17 @@ def _batch_symbol(declarations: Declarations, train: tree.Train, inputs: list[Te
             return None
         first = first or (found, tensor.span)
     return first[0] if first else None
+
+
+def _check_bound(declarations: Declarations, settings: Settings, batch: Symbol, first: Tensor) -> None:
+    """Report E0506 for a batch with more samples than its symbol may stand for."""
+    if batch.upper is None or settings.batch <= batch.upper:
+        return
+    said, bound = settings.spans.get("batch"), f"{batch} is at most {batch.upper}"
+    title = f"a batch has {settings.batch} samples{'' if said else ' where nothing else is said'}, but {bound}"
+    labels = [Label(first.span, f"{bound} here")] if said else []
+    help = f"take smaller ones, `batch {batch.upper}`, or give {batch} another bound"
+    declarations.sink.report(error("E0506", title, said or first.span, labels=labels, help=help))
 
 
 def _models_used(declarations: Declarations, weights: Mapping[str, TracedWeight], called: Container[str]) -> list[str]:

@@ -20,6 +20,7 @@ from compiler.ir.graph import Role
 from compiler.ir.text import to_text
 from compiler.ir.types import DType
 from compiler.program import TrainProgram
+from runtime.data.fingerprint import fingerprint_of
 from runtime.data.readers.content import Names
 from runtime.data.split import Splits
 from runtime.disk.tensors import Array, read_tensors, write_tensors
@@ -44,12 +45,15 @@ class Origin:
     validate: str | None
     test: str | None
     batch: int
+    data: str
 
     @staticmethod
     def of(program: TrainProgram, splits: Splits) -> Origin:
         shares = splits.validation_share, splits.test_share
         validate, test = (None if share is None else str(share) for share in shares)
-        return Origin(program.settings.seed, len(splits.train), validate, test, program.settings.samples)
+        return Origin(
+            program.settings.seed, len(splits.train), validate, test, program.settings.samples, fingerprint_of(splits)
+        )
 
 
 @dataclass(frozen=True)
@@ -183,7 +187,9 @@ def check_origin(path: Path, checkpoint: Checkpoint, now: Origin) -> None:
     if checkpoint.position.batch == 0:
         then["batch"] = now.batch  # between two epochs nothing hangs on it
     notes = [
-        f"{_WORDS[name]}: {_said(then[name])} then, {_said(value)} now"
+        "the data itself: its content is not what it was"
+        if name == "data"
+        else f"{_WORDS[name]}: {_said(then[name])} then, {_said(value)} now"
         for name, value in asdict(now).items()
         if then[name] != value
     ]

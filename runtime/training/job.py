@@ -190,7 +190,17 @@ def make_job(project: Project, name: str | None = None, changes: Changes = _UNCH
     compiled = project.train(name, accumulates=(changes.accumulate or 1) > 1)
     changes = changes.gathered(compiled)
     program = replace(compiled, settings=changes.applied(compiled.settings))
+    _check_bound(program)
     return Job(project, program, changes, partial(Engine, compiler.train_module(program), name=program.name))
+
+
+def _check_bound(program: TrainProgram) -> None:
+    """Raises DiagnosticError E0506 for a batch with more samples than its symbol may stand for."""
+    bounds = {found.name: found.upper for value in program.inputs for found in value.type.symbols}
+    most, batch = bounds[program.batch_symbol], program.settings.batch
+    if most is not None and batch > most:
+        title = f"a batch has {batch} samples, but {program.batch_symbol} is at most {most} in `{program.name}`"
+        raise DiagnosticError([error("E0506", title, None, help=f"take smaller ones: {most} samples at most")])
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,7 @@ class Trainer:
         self._album = Album(run.pictures, splits, program.settings.batch) if run and program.pictures else None
         self._notes = [_where_pictures_go(program, run)] if run and self._album else []
         self._fingerprint = fingerprint(program) if run else ""
+        self._origin = Origin.of(program, splits) if run else None
         self._saved: tuple[Position, int] | None = None  # with the number of rows, as a cut epoch has one or not
         if weights is not None:
             check_same("the mapping of weights", weights, weight_types(program))
@@ -203,7 +204,7 @@ class Trainer:
     def _resume(self, run: RunFolder) -> None:
         checkpoint = load_checkpoint(run.checkpoint)
         check_same(run.checkpoint, checkpoint.kept, types_of(self.kept))
-        check_origin(run.checkpoint, checkpoint, Origin.of(self.program, self.splits))
+        check_origin(run.checkpoint, checkpoint, self._known_origin)
         if checkpoint.watch.step:
             check_same(run.checkpoint, checkpoint.watch.weights, types_of(self.weights))
         self._take(checkpoint.kept)
@@ -380,10 +381,15 @@ class Trainer:
         self._saved, self._saved_at = (self.position, len(self.history)), time.perf_counter()
 
     def _checkpoint(self) -> Checkpoint:
-        origin, pace = Origin.of(self.program, self.splits), self._pace.as_json()
+        origin, pace = self._known_origin, self._pace.as_json()
         return Checkpoint(
             self.kept, self.position, self._totals, self.history, origin, self._fingerprint, self._watch, pace
         )
+
+    @property
+    def _known_origin(self) -> Origin:
+        assert self._origin is not None, "checkpoints are written and read where there is a run folder"
+        return self._origin
 
     def _keep(self, row: Row) -> None:
         """Keeps the checkpoint that belongs to a row, where the statement ``keep`` says so, and drops others."""

@@ -11,9 +11,9 @@ import pytest
 from lark.lexer import PatternStr
 from pygments import token
 
+from compiler.front import highlighting
 from compiler.front.parse import Layout
 from compiler.front.signature import DTYPES
-from dlc import highlighting
 from dlc.highlighting import DlLexer, textmate
 from grammar import tables
 

@@ -197,3 +197,12 @@ def test_settings_stay_where_nothing_is_changed(project: Project) -> None:
     settings = project.train().settings
     assert Changes().applied(settings) == settings
     assert Changes(seed=9).applied(settings) == replace(settings, seed=9)
+
+
+def test_a_batch_holds_no_more_samples_than_its_symbol_may_stand_for() -> None:
+    text = "model Net(x: f32[N, 2]) -> f32[N, 1] { dense(1) }\n"
+    text += "train net(x: f32[N <= 64, 2]) { minimize mean(Net(x)) with sgd(0.1); epochs 1 }"
+    project = project_of_text(text, Path())
+    assert make_job(project, changes=Changes(batch=64)).program.settings.batch == 64
+    with pytest.raises(DiagnosticError, match="a batch has 65 samples, but N is at most 64 in `net`"):
+        make_job(project, changes=Changes(batch=65))

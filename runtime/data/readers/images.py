@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -46,6 +46,10 @@ class Pictures(Column):
             except _BadPicture as why:
                 title = f"cannot read {path}: {why}, though it could before"
                 raise DiagnosticError([error("E0616", title, None, help="leave the pictures as they are")]) from why
+
+    def traits(self) -> Iterator[bytes]:
+        for path in self._paths:
+            yield f"{path.name} {path.stat().st_size}\n".encode()
 
     def decode(self, path: Path) -> Array:
         """One picture in the shape of a row. Raises _BadPicture."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from html import escape
 
-_TOKEN = re.compile(
-    r"(?P<comment>#[^\n]*)"
-    r'|(?P<string>"(?:[^"\\\n]|\\.)*")'
-    r"|(?P<keyword>\b(?:import|as|const|model|block|train|layer|residual|repeat|if|else|minimize|over|with|measure|data"
-    r"|validate|test|batch|epochs|steps|stop|patience|clip|seed|freeze|and|or|not|true|false)\b)"
-    r"|(?P<number>(?<![\w.])\.?\d[\w.]*(?:(?<=[eE])[+-]\d+)?%?)"
-)
+from compiler.front.highlighting import scopes
+
+# What the page's style tells apart, by the beginning of a scope.
+_CLASSES = {
+    "comment": "comment", "string": "string", "keyword.operator.arrow": "", "keyword.operator.word": "keyword",
+    "keyword.operator": "", "keyword": "keyword", "constant.language": "keyword", "constant.numeric": "number",
+}  # fmt: skip
 
 
 def section(name: str, title: str, *parts: str) -> str:
@@ -68,9 +67,6 @@ def highlighted(text: str) -> str:
 
 
 def _highlighted(text: str) -> Iterator[str]:
-    end = 0
-    for token in _TOKEN.finditer(text):
-        yield escape(text[end : token.start()])
-        yield f'<span class="{token.lastgroup}">{escape(token[0])}</span>'
-        end = token.end()
-    yield escape(text[end:])
+    for piece, scope in scopes(text):
+        kind = next((kind for start, kind in _CLASSES.items() if scope.startswith(start)), "")
+        yield f'<span class="{kind}">{escape(piece)}</span>' if kind else escape(piece)

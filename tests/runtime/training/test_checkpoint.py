@@ -24,7 +24,7 @@ from runtime.training.evaluation import Totals
 from runtime.training.history import History, Row
 from runtime.training.position import Position
 
-ORIGIN = Origin(seed=0, samples=40, validate=0.2, test=None, batch=8)
+ORIGIN = Origin(seed=0, samples=40, validate="0.2", test=None, batch=8, data="3fa2")
 
 
 def kept() -> dict[str, np.ndarray[Any, Any]]:
@@ -125,12 +125,13 @@ def test_only_the_first_differences_are_listed() -> None:
 
 
 def test_a_run_with_other_settings(tmp_path: Path) -> None:
-    now = Origin(seed=1, samples=40, validate=None, test=None, batch=16)
+    now = Origin(seed=1, samples=40, validate=None, test=None, batch=16, data="81b0")
     assert failure(check_origin, tmp_path / "c", checkpoint(), now) == (
         f"error[E0807]: the run cannot go on from {tmp_path / 'c'}: it was started with other settings\n"
         "  = note: seed: 0 then, 1 now\n"
         "  = note: share for validation: 0.2 then, none now\n"
         "  = note: batch: 8 then, 16 now\n"
+        "  = note: the data itself: its content is not what it was\n"
         "  = help: set them back, or train again without --resume"
     )
 
