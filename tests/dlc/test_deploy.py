@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 
 def test_a_repository_for_triton(dlc: Callable[..., Any], models: Path, tmp_path: Path) -> None:
@@ -23,3 +26,25 @@ def test_a_repository_for_triton(dlc: Callable[..., Any], models: Path, tmp_path
     outcome = dlc("deploy", "--to", "triton", tmp_path / "repository", file, "--name", "c")
     assert outcome.err.startswith("error[E0906]")
     assert not (tmp_path / "repository" / "c").exists()
+
+
+def test_a_page(dlc: Callable[..., Any], models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = dlc("deploy", "--to", "web", "page", models / "net.onnx", "--runtime", "package")
+    assert (outcome.code, outcome.err[:12]) == (1, "error[E0942]")
+    package = tmp_path / "package"
+    (package / "dist").mkdir(parents=True)
+    (package / "package.json").write_text('{"name": "onnxruntime-web", "version": "1.2.3"}')
+    for name in ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"):
+        (package / "dist" / name).write_text(name)
+    arguments = ("deploy", "--to", "web", "page", models / "images.onnx", "--runtime", "package", "--name", "Cats")
+    assert dlc(*arguments, "--values", "0,16").out == (
+        "wrote page (a form for image, onnxruntime-web 1.2.3): python3 -m http.server 8080 -d page\n"
+    )
+    assert json.loads(Path("page/model.json").read_text())["labels"] == ["cat", "dog", "größer"]
+    assert Path("page/model.onnx").read_bytes() == (models / "images.onnx").read_bytes()
+    assert Path("page/onnxruntime/ort-wasm-simd-threaded.wasm").is_file()
+    assert "--replace" in dlc(*arguments).err
+    assert dlc(*arguments, "--replace").code == 0
+    for text in ("0", "1,1", "0,x", "0,inf"):
+        assert dlc(*arguments, "--values", text).code == 2
