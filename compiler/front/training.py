@@ -90,6 +90,8 @@ def elaborate_train(declarations: Declarations, train: tree.Train) -> Elaborated
         return None
     weights = {traced.weight.name: traced for run in runs for traced in run.trace.weights.values()}
     learned = [name for name, traced in weights.items() if traced.weight.trainable]
+    if not _models_are_sound(declarations):
+        return None
     frozen = choose(frozen_parts(train), learned, sink, "of this train block")
     weights |= {traced.weight.name: traced for traced in pictures.weights} if pictures else {}
     weights = {traced.weight.name: traced for traced in declarations.begun(weights.values())}
@@ -223,14 +225,19 @@ def _minimize(run: _Run, statement: tree.Minimize) -> None:
 def _choose_weights(run: _Run, statement: tree.Minimize, every: tuple[str, ...]) -> None:
     """Settle what the statement changes of the weights ``every`` that its loss depends on."""
     declarations = run.evaluator.declarations
-    if not all(declarations.is_sound(model) for model in declarations.models()):
-        return  # the weights of a model with errors are not there, so that what is missing says nothing
+    if not _models_are_sound(declarations):
+        return
     sink = run.evaluator.sink
     chosen = choose(statement.over, every, sink, "that this loss depends on") if statement.over else set(every)
     frozen = {name for name in every if any(belongs(name, part.name) for part in run.frozen)}
     if every and chosen and chosen <= frozen:
         sink.report(error("E0503", "everything that this statement could change is frozen", statement.span))
     run.over = tuple(name for name in every if name in chosen and name not in frozen)
+
+
+def _models_are_sound(declarations: Declarations) -> bool:
+    """Whether a weight that is not there says anything: those of a model with errors are missing too."""
+    return all(declarations.is_sound(model) for model in declarations.models())
 
 
 def _every(evaluator: Evaluator, statement: tree.Minimize, scope: Scope) -> int:

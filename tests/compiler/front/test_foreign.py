@@ -272,6 +272,11 @@ def test_what_is_frozen_has_to_be_there(check: Check) -> None:
     assert (wrong.code, wrong.help) == ("E0201", ("did you mean VGG.features?",))
 
 
+def test_what_a_broken_model_lacks_is_no_second_mistake(check: Check) -> None:
+    wrong = only(check, TRAIN.format(call='VGG(until="featurs")', freeze="freeze VGG.features", penalty=""))
+    assert wrong.code == "E0407"
+
+
 def test_parts_have_rows_and_what_is_left_out_is_listed(check: Check) -> None:
     checked = check(MODEL.format('VGG(until="flatten")'))
     (use,) = checked.elaborated.imported.foreign[0].uses.values()
