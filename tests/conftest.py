@@ -77,7 +77,8 @@ def work() -> Callable[[Callable[[], object]], int]:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an ONNX file for each of the small models above; ``images.onnx`` names its classes."""
+    """A folder with an ONNX file for each of the small models above; ``images.onnx`` names its
+    classes, and ``bare.onnx`` is ``net.onnx`` without the range of its indices."""
     import dlc
     from compiler.targets.onnx.file import with_metadata
 
@@ -86,6 +87,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         dlc.loads(MODELS, model=name).export(folder / f"{name.lower()}.onnx")
     images = folder / "images.onnx"
     images.write_bytes(with_metadata(images.read_bytes(), {"dlc.labels": '["cat", "dog", "größer"]'}))
+    bare = with_metadata((folder / "net.onnx").read_bytes(), {"dlc.ranges": ""})
+    (folder / "bare.onnx").write_bytes(bare)
     return folder
 
 

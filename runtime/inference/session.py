@@ -91,6 +91,7 @@ class Session:
     def check(self, inputs: Mapping[str, Array], described: Mapping[str, str] = _NO_NAMES) -> None:
         """Raises DiagnosticError as ``run`` does where the arrays do not fit; nothing runs."""
         check(self.inputs, inputs, bounds(self.metadata), described)
+        check_ranges(inputs, self.description.ranges, self.description.names, described)
 
     def batches(
         self, inputs: Mapping[str, ArrayOrColumn], rows: int = ROWS, described: Mapping[str, str] = _NO_NAMES

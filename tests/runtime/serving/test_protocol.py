@@ -140,7 +140,7 @@ def test_models_whose_rows_do_not_batch(client: Any) -> None:
 
 BINARY = {"name": "x", "datatype": "FP32", "shape": [2, 3], "parameters": {"binary_data_size": 24}}
 BAD = {
-    "there is no model `nett` here; there is images": (404, "/v2/models/nett/infer", asked(X, K)),
+    "there is no model `nett` here; there is bare": (404, "/v2/models/nett/infer", asked(X, K)),
     "there is no version `2` of net; there is 1": (404, "/v2/models/net/versions/2/infer", asked(X, K)),
     "there is nothing at /v2/models: the protocol begins at /v2": (404, "/v2/models", {}),
     "/v2/models/net/infer does not take GET, but POST": (405, NET, None),
@@ -172,7 +172,8 @@ BAD = {
     "the lists in `x` have different lengths": (400, NET, asked({**X, "data": [[1, 2, 3], [4]]}, K)),
     "`k` takes whole numbers (i64)": (400, NET, asked(X, {**K, "data": [0, 1.5]})),
     "a number in `x` does not fit into f32": (400, NET, asked({**X, "data": [1, 2, 3, 4, 5, 1e39]}, K)),
-    "ONNX Runtime stopped at": (400, NET, asked(X, {**K, "data": [0, 7]})),
+    "input `k` takes 0 to 6, and the request holds 7": (400, NET, asked(X, {**K, "data": [0, 7]})),
+    "ONNX Runtime stopped at": (400, "/v2/models/bare/infer", asked(X, {**K, "data": [0, 7]})),
     "the model has no output `score`: did you mean `scores`?": (400, NET, asked(X, K, outputs=[{"name": "score"}])),
     "`classification` of output `scores` is no whole number": (
         400, NET, asked(X, K, outputs=[{"name": "scores", "parameters": {"classification": "3"}}]),
