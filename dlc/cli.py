@@ -29,6 +29,7 @@ from dlc.commands.run import run
 from dlc.commands.runs import runs_command
 from dlc.commands.search import search
 from dlc.commands.serve import serve
+from dlc.commands.show import show
 from dlc.commands.train import train
 from dlc.terminal import remark, report
 
@@ -70,6 +71,7 @@ for command in (
     bench,
     diff,
     serve,
+    show,
     deploy,
     report_command,
     runs_command,

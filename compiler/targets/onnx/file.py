@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 
 from compiler.diagnostics import Diagnostic, DiagnosticError, error
 
+_SOURCE = "source: "  # before IR version 10, where nodes have no metadata
 _OTHER_FILES = (
     (b"PK\x03\x04", "a zip file, as .npz files are"),
     (b"\x93NUMPY", "a NumPy array"),
@@ -53,6 +54,8 @@ def node_sources(model: onnx.ModelProto) -> dict[str, str]:
     """The place in the source, such as ``digits.dl:12:5``, of each node that tells it."""
     found: dict[str, str] = {}
     for node in model.graph.node:
+        if node.doc_string.startswith(_SOURCE):
+            found[node.name] = node.doc_string.removeprefix(_SOURCE)
         for entry in node.metadata_props:
             if entry.key == "source":
                 found[node.name] = entry.value

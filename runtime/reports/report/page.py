@@ -10,9 +10,11 @@ from math import prod
 from compiler.front.models import ElaboratedModel
 from compiler.program import Unit, Weight
 from runtime.programs.summary import parameters, summarise_model
+from runtime.reports.graphs.boxes import picture
+from runtime.reports.graphs.files import boxes_of_model
+from runtime.reports.graphs.svg import svg
 from runtime.reports.report.charts import Series, line_chart, number_text
 from runtime.reports.report.content import Content
-from runtime.reports.report.drawing import drawing
 from runtime.reports.report.html import highlighted, paragraph, section, table
 from runtime.reports.report.layers import layers
 from runtime.reports.report.outcome import best_of, drawn, predictions, worst
@@ -165,7 +167,8 @@ def model_part(name: str, model: ElaboratedModel) -> str:
     summary = summarise_model(model)
     text = f"Costs: {summary.note}." if summary.note else ""
     rows = table(summary.head, summary.rows, caption=summary.title, numbers=(3, 4), total=summary.total)
-    sides = f"<div>{drawing(name, model)}</div><div>{rows}{paragraph(text)}</div>"
+    drawn = svg(name, f"The architecture of {model.name}", picture(boxes_of_model(model), fold=True))
+    sides = f"<div>{drawn}</div><div>{rows}{paragraph(text)}</div>"
     return f'<h3>{escape(model.name)}</h3><div class="split">{sides}</div>'
 
 

@@ -25,7 +25,7 @@ def embed(model: onnx.ModelProto, name: str, folder: Path | None) -> None:
         if not is_outside(proto):
             continue
         where = {entry.key: entry.value for entry in proto.external_data}
-        total += _length(proto)
+        total += byte_length(proto)
         if total > MOST_BYTES:
             raise _refused(name, proto, "the data of all tensors together are more than 2 GiB", "use a smaller model")
         data = _read(name, proto, where, folder)
@@ -41,7 +41,7 @@ def _read(name: str, proto: onnx.TensorProto, where: dict[str, str], folder: Pat
         )
     location = where.get("location", "")
     path = folder / location
-    length = _length(proto)
+    length = byte_length(proto)
     try:
         offset = int(where.get("offset", "0"))
         told = int(where.get("length", str(length)))
@@ -71,7 +71,8 @@ def _read(name: str, proto: onnx.TensorProto, where: dict[str, str], folder: Pat
         return file.read(length)
 
 
-def _length(proto: onnx.TensorProto) -> int:
+def byte_length(proto: onnx.TensorProto) -> int:
+    """The bytes that the tensor takes by its shape."""
     count = 1
     for size in proto.dims:
         count *= max(size, 0)

@@ -31,18 +31,18 @@ def load(path: Path) -> onnx.ModelProto:
     Raises DiagnosticError for a file that can't be read (E0905), is no ONNX model (E0906), breaks a rule of ONNX or a
     limit (E0920), or names data that can't be had (E0921).
     """
-    return prepare(_content(path), str(path), path.parent)
+    return prepare(content_of(path), str(path), path.parent)
 
 
 def prepare(content: bytes, name: str, folder: Path | None = None) -> onnx.ModelProto:
     """:func:`load` for the content of a file; data in other files are looked for in ``folder`` only."""
     model = parse(content, name)
-    _check_limits(model, name)
+    check_limits(model, name)
     embed(model, name, folder)
-    _check_tensors(model, name)
+    check_sizes(model, name)
     if model.functions:
         model = _inlined(model, name)
-        _check_limits(model, name)
+        check_limits(model, name)
     _check_version(model, name)
     check_order(model.graph, name)
     for output in model.graph.output:
@@ -85,7 +85,8 @@ def shown(node: onnx.NodeProto, number: int) -> str:
     return f"{node.op_type} {node.name}" if node.name else f"{node.op_type} number {number + 1}"
 
 
-def _content(path: Path) -> bytes:
+def content_of(path: Path) -> bytes:
+    """The bytes of the file. Raises DiagnosticError (E0905)."""
     why = help = ""
     try:
         size = path.stat().st_size
@@ -100,12 +101,17 @@ def _content(path: Path) -> bytes:
     raise DiagnosticError([error("E0905", f"cannot read {path}: {why}", None, help=help)])
 
 
-def _check_limits(model: onnx.ModelProto, name: str) -> None:
+def check_limits(model: onnx.ModelProto, name: str) -> list[onnx.NodeProto]:
+    """Every node, those of subgraphs and functions too. Raises DiagnosticError (E0920) for too many of them, and for
+    graphs nested too deeply."""
+    found = []
     for count, (depth, node) in enumerate(_nodes(model), 1):
         if depth > DEEPEST:
             raise _broken(name, f"graphs are nested more than {DEEPEST} deep at {shown(node, count)}", "")
         if count > MOST_NODES:
             raise _broken(name, f"it has more than {MOST_NODES} nodes", "")
+        found.append(node)
+    return found
 
 
 def _nodes(model: onnx.ModelProto) -> Iterator[tuple[int, onnx.NodeProto]]:
@@ -119,7 +125,8 @@ def _nodes(model: onnx.ModelProto) -> Iterator[tuple[int, onnx.NodeProto]]:
             waiting += [(depth + 1, inner) for graph in (item.g, *item.graphs) for inner in graph.node]
 
 
-def _check_tensors(model: onnx.ModelProto, name: str) -> None:
+def check_sizes(model: onnx.ModelProto, name: str) -> None:
+    """Raise DiagnosticError (E0920) for a tensor of a shape that no tensor has, or whose bytes are not those of it."""
     for proto in tensors(model):
         count = 1
         for size in proto.dims:

@@ -16,6 +16,7 @@ import pytest
 
 from compiler.diagnostics import DiagnosticError
 from runtime.programs.project import open_project
+from runtime.reports.graphs.files import boxes_of_model
 from runtime.reports.report.write import rewrite_report, write_report
 from runtime.training.checkpoint import load_weights
 from runtime.training.folder import open_run
@@ -195,14 +196,13 @@ def test_it_stands_alone_and_can_be_heard(tmp_path: Path) -> None:
 
 def test_skips_are_arrows(tmp_path: Path) -> None:
     job = train(tmp_path, IMAGES, images())
-    from runtime.reports.report.drawing import boxes
-
-    found = boxes(job.project.checked.elaborated.models["Net"])
+    found = boxes_of_model(job.project.checked.elaborated.models["Net"])
     assert [box.label or box.text for box in found] == [
         "image", "cast(f32) / 255 -> reshape(1, 8, 8)", "skip", "residual { conv(4, 3, pad=same) -> relu }",
         "it + skip", "flatten", "head", "output",
     ]  # fmt: skip
-    assert [box.reads for box in found] == [(), (0,), (1,), (1,), (2, 3), (4,), (5,), (6,)]
+    assert [[source for source, _ in box.reads] for box in found] == [[], [0], [1], [1], [2, 3], [4], [5], [6]]
+    assert sum(tag == "title" and text.startswith("it + skip gives") for tag, text in read(tmp_path).texts) == 1
 
 
 @pytest.mark.parametrize("rate", ["0.01", "cosine(0.01)"])
