@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from dlc.commands import options
 from dlc.terminal import table, tell, width_of
 
 if TYPE_CHECKING:
-    from runtime.inference.bench import Measured
+    from runtime.inference.bench import Measured, Plan
     from runtime.inference.session import Device
 
 
@@ -49,19 +50,27 @@ def _sizes(context: click.Context, parameter: click.Parameter, given: tuple[str,
     "--size", "sizes", metavar="NAME=N", multiple=True, callback=_sizes,
     help="The size of a free dimension other than the batch, such as T=32. Default: 16, or what its bound allows.",
 )  # fmt: skip
+@click.option(
+    "--profile", "as_profile", is_flag=True,
+    help="Show where the time of a run goes instead, by lines of the model file.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print everything, with the time of every run, as JSON.")
 @options.DEVICE
 def bench(
     files: tuple[Path, ...], batch: tuple[int, ...], threads: tuple[int, ...], runs: int, inputs: dict[str, str],
-    sizes: dict[str, int], as_json: bool, device: Device,
+    sizes: dict[str, int], as_profile: bool, as_json: bool, device: Device,
 ) -> None:  # fmt: skip
     """Measure an ONNX file, of dlc or any other, in ONNX Runtime: the time of a run, rows a second, start-up and
     memory. Two files take turns, run by run, and the second is given as a multiple of the first.
+
+    With --profile, ONNX Runtime's kernels on the last number of rows are added up by the lines of the model file that
+    they come from; what it has joined is told by the operations that it joined.
 
     \b
     Examples:
       dlc bench digits.onnx
       dlc bench digits.onnx --batch 1,32 --threads 1,2,4
+      dlc bench digits.onnx --profile --batch 64
       dlc bench digits.onnx other.onnx --input image=x.npy --json
     """
     from runtime.inference.arrays import read_array
@@ -74,12 +83,43 @@ def bench(
         name: read_array(Path(inputs[name]), next(port for port in session.inputs if port.name == name))
         for name, session in holders.items()
     }
-    found = measure(files, Plan(batch, threads or (None,), runs, device, sizes, data))
+    plan = Plan(batch, threads or (None,), runs, device, sizes, data)
+    if as_profile:
+        if len(files) > 1:
+            raise click.UsageError("--profile looks at one file")
+        _tell_profile(files[0], plan, as_json)
+        return
+    found = measure(files, plan)
     if as_json:
         tell(json.dumps([_record(measured) for measured in found], indent=2, ensure_ascii=False))
         return
     for line in [*_files(found), "", *_speeds(found)]:
         tell(line)
+
+
+def _tell_profile(file: Path, plan: Plan, as_json: bool) -> None:
+    from runtime.inference.profile import profile
+
+    found = profile(file, plan)
+    if as_json:
+        tell(json.dumps({"file": str(file), **asdict(found), "between": found.between}, indent=2, ensure_ascii=False))
+        return
+    whole = found.total or 1.0
+    rows = [
+        (
+            line.place,
+            line.text,
+            f"{1e6 * line.seconds:.1f}",
+            f"{100 * line.seconds / whole:.1f}%",
+            ", ".join(sorted(line.kernels, key=lambda kernel: -line.kernels[kernel])),
+        )
+        for line in found.lines
+    ]
+    rows.append(("between the kernels", "", f"{1e6 * found.between:.1f}", f"{100 * found.between / whole:.1f}%", ""))
+    head = ("line", "source", "µs", "share", "kernels")
+    cells = ("total", f"{found.rows} rows, mean of {found.runs} runs", f"{1e6 * found.total:.1f}", "100.0%", "")
+    for text in table(head, rows, total=cells, numbers=(2, 3), yields=4, width=width_of(sys.stdout)):
+        tell(text)
 
 
 def _files(found: Sequence[Measured]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -19,6 +19,7 @@ from compiler.targets.onnx.metadata import Description, bounds, describe
 from runtime.data.columns import ArrayOrColumn, Column, whole
 from runtime.disk.files import reason
 from runtime.inference import cuda
+from runtime.inference.binding import Binding
 from runtime.inference.feed import ROWS, in_rows, outline, part, rows_symbol
 from runtime.inference.ranges import check_ranges
 from runtime.programs.signature import Port, check, match
@@ -42,7 +43,7 @@ class Session:
     ``file`` is a path, or the content of a file. ``optimise`` lets ONNX Runtime rewrite the graph;
     ``threads`` is the number of threads it works on, its own choice where None. Nothing is printed. With
     ``device`` "cuda", operations run in full f32 precision (without TF32), and a machine where CUDA does not
-    work is an error, never the CPU.
+    work is an error, never the CPU. ``adjust`` is given the session options of ONNX Runtime before they are used.
 
     Raises DiagnosticError for a file that can't be read (E0905), is no ONNX model (E0906), keeps data in
     other files (E0907) or needs what ONNX Runtime does not have (E0908), and for CUDA that can't be used (E0909).
@@ -54,18 +55,20 @@ class Session:
         device: Device = "cpu",
         optimise: bool = True,
         threads: int | None = None,
+        adjust: Callable[[Any], None] | None = None,
     ) -> None:
         # Late, as onnx is needed only here.
         from compiler.targets.onnx.file import node_sources, read, unranked_inputs
 
         self.name = "the model" if isinstance(file, bytes) else str(file)
-        content = file if isinstance(file, bytes) else _read_file(Path(file))
+        content = file if isinstance(file, bytes) else content_of(Path(file))
         # Read before ONNX Runtime sees it: that opens data files named in a model, even in one given as bytes.
         model = read(content, self.name)
         self._sources = node_sources(model)
         unranked = unranked_inputs(model)
         del model
-        self._session = _make_session(content, self.name, device, optimise, threads)
+        self.device: Device = device
+        self._session = _make_session(content, self.name, device, _options(optimise, threads, adjust))
         self.inputs = tuple(_port(self.name, x, x.name in unranked) for x in self._session.get_inputs())
         self.outputs = tuple(_port(self.name, x) for x in self._session.get_outputs())
         told = self._session.get_modelmeta()
@@ -140,6 +143,30 @@ class Session:
         for _ in range(runs):
             self.run(inputs)
 
+    def bind(self, inputs: Mapping[str, Array]) -> Binding:
+        """A binding: inputs that are copied to the device once, for many runs, and results that stay there until they
+        are asked for. Raises DiagnosticError as ``run`` does where arrays do not fit."""
+        return Binding(self, inputs)
+
+    def on_device(self, array: Array) -> Any:
+        """ONNX Runtime's value of an array, on the session's device."""
+        return _onnxruntime().OrtValue.ortvalue_from_numpy(array, self.device, 0)
+
+    def io_binding(self) -> Any:
+        """ONNX Runtime's own binding, for :class:`Binding`."""
+        return self._session.io_binding()
+
+    def run_bound(self, binding: Any) -> None:
+        """Runs on what is bound. Raises DiagnosticError E0913."""
+        try:
+            self._session.run_with_iobinding(binding)
+        except Exception as failure:
+            raise self._stopped(failure) from failure
+
+    def end_profiling(self) -> Path:
+        """The file with what a session, adjusted to it, has seen of its runs."""
+        return Path(self._session.end_profiling())
+
     def _stopped(self, failure: Exception) -> DiagnosticError:
         text = _plain(failure)
         named = re.search(r"Name:'([^']+)'", text)
@@ -171,7 +198,8 @@ def _onnxruntime() -> Any:
     raise DiagnosticError([error("E0916", "ONNX Runtime is not installed properly", None, notes=broken, help=help)])
 
 
-def _read_file(path: Path) -> bytes:
+def content_of(path: Path) -> bytes:
+    """The bytes of an ONNX file. Raises DiagnosticError E0905."""
     why = help = ""
     try:
         size = path.stat().st_size
@@ -186,7 +214,7 @@ def _read_file(path: Path) -> bytes:
     raise DiagnosticError([error("E0905", f"cannot read {path}: {why}", None, help=help)])
 
 
-def _make_session(content: bytes, name: str, device: Device, optimise: bool, threads: int | None) -> Any:
+def _options(optimise: bool, threads: int | None, adjust: Callable[[Any], None] | None) -> Any:
     ort = _onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = _SILENT
@@ -194,6 +222,13 @@ def _make_session(content: bytes, name: str, device: Device, optimise: bool, thr
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
     if threads is not None:
         options.intra_op_num_threads = threads
+    if adjust is not None:
+        adjust(options)
+    return options
+
+
+def _make_session(content: bytes, name: str, device: Device, options: Any) -> Any:
+    ort = _onnxruntime()
     providers: list[Any] = ["CPUExecutionProvider"]
     if device == "cuda":
         if cuda.PROVIDER not in ort.get_available_providers():
