@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from compiler.targets.onnx.metadata import said_elsewhere
 from dlc.terminal import table
 from runtime.programs.project import Project
 from runtime.programs.summary import (
@@ -39,6 +38,8 @@ def _parts(project: Project, batch: int | None, width: int | None) -> Iterator[l
 
 def _said(metadata: Mapping[str, str]) -> Iterator[str]:
     """What a file says of itself, such as how its inputs have to be prepared, a line for each."""
+    from compiler.targets.onnx.metadata import said_elsewhere
+
     for key, text in said_elsewhere(metadata).items():
         line = " ".join(text.split())
         yield f"  {key}: {line if len(line) <= _LONGEST else line[: _LONGEST - 1] + '…'}"

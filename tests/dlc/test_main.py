@@ -47,7 +47,7 @@ def test_every_command_has_help_with_examples(dlc: Callable[..., Any], name: str
 
 @pytest.mark.parametrize("name", sorted(cli.commands))
 def test_examples_in_help_name_options_that_exist(name: str) -> None:
-    text = cli.commands[name].help or ""
+    text = "\n".join(re.findall(rf"^ *dlc {name} .*$", cli.commands[name].help or "", re.MULTILINE))
     known = {
         option for parameter in cli.commands[name].params for option in (*parameter.opts, *parameter.secondary_opts)
     }
