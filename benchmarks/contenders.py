@@ -20,9 +20,15 @@ class Contender:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+_ON_TENSORFLOW = {**KEEP_MEMORY, **_QUIET, "KERAS_BACKEND": "tensorflow"}
+_ON_JAX = {**KEEP_MEMORY, **_QUIET, "KERAS_BACKEND": "jax"}
+
 CONTENDERS = {
     "dlc": Contender("benchmarks.steps.dlc", "dlc"),
     "torch": Contender("benchmarks.steps.torch", "torch", {}, KEEP_MEMORY),
     "torch-1-thread": Contender("benchmarks.steps.torch", "torch", {"alone": True}, KEEP_MEMORY),
     "torch-compiled": Contender("benchmarks.steps.torch", "torch", {"compiled": True}, KEEP_MEMORY),
+    "jax": Contender("benchmarks.steps.jax", "jax", {}, {**KEEP_MEMORY, **_QUIET}),
+    "keras-tensorflow": Contender("benchmarks.steps.keras", "keras", {}, _ON_TENSORFLOW),
+    "keras-jax": Contender("benchmarks.steps.keras", "jax", {}, _ON_JAX),
 }

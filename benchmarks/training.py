@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -30,9 +31,10 @@ COLUMNS = ("workload", "contender", *TIMES, "problem")
     help="An interpreter that has torch, jax or keras. Default: this one.",
 )  # fmt: skip
 @click.option("--csv", "path", type=click.Path(path_type=Path), help="Where the figures are written.")
+@click.option("--draw", "picture", type=click.Path(path_type=Path), help="Where the ratios are drawn, as PNG or SVG.")
 def main(
     workloads: tuple[str, ...], names: str | None, rounds: int, seconds: float, interpreters: dict[str, str],
-    path: Path | None,
+    path: Path | None, picture: Path | None,
 ) -> None:  # fmt: skip
     """Time training steps of WORKLOADs (default: all) in turns, each contender in a process of its own."""
     chosen = names.split(",") if names else list(CONTENDERS)
@@ -48,6 +50,10 @@ def main(
     show("a training step", HEAD, [list(lines(workload, results)) for workload, results in found.items()])
     if path:
         write_csv(path, COLUMNS, [line for workload, results in found.items() for line in figures(workload, results)])
+    if picture:
+        from benchmarks.draw import draw_ratios
+
+        draw_ratios(picture, own_ratios(found), ("time", "processor time"))
 
 
 def lines(workload: str, results: Sequence[Result]) -> Iterator[tuple[str, ...]]:
@@ -61,6 +67,18 @@ def lines(workload: str, results: Sequence[Result]) -> Iterator[tuple[str, ...]]
         spread = " to ".join(map(milliseconds, result.spread))
         against = [f"{ratio(result, best, what):.2f}" if best else "" for what in ("wall", "cpu")]
         yield (name, result.name, milliseconds(result.wall), spread, milliseconds(result.cpu), *against)
+
+
+def own_ratios(found: Mapping[str, Sequence[Result]]) -> dict[str, list[float]]:
+    """What dlc takes of what the best peer takes, time and processor time, by title; NaN without a peer."""
+    ratios = {}
+    for workload, results in found.items():
+        own, best = next((result for result in results if result.name == "dlc"), None), best_peer(results)
+        known = own is not None and own.turns and best is not None
+        ratios[WORKLOADS[workload].title] = [
+            ratio(own, best, what) if known and own and best else math.nan for what in ("wall", "cpu")
+        ]
+    return ratios
 
 
 def figures(workload: str, results: Sequence[Result]) -> Iterator[tuple[object, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 
 import pytest
@@ -71,3 +72,9 @@ def test_tables():
     written = list(training.figures("xor", results()))
     assert all(len(line) == len(training.COLUMNS) for line in written)
     assert written[0][2:6] == ("1.5", "0.75", "2.25", "1")
+
+
+def test_own_ratios():
+    found = {"xor": results(), "rnn": results()[2:]}
+    assert training.own_ratios(found)["XOR 2-4-1, batch 4"] == [0.5, 0.25]
+    assert all(map(math.isnan, training.own_ratios(found)["rnn(50) over 100 steps, batch 32"]))
