@@ -11,24 +11,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from compiler.diagnostics import Diagnostic, DiagnosticError, Sink, Source, did_you_mean, error, warning
+from compiler.diagnostics import Diagnostic, DiagnosticError, Sink, Source, did_you_mean, error
 from compiler.foreign import Network
 from compiler.front.elaborate import Elaborated, elaborate
 from compiler.front.parse import parse
 from compiler.front.trace import TracedWeight
-from compiler.front.training import ElaboratedTrain, Loss, first_weights
+from compiler.front.training import ElaboratedTrain, first_weights
 from compiler.ir.graph import Graph, Output
-from compiler.ir.types import TypeMismatch
+from compiler.learning import check_steps
 from compiler.ops.emit import Emit
 from compiler.passes.accumulate import Accumulate, gradients_graph
-from compiler.passes.autodiff import Gradient, NotDifferentiable, differentiate
+from compiler.passes.autodiff import Gradient
 from compiler.passes.average import average_graph, average_name
 from compiler.passes.base import Observer
-from compiler.passes.update import Manner, Update, check_update, initial_state, rate_name
+from compiler.passes.update import Manner, Update, initial_state, rate_name
 from compiler.program import (
     Comparison,
     ForeignModel,
@@ -36,10 +36,12 @@ from compiler.program import (
     GradientGraphs,
     Inspection,
     ModelProgram,
-    Settings,
     TrainProgram,
     Turns,
 )
+
+if TYPE_CHECKING:
+    from compiler.targets.numpy.stages import Staged
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def check(source: Source, overrides: Mapping[str, str] | None = None) -> Checked
     sink.finish()
     elaborated = elaborate(file, overrides or {}, sink, _read_network)
     for train in elaborated.trains.values():
-        _check_steps(train, sink)
+        check_steps(train, sink)
     sink.finish()
     return Checked(source, elaborated, tuple(sink.warnings), dict(overrides or {}))
 
@@ -266,14 +268,26 @@ def numpy_module(
 ) -> str:
     """The text of a Python module that runs the graphs with NumPy alone; those of ``program`` in stages, where it pays
     that threads share a batch. A ``timed`` module tells where it is."""
-    from compiler.targets.numpy import generate, in_stages
+    from compiler.targets.numpy import generate
+
+    return generate([_as_written(graph, program) for graph in graphs], title=title, source=source, timed=timed)
+
+
+def planned_memory(graph: Graph, sizes: Mapping[str, int], program: TrainProgram | None = None) -> int:
+    """The bytes that the NumPy function of ``graph``, which may be one of ``program``, works in where its symbols have
+    these sizes; what it takes and what it keeps come on top."""
+    from compiler.targets.numpy import planned_memory
+
+    return planned_memory(_as_written(graph, program), sizes)
+
+
+def _as_written(graph: Graph, program: TrainProgram | None) -> Graph | Staged:
+    """A graph as it is written as NumPy code: of those that take a batch of ``program`` the stages, where it pays."""
+    from compiler.targets.numpy import in_stages
 
     cut = (*program.steps, program.evaluate) if program else ()
-    made = []
-    for graph in graphs:
-        staged = in_stages(graph, program.batch_symbol, program.settings.batch) if program and graph in cut else None
-        made.append(numpy_graph(graph) if staged is None else staged.through(numpy_graph))
-    return generate(made, title=title, source=source, timed=timed)
+    staged = in_stages(graph, program.batch_symbol, program.settings.batch) if program and graph in cut else None
+    return numpy_graph(graph) if staged is None else staged.through(numpy_graph)
 
 
 def train_module(program: TrainProgram) -> str:
@@ -369,56 +383,6 @@ def _average(train: ElaboratedTrain) -> Graph | None:
     changed = {name for loss in train.losses for name in loss.over}
     weights = [(traced.weight.name, traced.weight.type) for traced in train.weights if traced.weight.name in changed]
     return average_graph(weights, train.settings.average)
-
-
-def _check_steps(train: ElaboratedTrain, sink: Sink) -> None:
-    """Report losses on the way to which something has no gradient, and optimizers that do not go with the weights."""
-    learned: set[str] = set()
-    before = len(sink.errors)
-    for loss in train.losses:
-        try:
-            unreached = differentiate(loss.graph, "loss", loss.over).unreached
-            learned |= set(loss.over) - set(unreached)
-        except NotDifferentiable as problem:
-            span = problem.origin.spans[0] if problem.origin.spans else loss.span
-            sink.report(error("E0508", problem.title, span, problem.reason))
-        _check_optimizer(loss, train.settings, sink)
-    if len(sink.errors) == before:
-        _warn_of_unlearned(train, learned, sink)
-
-
-def _check_optimizer(loss: Loss, settings: Settings, sink: Sink) -> None:
-    """Report numbers of the optimizer, or of ``clip``, that the element type of a weight does not have."""
-    inputs = {item.name: item.value for item in loss.graph.inputs}
-    weights = [inputs[name] for name in loss.over]
-    limits = [(Manner(), loss.optimizer)]
-    limits += [(Manner(settings.clip), settings.spans["clip"])] if settings.clip is not None else []
-    limits += [(Manner(None, settings.clip_value), settings.spans["clip_value"])] if settings.clip_value else []
-    for manner, span in limits:
-        try:
-            check_update(weights, loss.rule, manner)
-        except TypeMismatch as problem:
-            sink.report(error(problem.code, problem.title, span, problem.detail, help=problem.help))
-            return
-
-
-def _warn_of_unlearned(train: ElaboratedTrain, learned: set[str], sink: Sink) -> None:
-    """Warn of weights that stay as they begin: no loss gets to them, and neither ``freeze`` nor ``over`` says so."""
-    meant = {name for loss in train.losses if loss.named for name in loss.over}
-    everything = not all(loss.named for loss in train.losses)
-    left = [
-        traced.weight
-        for traced in train.weights
-        if traced.weight.trainable
-        and traced.weight.name not in learned | train.frozen
-        and (everything or traced.weight.name in meant)
-    ]
-    if left:
-        more = f" and {len(left) - 1} more weight{'s' * (len(left) > 2)}" if len(left) > 1 else ""
-        title = f"{train.name} never changes {left[0].name}{more}"
-        part = left[0].name.rpartition(".")[0]
-        help = f"let a loss depend on it, or say that it is meant: freeze {part}"
-        sink.report(warning("W0501", title, left[0].span, "no loss gets here", help=help))
 
 
 def _with_state(train: ElaboratedTrain, steps: Sequence[Graph], average: Graph | None) -> Graph:

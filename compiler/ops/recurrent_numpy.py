@@ -69,8 +69,8 @@ def weight_through_states(d_sums, y, reverse, out):
     """What all steps but the first give to the gradient of the weights of the state, in one product."""
     batch, states = y.shape[1], y.reshape(-1, y.shape[2])
     if reverse:
-        np.dot(d_sums[:, :-batch], states[batch:], out=out)
+        np.matmul(d_sums[:, :-batch], states[batch:], out=out)
     else:
-        np.dot(d_sums[:, batch:], states[:-batch], out=out)
+        np.matmul(d_sums[:, batch:], states[:-batch], out=out)
 ''',
 }

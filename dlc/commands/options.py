@@ -43,6 +43,16 @@ def duration(_context: click.Context, _parameter: click.Parameter, given: str | 
     return seconds
 
 
+def amount(_context: click.Context, _parameter: click.Parameter, given: str | None) -> int | None:
+    """``2GB``, ``500MB`` or a number of bytes."""
+    from runtime.amounts import parse_bytes
+
+    size = None if given is None else parse_bytes(given)
+    if given is not None and size is None:
+        raise click.BadParameter(f"{given!r} is no amount of memory: write 2GB or 500MB")
+    return size
+
+
 def _check_passes(_context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
     if asked:
         os.environ["DLC_CHECK"] = "1"  # every pipeline looks at it

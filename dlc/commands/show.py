@@ -95,7 +95,7 @@ def _draw(boxes: Sequence[Box], title: str, file: Path | None, full: bool, as_te
 
 
 def _facts(file: Path, found: Outline, told: Description) -> Iterator[str]:
-    from runtime.reports.report.page import bytes_text
+    from runtime.amounts import bytes_text
 
     made = f", written by {found.producer}" if found.producer else ""
     yield f"{file}: {found.name or 'a graph without a name'}, {bytes_text(found.bytes)}{made}"
@@ -140,7 +140,7 @@ def _said(told: Description) -> Iterator[tuple[str, str]]:
 
 
 def _made_of(found: Outline) -> Iterator[tuple[str, str]]:
-    from runtime.reports.report.page import bytes_text
+    from runtime.amounts import bytes_text
 
     opsets = ", ".join(f"{domain} {version}" for domain, version in found.opsets.items())
     yield "opset", f"{opsets}; IR version {found.ir_version}"

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from runtime.inference.session import Device
     from runtime.inference.ship import Shipping
     from runtime.inspect.profile import Profile
+    from runtime.programs.project import Project
     from runtime.training.folder import RunFolder
-    from runtime.training.job import Job, Results
+    from runtime.training.job import Changes, Job, Results
     from runtime.training.loop import Trainer
     from runtime.training.record import Recording
 
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 @click.option(
     "--time", "seconds", metavar="TIME", callback=options.duration,
     help="Train for 90s, 10m or 1.5h at most; --resume goes on from there.",
+)  # fmt: skip
+@click.option(
+    "--memory", metavar="SIZE", callback=options.amount,
+    help="Fit into 2GB or 500MB: large batches go through in smaller ones, if the numbers stay the same.",
 )  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The run folder. Default: runs/NAME.")
 @click.option("--resume", is_flag=True, help="Go on with the last run, bit for bit as if it had not stopped.")
@@ -65,6 +70,7 @@ def train(
     accumulate: int | None,
     seed: int | None,
     seconds: float | None,
+    memory: int | None,
     out: Path | None,
     resume: bool,
     overwrite: bool,
@@ -94,7 +100,7 @@ def train(
     from runtime.inference.ship import Shipping, rehearse
     from runtime.programs.project import open_project
     from runtime.training.folder import open_run
-    from runtime.training.job import Changes, make_job
+    from runtime.training.job import Changes
 
     if resume and overwrite:
         raise click.UsageError("--resume goes on with a run, --overwrite replaces it: give one of them")
@@ -104,8 +110,7 @@ def train(
     if project.checked.warnings:
         report(project.checked.warnings)
     counts = {"epochs": epochs, "steps": steps, "batch": batch, "accumulate": accumulate, "seed": seed}
-    job = make_job(project, name, Changes(data, skip_bad=skip_bad, **counts))
-    splits = job.prepare()
+    job, splits = _made(project, name, Changes(data, skip_bad=skip_bad, **counts), memory)
     if splits.warnings:
         report(splits.warnings)
     if not no_export:
@@ -116,6 +121,22 @@ def train(
     with open_run(job.program.name, out=out, resume=resume, overwrite=overwrite) as run:
         _train(job, splits, run, wanted, resume=resume, seconds=seconds, again=f"{again} --resume")
     tell(f"all files are in {run.path}")
+
+
+def _made(project: Project, name: str | None, changes: Changes, memory: int | None) -> tuple[Job, Splits]:
+    """The job and its data, made to fit into so much memory."""
+    from runtime.amounts import bytes_text
+    from runtime.training.fitting import fitted
+    from runtime.training.job import make_job
+
+    if memory is None:
+        job = make_job(project, name, changes)
+        return job, job.prepare()
+    job, splits, plan = fitted(project, name, changes, memory)
+    settings, asked = job.program.settings, changes.batch or project.train(name).settings.batch
+    smaller = f", in batches of {settings.batch}, {settings.accumulate} in a step" if settings.batch < asked else ""
+    remark(f"training takes about {bytes_text(plan.total)} of {bytes_text(memory)}{smaller}")
+    return job, splits
 
 
 @dataclass(frozen=True)
@@ -204,8 +225,8 @@ def _ship(job: Job, trainer: Trainer, run: RunFolder, how: Shipping, recording: 
 
 
 def _tell_profile(profile: Profile) -> None:
+    from runtime.amounts import bytes_text
     from runtime.inspect.profile import PARTS
-    from runtime.reports.report.page import bytes_text
 
     def row(title: str, text: str, seconds: Mapping[str, float], total: float, memory: str) -> tuple[str, ...]:
         parts = (f"{seconds[part]:.3f}" if part in seconds else "" for part in PARTS)

@@ -57,6 +57,10 @@ class Calls:
             yield Call(program.steps[index], part, size)
         yield Call(program.updates[index], {}, 0)
 
+    def sums(self, index: int) -> dict[str, Array]:
+        """The sums of gradients that minimize statement ``index`` has made of the last step, by name."""
+        return {name: self.state[name] for name in self._sums[index]}
+
     def _note(self, before: int, share: float) -> None:
         for name, number in ((BEFORE, before), (SHARE, share)):
             if name in self.state:

@@ -156,3 +156,14 @@ def test_watching_needs_a_file_to_begin_with(dlc: Callable[..., Any], net: Path)
     outcome = dlc("check", "none.dl", "--watch")
     assert outcome.code == 1
     assert "there is no file none.dl" in outcome.err
+
+
+def test_planned_memory(dlc: Callable[..., Any], net: Path) -> None:
+    outcome = dlc("check", net, "--memory", "--batch", 64)
+    assert (outcome.code, outcome.err) == (0, "")
+    lines = [line.split("  ")[0] for line in outcome.out.splitlines()]
+    training, inference = lines.index("memory to train net, N = 64"), lines.index("memory of Net in inference, N = 64")
+    assert lines.index("weights") == training + 4
+    assert {"state of the optimizer", "a step: activations, gradients", "validation"} <= set(lines[training:inference])
+    assert {"weights", "inputs", "activations", "total"} <= set(lines[inference:])
+    assert "memory" not in dlc("check", net).out

@@ -251,3 +251,21 @@ def test_a_run_whose_time_is_up_can_be_resumed(dlc: Callable[..., Any], net: Pat
     assert dlc("train", net, "--out", "parts", "--resume").code == 0
     for name in ("weights.safetensors", "history.csv"):
         assert Path("whole", name).read_bytes() == Path("parts", name).read_bytes()
+
+
+def test_what_fits_into_the_memory(dlc: Callable[..., Any], net: Path) -> None:
+    outcome = dlc("train", net, "--memory", "2GB", "--no-export", "--no-report")
+    assert outcome.code == 0
+    assert re.fullmatch(r"training takes about 11\d MB of 2 GB\n", outcome.err)
+    outcome = dlc("train", net, "--memory", "50MB", "--no-export")
+    assert outcome.code == 1
+    assert "error[E0516]: training takes" in outcome.err
+    outcome = dlc("train", net, "--memory", "much")
+    assert outcome.code == 2
+    assert "'much' is no amount of memory: write 2GB or 500MB" in outcome.err
+
+
+def test_accumulated_gradients_and_statistics(dlc: Callable[..., Any], net: Path) -> None:
+    assert dlc("train", net, "--accumulate", 2, "--statistics", "--no-export").code == 0
+    assert "accumulate 2" in Path("runs/net/source.dl").read_text()
+    assert {line["kind"] for line in table(Path("runs/net/statistics.csv"))} == {"layer", "weight"}

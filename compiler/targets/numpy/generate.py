@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from compiler.diagnostics.source import Source
 from compiler.ir.dims import evaluate
-from compiler.ir.graph import Graph, Role
+from compiler.ir.graph import Graph, Role, Value
 from compiler.targets.numpy import preamble
 from compiler.targets.numpy.function import FunctionWriter, written
 from compiler.targets.numpy.literals import quoted
 from compiler.targets.numpy.module import Shared
 from compiler.targets.numpy.names import place_of
-from compiler.targets.numpy.plan import make_plan
+from compiler.targets.numpy.plan import byte_size, make_plan
 from compiler.targets.numpy.staged import StagedWriter
 from compiler.targets.numpy.stages import Staged
 
@@ -52,12 +52,30 @@ def generate(
     return "\n\n\n".join(part for part in parts if part) + "\n"
 
 
-def planned_memory(graph: Graph, sizes: Mapping[str, int]) -> int:
+def planned_memory(graph: Graph | Staged, sizes: Mapping[str, int]) -> int:
     """The bytes that the generated function of ``graph`` works in where its symbols have these sizes.
 
     Weights, state, arguments and constants come on top. Raises KeyError for a symbol without a size.
     """
-    writer = written(graph, Shared())
+    if isinstance(graph, Graph):
+        return _working_memory(written(graph, Shared()), sizes)
+    total, types = 0, {}
+    parts = [{**sizes, graph.symbol: size} for size in graph.part_sizes(sizes[graph.symbol])]
+    for stage in graph.stages:
+        writer = written(stage.graph, Shared(), graph.graph.symbols)
+        total += sum(_working_memory(writer, each) for each in (parts if stage.in_parts else [sizes]))
+        types.update({value.name: value.type for value in (*stage.graph.inputs_of(Role.DATA), *_given(stage.graph))})
+    # What is put together has memory of its own, and so has what is cut along an inner axis.
+    apart = [*graph.joins, *(name for name, axis in graph.cuts.items() if axis)]
+    return total + sum(evaluate(byte_size(types[name]), sizes) for name in apart)
+
+
+def _given(graph: Graph) -> Iterator[Value]:
+    for output in graph.outputs:
+        yield Value(output.name, output.value.type)
+
+
+def _working_memory(writer: FunctionWriter, sizes: Mapping[str, int]) -> int:
     return sum(slot.bytes(sizes) for slot in writer.slots) + sum(evaluate(table, sizes) for table in writer.tables)
 
 

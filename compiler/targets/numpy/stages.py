@@ -52,6 +52,11 @@ class Staged:
     results: Mapping[str, str]
     required: tuple[Requirement, ...]
 
+    def part_sizes(self, size: int) -> list[int]:
+        """How many samples each part of a batch of so many has, as the written program cuts it."""
+        count = 1 << max(1, min(PARTS, size // self.least)).bit_length() - 1
+        return [size * (number + 1) // count - size * number // count for number in range(count)]
+
     def through(self, passes: Callable[[Graph], Graph]) -> Staged:
         """The same with every stage's graph after ``passes``, which keep inputs and outputs."""
         return replace(self, stages=tuple(replace(stage, graph=passes(stage.graph)) for stage in self.stages))

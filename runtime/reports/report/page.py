@@ -9,6 +9,7 @@ from math import prod
 
 from compiler.front.models import ElaboratedModel
 from compiler.program import Unit, Weight
+from runtime.amounts import bytes_text
 from runtime.programs.summary import parameters, summarise_model
 from runtime.reports.graphs.boxes import picture
 from runtime.reports.graphs.files import boxes_of_model
@@ -216,16 +217,6 @@ def duration_text(seconds: float) -> str:
         return f"{seconds:.3g} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def bytes_text(size: int) -> str:
-    """A size for people, in powers of 1,000: ``26.3 kB``."""
-    amount = float(size)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if amount < 1000 or unit == "GB":
-            return f"{size} bytes" if unit == "bytes" else f"{amount:.3g} {unit}"
-        amount /= 1000
-    raise AssertionError("the loop ends with the largest unit")
 
 
 def _bytes(weight: Weight) -> int:
