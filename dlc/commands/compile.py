@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 @click.option(
     "--target", type=click.Choice(["onnx", "numpy"]), default="onnx", show_default=True, help="What to write."
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="OUT", help="The file to write.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="OUT",
+    help="The file to write, .onnx, or .ort for phones.",
+)
 @click.option("--model", metavar="NAME", help="Which model; needed where the file has several.")
 @click.option("--train", metavar="NAME", help="Which train block, for NumPy code; needed where the file has several.")
 @click.option(
@@ -54,6 +60,7 @@ def compile_command(
     \b
     Examples:
       dlc compile digits.dl --weights runs/digits -o digits.onnx
+      dlc compile digits.dl --weights runs/digits -o digits.ort
       dlc compile digits.dl --target numpy -o digits_net.py
       dlc compile gan.dl --model Generator --weights runs/gan
       dlc compile digits.dl --weights runs/digits --for onnxruntime==1.17

@@ -10,9 +10,9 @@ from pathlib import Path
 import compiler
 from compiler.targets.onnx.metadata import describe, said_elsewhere
 from compiler.version import VERSION
-from runtime.disk.output import save_output
 from runtime.disk.tensors import Array
-from runtime.inference.certify import Certificate, certified_export
+from runtime.inference.certify import Certificate, certified_export, trial_inputs
+from runtime.inference.mobile import save_model
 from runtime.inference.session import Device, Session
 
 
@@ -34,7 +34,7 @@ def compile_again(file: Path, output: Path, device: Device, certify: bool, opset
     )
     if not certify:
         plain = compiler.onnx_file(foreign.program, foreign.weights, opset=opset)
-        save_output(output, with_metadata(plain, {**kept, **description.as_metadata()}, description.text))
+        save_model(output, with_metadata(plain, {**kept, **description.as_metadata()}, description.text))
         return None
     graph = compiler.onnx_graph(foreign.program)
     weights = {item.name: foreign.weights[item.name] for item in graph.inputs if item.name in foreign.weights}
@@ -46,5 +46,6 @@ def compile_again(file: Path, output: Path, device: Device, certify: bool, opset
     content, certificate = certified_export(
         graph, weights, reference, description=description, device=device, opset=opset
     )
-    save_output(output, with_metadata(content, kept))
+    trials = (inputs for _, inputs in trial_inputs(graph, weights, {}, None))
+    save_model(output, with_metadata(content, kept), trials, device)
     return certificate

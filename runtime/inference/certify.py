@@ -98,7 +98,7 @@ def certify(
     sessions = [Session(content, device, optimise, _THREADS) for optimise in _OPTIMISATIONS]
     dtypes = dict.fromkeys(output.value.type.dtype for output in graph.outputs)
     agreement, cases, finite = Agreement(), [], False
-    for sizes, inputs in _trials(graph, weights, ranges, samples):
+    for sizes, inputs in trial_inputs(graph, weights, ranges, samples):
         expected = {name: np.array(array) for name, array in reference(inputs).items()}
         finite = finite or any(np.isfinite(array.astype(np.float64)).any() for array in expected.values())
         for session, optimise in zip(sessions, _OPTIMISATIONS, strict=True):
@@ -136,18 +136,19 @@ def certified_export(
     described = replace(description, version=VERSION, certificate=certificate.as_metadata())
     content = with_metadata(plain, described.as_metadata(), described.text)
     # What is handed out is tried as well, as it is: one small case, in a session of its own.
-    sizes, inputs = next(_trials(graph, weights, ranges, None))
+    sizes, inputs = next(trial_inputs(graph, weights, ranges, None))
     results = Session(content, device, threads=_THREADS).run(inputs)
     _compare(Trial(content, graph, weights, inputs, sizes, device, True), results, reference(inputs))
     return content, certificate
 
 
-def _trials(
+def trial_inputs(
     graph: Graph,
     weights: Mapping[str, Array],
     ranges: Mapping[str, int],
     samples: Mapping[str, Array] | None,
 ) -> Iterator[tuple[Sizes, dict[str, Array]]]:
+    """The sizes of symbols and the data that a certification tries, the same each time."""
     values = [item.value for item in graph.inputs if item.name not in weights]
     ranges = {**index_ranges(graph), **ranges}
     generator = np.random.default_rng(_SEED)

@@ -29,6 +29,7 @@ Device: TypeAlias = Literal["cpu", "cuda"]
 # An ONNX file is one protobuf message, which can't be larger.
 MOST_BYTES = 2**31
 _SILENT, _WARNING = 4, 2
+_ORT_FORMAT = b"ORTM"
 _DTYPES = {
     "tensor(bool)": DType.BOOL, "tensor(uint8)": DType.U8, "tensor(uint32)": DType.U32, "tensor(int8)": DType.I8,
     "tensor(int32)": DType.I32, "tensor(int64)": DType.I64, "tensor(float16)": DType.F16,
@@ -40,8 +41,8 @@ _NO_NAMES: Mapping[str, str] = MappingProxyType({})
 class Session:
     """A loaded model: ``inputs`` and ``outputs`` tell its signature, ``metadata`` what the file says of itself.
 
-    ``file`` is a path, or the content of a file. ``optimise`` lets ONNX Runtime rewrite the graph;
-    ``threads`` is the number of threads it works on, its own choice where None. Nothing is printed. With
+    ``file`` is the path of an ONNX or an ORT file, or the content of one. ``optimise`` lets ONNX Runtime rewrite the
+    graph; ``threads`` is the number of threads it works on, its own choice where None. Nothing is printed. With
     ``device`` "cuda", operations run in full f32 precision (without TF32), and a machine where CUDA does not
     work is an error, never the CPU. ``adjust`` is given the session options of ONNX Runtime before they are used.
 
@@ -62,11 +63,13 @@ class Session:
 
         self.name = "the model" if isinstance(file, bytes) else str(file)
         content = file if isinstance(file, bytes) else content_of(Path(file))
-        # Read before ONNX Runtime sees it: that opens data files named in a model, even in one given as bytes.
-        model = read(content, self.name)
-        self._sources = node_sources(model)
-        unranked = unranked_inputs(model)
-        del model
+        self._sources: Mapping[str, str] = {}
+        unranked: frozenset[str] = frozenset()
+        if content[4:8] != _ORT_FORMAT:
+            # Read before ONNX Runtime sees it: that opens data files named in a model, even in one given as bytes.
+            model = read(content, self.name)
+            self._sources, unranked = node_sources(model), unranked_inputs(model)
+            del model
         self.device: Device = device
         self._session = _make_session(content, self.name, device, _options(optimise, threads, adjust))
         self.inputs = tuple(_port(self.name, x, x.name in unranked) for x in self._session.get_inputs())

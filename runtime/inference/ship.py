@@ -19,9 +19,9 @@ from compiler.version import VERSION
 from runtime.data.batches import DataSet
 from runtime.data.columns import gather
 from runtime.data.readers.content import Names
-from runtime.disk.output import save_output
 from runtime.disk.tensors import Array
-from runtime.inference.certify import Certificate, certified_export
+from runtime.inference.certify import Certificate, certified_export, trial_inputs
+from runtime.inference.mobile import save_model
 from runtime.inference.session import Device, Session
 from runtime.programs.predict import Predictor
 from runtime.programs.project import Project
@@ -60,20 +60,22 @@ def _zeros(type: TensorType) -> Array:
 
 def ship(project: Project, model: ModelProgram, weights: Mapping[str, Array], path: Path, how: Shipping) -> Certificate:
     """Writes the ONNX file of ``model`` to ``path`` and gives its certificate; nothing is written unless all went well.
+    Where ``path`` ends in ``.ort``, it is the ORT file of it.
 
     Raises DiagnosticError: what export and certification raise (E09xx), E0801 where the file can't be written.
     """
     own = {weight.name: weights[weight.name] for weight in model.weights}
+    graph, samples = compiler.onnx_graph(model), real_samples(model, how.data)
     content, certificate = certified_export(
-        compiler.onnx_graph(model),
+        graph,
         own,
         Predictor(model, own).run,
         description=_description(project, model, how),
-        samples=real_samples(model, how.data),
+        samples=samples,
         device=how.device,
         opset=how.opset,
     )
-    save_output(path, content)
+    save_model(path, content, (inputs for _, inputs in trial_inputs(graph, own, {}, samples)), how.device)
     return certificate
 
 
@@ -86,7 +88,7 @@ def export_unproved(
 
     description = _description(project, model, how)
     plain = compiler.onnx_file(model, own, opset=how.opset)
-    save_output(path, with_metadata(plain, description.as_metadata(), description.text))
+    save_model(path, with_metadata(plain, description.as_metadata(), description.text))
 
 
 def _description(project: Project, model: ModelProgram, how: Shipping) -> Description:

@@ -15,6 +15,7 @@ import onnx
 import pytest
 
 from runtime.disk.tensors import read_tensors
+from runtime.inference.session import Session
 
 BLOCKER = """
 import sys
@@ -103,6 +104,25 @@ def test_for_a_release_of_onnx_runtime(dlc: Callable[..., Any], net: Path) -> No
         "  = note: dlc writes opset 17 to 23, which ONNX Runtime reads from 1.12 on\n"
         "  = help: use ONNX Runtime 1.12 or later where the model runs\n"
     )
+
+
+def test_a_model_for_phones(dlc: Callable[..., Any], net: Path) -> None:
+    dlc("train", net, "--epochs", 1)
+    outcome = dlc("compile", net, "--weights", "runs/net", "-o", "net.ort")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.startswith("wrote net.ort, "), "the converter says nothing"
+    assert "certified: " in outcome.out
+    assert Path("net.required_operators.config").read_text().startswith("ai.onnx;13;Gemm\n")
+    x = np.random.default_rng(1).standard_normal((5, 3)).astype(np.float32)
+    phone, whole = Session("net.ort"), Session("runs/net/net.onnx")
+    assert np.allclose(phone.run({"x": x})["output"], whole.run({"x": x})["output"], atol=1e-6)
+    assert phone.description.metrics == {}
+    assert phone.description.source_sha256 == whole.description.source_sha256
+    np.save("x.npy", x)
+    assert dlc("run", "net.ort", "--input", "x=x.npy", "-o", "y.npy").code == 0
+    assert dlc("bench", "net.ort", "--runs", 1, "--batch", 1).code == 0
+    assert dlc("compile", "runs/net/net.onnx", "-o", "again.ort", "--no-certify").code == 0
+    assert Path("again.ort").exists()
 
 
 def test_what_an_opset_lacks_is_named_before_a_training(dlc: Callable[..., Any], net: Path) -> None:
