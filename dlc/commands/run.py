@@ -40,7 +40,8 @@ _STANDARD = "-"
 )  # fmt: skip
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, allow_dash=True), metavar="FILE",
-    help="Write the outputs to this .npz, .npy, .csv or .jsonl file, or with - as lines of JSON to standard output.",
+    help="Write the outputs to this .npz, .npy, .csv, .json or .jsonl file, or with - as lines of JSON to standard "
+    "output.",
 )  # fmt: skip
 @click.option(
     "--batch", type=click.IntRange(1), default=256, show_default=True, metavar="N", help="Rows that run together."

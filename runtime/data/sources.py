@@ -117,4 +117,5 @@ def _missing(path: Path, full: Path, at: Span | None) -> Diagnostic:
     if not path.is_absolute() and path.is_file():
         advice = f"{path} exists in the current folder, but paths start at the folder of the model file"
         return error("E0601", title, at, notes=notes, help=advice)
-    return error("E0601", title, at, notes=notes, help="paths start at the folder of the model file")
+    advice = "see how the path is spelled" if at is None else "paths start at the folder of the model file"
+    return error("E0601", title, at, notes=notes, help=advice)

@@ -38,8 +38,12 @@ def read_array(path: Path, port: Port, how: Reading = _AS_IT_IS) -> ArrayOrColum
     name of a row or a picture that can't be used, and what else the readers raise.
     """
     if path.is_dir() or path.suffix.lower() in ENDINGS:
+        if len(port.shape or ()) not in (3, 4):
+            title = f"cannot read {path} for `{port.name}`: it takes {port}, which is no picture"
+            help = "give an .npy or .npz file, or a .csv file of rows"
+            raise DiagnosticError([error("E0602", title, None, help=help)])
         source = entries("reader")["images"].build(path=DataPath(path), resize=how.resize)
-        arrays = load_arrays(source, request=Request(inputs={"image": _type(port)}))
+        arrays = load_arrays(source, request=Request(inputs={"image": _type(port)}, by_hand=True))
         picture: ArrayOrColumn = arrays["image"]
         return picture
     if kind_of(path) == "csv":
@@ -59,8 +63,8 @@ def read_array(path: Path, port: Port, how: Reading = _AS_IT_IS) -> ArrayOrColum
 def _from_table(path: Path, port: Port, how: Reading) -> ArrayOrColumn:
     source = entries("reader")["csv"].build(path=DataPath(path))
     assert isinstance(source, DataSource)
-    request = Request(inputs={port.name: _type(port)})
-    arrays = load_arrays(source)
+    request = Request(inputs={port.name: _type(port)}, by_hand=True)
+    arrays = load_arrays(source, request=Request(by_hand=True))
     columns = tuple(how.columns) or (port.name if port.name in arrays else "*",)
     source = replace(source, inputs={port.name: columns})
     found: ArrayOrColumn = load_arrays(source, request=request)[port.name]

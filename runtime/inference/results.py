@@ -57,19 +57,36 @@ class JsonLines(Writer):
         self._stream, self._labels = stream, labels
 
     def add(self, outputs: Mapping[str, Array]) -> None:
+        self._stream.write("".join(f"{text}\n" for text in self._texts(outputs)).encode())
+        self._stream.flush()
+
+    def _texts(self, outputs: Mapping[str, Array]) -> list[str]:
+        """An object for each row of a batch, or one for all of it where its outputs do not have the same rows."""
         columns = {name: plain(array) for name, array in outputs.items()} | self._decisions(outputs)
         rows: list[dict[str, Any]] = [columns]
         if _rows(outputs) is not None:
             rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
-        self._stream.write(text.encode())
-        self._stream.flush()
+        return [json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows]
 
     def _decisions(self, outputs: Mapping[str, Array]) -> dict[str, list[Any]]:
         if not has_decisions(outputs, self._labels):
             return {}
         names, most = decided(next(iter(outputs.values())), self._labels)
         return {"label": names, "probability": plain(np.array(most))}
+
+
+class JsonList(JsonLines):
+    """The objects of :class:`JsonLines` as one list, each on a line of its own."""
+
+    _before = "["
+
+    def add(self, outputs: Mapping[str, Array]) -> None:
+        for text in self._texts(outputs):
+            self._stream.write(f"{self._before}\n{text}".encode())
+            self._before = ","
+
+    def finish(self) -> None:
+        self._stream.write(b"[]\n" if self._before == "[" else b"\n]\n")
 
 
 class Table(Writer):
@@ -159,22 +176,24 @@ def has_decisions(outputs: Mapping[str, Array], labels: Sequence[str]) -> bool:
 
 @contextmanager
 def writing(path: Path, outputs: Sequence[str], labels: Sequence[str] = ()) -> Iterator[Writer]:
-    """A writer to ``path``, by its ending ``.npz``, ``.npy``, ``.csv`` or ``.jsonl``. The file takes its place when the
-    block ends well; before, what was there stays.
+    """A writer to ``path``, by its ending ``.npz``, ``.npy``, ``.csv``, ``.json`` or ``.jsonl``. The file takes
+    its place when the block ends well; before, what was there stays.
 
     Raises DiagnosticError: E0603 for another kind of file, E0801 where it can't be written.
     """
     kind = path.suffix.lower()
-    if kind not in (".npz", ".csv", ".jsonl") and (kind != ".npy" or len(outputs) != 1):
+    if kind not in (".npz", ".csv", ".json", ".jsonl") and (kind != ".npy" or len(outputs) != 1):
         title = f"cannot write {', '.join(outputs)} to {path}"
         advice = "name an .npz file" if len(outputs) > 1 else "name an .npz or a .npy file"
-        raise DiagnosticError([error("E0603", title, None, help=f"{advice}, or .csv or .jsonl for rows of text")])
+        raise DiagnosticError(
+            [error("E0603", title, None, help=f"{advice}, or .csv, .json or .jsonl for rows of text")]
+        )
     with saving(path), ExitStack() as stack, replacing(path) as stream:
         made: Writer
         if kind == ".csv":
             made = Table(stream, str(path), labels)
-        elif kind == ".jsonl":
-            made = JsonLines(stream, labels)
+        elif kind in (".json", ".jsonl"):
+            made = (JsonList if kind == ".json" else JsonLines)(stream, labels)
         else:
             made = Arrays(stream, str(path), stack)
         yield made

@@ -47,6 +47,8 @@ def test_outputs_are_saved(dlc: Callable[..., Any], model: Path) -> None:
         (["--input", "x=y.npy"], "E0911", "y.npy holds f64[2, 3]: the element types differ"),
         (["--input", "x=z.npy"], "E0912", "z.npy holds f32[3]: it has 1 dimension, not 2"),
         (["--input", "x=nowhere.npy"], "E0601", "there is no file nowhere.npy"),
+        (["--input", "x=nowhere"], "E0601", "help: see how the path is spelled"),
+        (["--input", "x=folder"], "E0602", "cannot read folder for `x`: it takes f32[N, 3], which is no picture"),
         (["--input", "x=other.npz"], "E0605", "there is no array `x` in other.npz"),
         (["--input", "x=broken.npy"], "E0602", "cannot read broken.npy"),
         (["--input", "x=objects.npy"], "E0604", "never unpickled"),
@@ -63,6 +65,7 @@ def test_mistakes(dlc: Callable[..., Any], model: Path, arguments: list[str], co
     np.savez("other.npz", z=np.zeros(3))
     Path("broken.npy").write_bytes(b"\x93NUMPY")
     Path("x.txt").write_text("1 2 3")
+    Path("folder").mkdir()
     outcome = dlc("run", model, *arguments)
     assert (outcome.code, outcome.out) == (1, "")
     assert outcome.err.startswith(f"error[{code}]: ")
@@ -117,6 +120,17 @@ def test_lines_of_json(dlc: Callable[..., Any], classifier: Path, monkeypatch: p
     assert [row["label"] for row in found] == [NAMED[index] for index in expected.argmax(axis=1)]
     shares = np.exp(expected) / np.exp(expected).sum(axis=1, keepdims=True)
     np.testing.assert_allclose([row["probability"] for row in found], shares.max(axis=1), rtol=1e-5)
+
+
+def test_a_list_of_json_has_what_lines_have(dlc: Callable[..., Any], classifier: Path) -> None:
+    for name in ("out.json", "out.jsonl"):
+        assert dlc("run", classifier, "--input", "x=net.npz", "--batch", 7, "-o", name).code == 0
+    lines = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
+    assert json.loads(Path("out.json").read_text()) == lines
+    assert len(lines) == 60
+    np.save("none.npy", np.zeros((0, 3), np.float32))
+    assert dlc("run", classifier, "--input", "x=none.npy", "-o", "none.json").code == 0
+    assert json.loads(Path("none.json").read_text()) == []
 
 
 def test_columns_of_a_table(dlc: Callable[..., Any], classifier: Path) -> None:
@@ -181,6 +195,7 @@ def test_bad_rows_of_a_table_are_named(dlc: Callable[..., Any], model: Path) -> 
     outcome = dlc("run", model, "--input", "x=t.csv")
     assert outcome.code == 1
     assert "line 3, column b: 'oops' is not a number" in outcome.err
+    assert outcome.err.endswith("= help: mend the file\n")  # rows can't be left out here, so nothing says so
 
 
 def test_pictures(dlc: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +213,9 @@ def test_pictures(dlc: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.M
     assert outcome.code == 0
     assert json.loads(outcome.out)["output"] == pixels[1].ravel().tolist()
     pillow.fromarray(pixels[0].repeat(2, 0)).save("tall.png")
-    assert "it is 4 by 3 pixels, not 2 by 3" in dlc("run", "dark.onnx", "--input", "image=tall.png").err
+    refused = dlc("run", "dark.onnx", "--input", "image=tall.png").err
+    assert "it is 4 by 3 pixels, not 2 by 3" in refused
+    assert refused.endswith("= help: bring them to one size, --resize crop or stretch, or mend or remove them\n")
     assert dlc("run", "dark.onnx", "--input", "image=tall.png", "--resize", "stretch").code == 0
 
 

@@ -34,12 +34,18 @@ def left_out(count: int, noun: str, why: str) -> tuple[str, ...]:
 class Request:
     """``inputs`` are the types of the train block's inputs, as far as they are known; relative paths start at
     ``folder``. ``names`` are those that the training samples have, where others are read: their numbers stay. With
-    ``skip_bad`` samples that can't be read are left out and counted instead of refused."""
+    ``skip_bad`` samples that can't be read are left out and counted instead of refused. ``by_hand`` they are the inputs
+    of a model that is run, of which none can be left out and none is declared in a model file."""
 
     folder: Path = Path(".")
     inputs: Mapping[str, TensorType] = field(default_factory=dict)
     names: Names = field(default_factory=dict)
     skip_bad: bool = False
+    by_hand: bool = False
+
+    def or_leave_out(self, what: str) -> str:
+        """The end of an advice about samples that can't be used, where they may be left out."""
+        return "" if self.by_hand else f", or leave {what} out: --skip-bad"
 
     def locate(self, path: str) -> Path:
         """The file or folder. Raises ReadError E0601 where there is none."""

@@ -76,7 +76,7 @@ def images(path: Path, source: DataSource, request: Request) -> Content:
         raise ReadError("there are no pictures in it", f"pictures end in {', '.join(sorted(ENDINGS))}", "E0618")
     resize = source.arguments.get("resize")
     shape, channels = _row_shape(request.inputs.get("image"), paths[0])
-    column, kept = _decoded(Pictures(paths, (len(paths), *shape), channels, resize), paths, request.skip_bad)
+    column, kept = _decoded(Pictures(paths, (len(paths), *shape), channels, resize), paths, request)
     notes = left_out(others, "file", "without a picture")
     notes += left_out(len(paths) - len(kept), "picture", "that can't be used")
     arrays: dict[str, ArrayOrColumn] = {"image": column}
@@ -139,7 +139,7 @@ def _row_shape(type: TensorType | None, first: Path) -> tuple[tuple[int, ...], i
     return (channels, height, width), channels
 
 
-def _decoded(column: Pictures, paths: Sequence[Path], skip_bad: bool) -> tuple[ArrayOrColumn, list[int]]:
+def _decoded(column: Pictures, paths: Sequence[Path], request: Request) -> tuple[ArrayOrColumn, list[int]]:
     """The pictures that can be used, in memory if they are few, and which these are. Raises ReadError."""
     held = np.empty(column.shape, np.uint8) if holds(int(np.prod(column.shape, dtype=object))) else None
     kept: list[int] = []
@@ -153,12 +153,13 @@ def _decoded(column: Pictures, paths: Sequence[Path], skip_bad: bool) -> tuple[A
         if held is not None:
             held[len(kept)] = picture
         kept.append(row)
-    if faults and not skip_bad:
+    if faults and not request.skip_bad:
         more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
         why = f"{len(faults)} of {len(paths)} pictures can't be used: {'; '.join(faults[:_SHOWN])}{more}"
-        advice = "mend or remove them, or leave them out: --skip-bad"
+        advice = f"mend or remove them{request.or_leave_out('them')}"
         if any("pixels" in fault for fault in faults):
-            advice = f"bring them to one size, images(…, resize=crop) or resize=stretch, or {advice}"
+            ways = "--resize crop or stretch" if request.by_hand else "images(…, resize=crop) or resize=stretch"
+            advice = f"bring them to one size, {ways}, or {advice}"
         raise ReadError(why, advice, "E0616")
     if not kept:
         raise ReadError("none of its pictures can be used", faults[0], "E0618")

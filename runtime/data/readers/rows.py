@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from runtime.data.readers.cells import Collector, Restart, is_number
-from runtime.data.readers.content import ReadError
+from runtime.data.readers.content import ReadError, Request
 from runtime.disk.files import reason
 
 # Rows that are looked at together. With many more, the collection of garbage among them takes longer than reading.
 _ROWS = 1 << 10
-_MEND = "mend the file, or leave such rows out: --skip-bad"
+_PLAIN = Request()
 
 
 class TableFile:
@@ -71,7 +71,11 @@ class TableFile:
 
 
 def read_cells(
-    file: TableFile, collectors: Iterable[Collector], *, left_out: frozenset[int] = frozenset(), skip_bad: bool = False
+    file: TableFile,
+    collectors: Iterable[Collector],
+    *,
+    left_out: frozenset[int] = frozenset(),
+    request: Request = _PLAIN,
 ) -> frozenset[int]:
     """Fills ``collectors`` with their columns but for the rows numbered in ``left_out``, and gives the numbers of all
     rows that are left out, those with ``skip_bad`` included that can't be used.
@@ -81,13 +85,15 @@ def read_cells(
     found = list(collectors)
     while True:
         try:
-            return _read(file, found, left_out, skip_bad)
+            return _read(file, found, left_out, request)
         except Restart:
             for collector in found:
                 collector.parts.clear()
 
 
-def _read(file: TableFile, collectors: Sequence[Collector], left_out: frozenset[int], skip_bad: bool) -> frozenset[int]:
+def _read(
+    file: TableFile, collectors: Sequence[Collector], left_out: frozenset[int], request: Request
+) -> frozenset[int]:
     places = [file.names.index(collector.column) for collector in collectors]
     first, kept, skipped = 0, 0, set(left_out)
     for rows in file.blocks():
@@ -103,9 +109,10 @@ def _read(file: TableFile, collectors: Sequence[Collector], left_out: frozenset[
             for index, why in faults.items():
                 bad.setdefault(index, f", column {collector.column}: {why}")
         told = [(index, why) for index, why in sorted(bad.items()) if why]
-        if told and not skip_bad:
+        if told and not request.skip_bad:
+            advice = f"mend the file{request.or_leave_out('such rows')}"
             others = f" (and {len(told) - 1} more like it near there)" if len(told) > 1 else ""
-            raise ReadError(f"line {file.line_of(first + told[0][0])}{told[0][1]}{others}", _MEND, "E0616")
+            raise ReadError(f"line {file.line_of(first + told[0][0])}{told[0][1]}{others}", advice, "E0616")
         keep = [index for index in range(len(rows)) if index not in bad] if bad else None
         for collector, part in zip(collectors, converted, strict=True):
             collector.keep(part, keep)

@@ -68,7 +68,7 @@ def table(path: Path, source: DataSource, request: Request) -> Content:
     file = TableFile(path, source.arguments["delimiter"], source.arguments["names"])
     wanted = _wanted(file, source, request)
     collectors = [part.collector for parts in wanted.values() for part in parts]
-    bad = read_cells(file, collectors, skip_bad=request.skip_bad)
+    bad = read_cells(file, collectors, request=request)
     arrays: dict[str, Array] = {}
     names: dict[str, tuple[str, ...]] = {}
     for name, parts in wanted.items():

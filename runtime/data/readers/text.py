@@ -82,7 +82,7 @@ def _fitting(
         others = f", as {count - 1} other line{'s' * (count != 2)}" if count > 1 else ""
         why = f"line {number} takes {len(line) + 1} steps with its end, more than {steps}{others}"
         longest = 1 + max(len(line) for _, line in found)
-        advice = f"make room for {longest} steps, shorten such lines, or leave them out: --skip-bad"
+        advice = f"make room for {longest} steps, shorten such lines{request.or_leave_out('them')}"
         raise ReadError(why, advice, "E0616")
     if not fitting:
         raise ReadError(f"no line fits into {steps} steps", "take a larger length", "E0618")

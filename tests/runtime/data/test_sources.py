@@ -69,7 +69,7 @@ def test_missing_beside_the_model_file_but_in_the_current_folder(here: Path) -> 
 
 def test_missing_without_anything_near() -> None:
     assert failure("digits.npz", at=None) == (
-        "error[E0601]: there is no file model/digits.npz\n  = help: paths start at the folder of the model file"
+        "error[E0601]: there is no file model/digits.npz\n  = help: see how the path is spelled"
     )
 
 
