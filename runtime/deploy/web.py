@@ -78,7 +78,11 @@ def description(session: Session, name: str, values: tuple[float, float] | None)
             raise DiagnosticError([error("E0941", title, None, help=help)])
     about = describe(session.metadata)
     inputs = [
-        {**_port(port), "words": about.names.get(port.name) if port.dtype.numpy.kind in "iu" else None}
+        {
+            **_port(port),
+            "range": about.ranges.get(port.name),
+            "words": about.names.get(port.name) if port.dtype.numpy.kind in "iu" else None,
+        }
         for port in session.inputs
     ]
     facts = [["dlc", about.version]] if about.version else []

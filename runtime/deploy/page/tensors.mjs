@@ -22,7 +22,7 @@ const LIMITS = {
 // A tensor of these numbers. Throws what does not fit, in words for the person at the page.
 export function tensor(ort, input, numbers, dims) {
     const [type, Numbers] = KINDS[input.dtype];
-    const limits = LIMITS[input.dtype];
+    const limits = input.range ?? LIMITS[input.dtype];
     const data = new Numbers(numbers.length);
     for (let i = 0; i < numbers.length; i++) {
         const number = numbers[i];

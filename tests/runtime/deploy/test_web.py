@@ -42,6 +42,10 @@ model Letters(text: i64[N, T], strong: bool[N]) -> f32[N, 3] {
     sound + cast(reshape(strong, 1), f32) -> dense(3)
 }
 
+model People(person: i64[N]) -> f32[N, 3] {
+    embed(7, 3)
+}
+
 model Series(x: f32[N, T], by: f32[N, 2]) -> f32[N, T] {
     x * mean(by, 1, keep=true)
 }
@@ -52,7 +56,7 @@ model Series(x: f32[N, T], by: f32[N, 2]) -> f32[N, T] {
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the ONNX files of the text above."""
     folder = tmp_path_factory.mktemp("web")
-    for name in ("Digits", "Photos", "Letters", "Series"):
+    for name in ("Digits", "Photos", "Letters", "People", "Series"):
         dlc.loads(TEXT, model=name).export(folder / f"{name.lower()}.onnx")
     letters = folder / "letters.onnx"
     labels, names = ["up", "<b>", "a b"], {"text": ["\n", " ", "a", "b", "ß"]}
@@ -242,6 +246,17 @@ def test_numbers(opened: Callable[..., Any], files: Path) -> None:
         page.get_by_label("x", exact=True).fill(text)
         page.get_by_text("Run", exact=True).click()
         page.wait_for_function("text => document.querySelector('#message').textContent === text", arg=sentence)
+
+
+def test_indices_have_a_range(opened: Callable[..., Any], files: Path) -> None:
+    page = opened("people")
+    page.locator("input[type=number]").fill("7")
+    page.get_by_text("Run", exact=True).click()
+    page.wait_for_selector("#message.wrong")
+    assert page.locator("#message").inner_text() == "person takes whole numbers from 0 to 6, and 7 is none"
+    page.locator("input[type=number]").fill("6")
+    page.get_by_text("Run", exact=True).click()
+    assert check_last_run(page, files / "people.onnx")[0]["person"].tolist() == [6]
 
 
 def test_narrow_pages_have_one_column(opened: Callable[..., Any]) -> None:

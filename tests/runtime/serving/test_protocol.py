@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from runtime.inference.session import Session
+from runtime.programs.signature import Port
 from runtime.serving.app import application
-from runtime.serving.limits import Limits
+from runtime.serving.limits import Limits, RequestError
 from runtime.serving.model import open_model
+from runtime.serving.protocol import read_request
 
 pytest.importorskip("prometheus_client")
 testclient = pytest.importorskip("starlette.testclient")
@@ -222,6 +227,34 @@ def test_bad_binary_requests(client: Any, length: str | None, tail: bytes, sente
     response = client.post(NET, content=head + tail, headers=[] if told is None else [(LENGTH, told)])
     assert response.status_code == 400
     assert sentence in response.json()["error"]
+
+
+@given(data=st.data())
+@settings(max_examples=200, deadline=None)
+def test_any_bytes_are_answered_or_refused_in_words(data: st.DataObject, parts: tuple[bytes, list[Port]]) -> None:
+    """A request with bytes cut out, doubled and exchanged: it is read, or refused with a sentence."""
+    body, ports = parts
+    changed = bytearray(body)
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(changed)))
+        stop = data.draw(st.integers(start, min(len(changed), start + 8)))
+        token = st.sampled_from([b"", b"[", b"{", b'"', b"-1", b"1e99", b"null", b"true", b"\xff", b",", b"9" * 30])
+        changed[start:stop] = data.draw(token)
+    length = data.draw(st.sampled_from([None, str(len(body) - 24), "0", str(2**70)]))
+    with suppress(RequestError):
+        found = read_request(bytes(changed), length, ports, ports)
+        assert {name: array.dtype for name, array in found.inputs.items()} == {"x": np.float32, "k": np.int64}
+
+
+@pytest.fixture(scope="module")
+def parts(models: Path) -> tuple[bytes, list[Port]]:
+    head = json.dumps(asked(K, BINARY, id="a", outputs=[{"name": "k", "parameters": {"classification": 1}}])).encode()
+    return head + bytes(24), list(Session(models / "net.onnx").inputs)
+
+
+def test_no_rows(client: Any) -> None:
+    none = client.post(NET, json=asked({**X, "shape": [0, 3], "data": []}, {**K, "shape": [0], "data": []}))
+    assert [output["shape"] for output in none.json()["outputs"]] == [[0, 4], [0, 3]]
 
 
 def test_encoded_bodies_are_refused(client: Any) -> None:
