@@ -13,7 +13,6 @@ from typing import Any
 
 from compiler.diagnostics import DiagnosticError, error
 from compiler.ir.types import DType
-from compiler.targets.onnx.metadata import describe
 from runtime.deploy.folder import publish
 from runtime.deploy.npm import web_runtime
 from runtime.inference.careful import careful
@@ -76,7 +75,7 @@ def description(session: Session, name: str, values: tuple[float, float] | None)
             title = f"a page cannot run {session.name}: its {kind} `{port.name}` {what}"
             help = "export it again with shapes" if port.shape is None else "let it be f32, and cast inside the model"
             raise DiagnosticError([error("E0941", title, None, help=help)])
-    about = describe(session.metadata)
+    about = session.description
     inputs = [
         {
             **_port(port),
@@ -85,7 +84,8 @@ def description(session: Session, name: str, values: tuple[float, float] | None)
         }
         for port in session.inputs
     ]
-    facts = [["dlc", about.version]] if about.version else []
+    told = (("what it is", about.text), ("author", about.author), ("licence", about.license), ("dlc", about.version))
+    facts = [[key, text] for key, text in told if text]
     if about.certificate:
         facts.append(["certificate", "; ".join(f"{key} {text}" for key, text in about.certificate.items())])
     facts += [[key, f"{value:.4g}"] for key, value in about.metrics.items()]

@@ -291,6 +291,15 @@ def test_what_is_a_picture(tmp_path: Path, shape: str, dtype: str, expected: Any
     assert (found and tuple(found[key] for key in keys)) == expected
 
 
+def test_what_the_page_says_of_the_model(tmp_path: Path) -> None:
+    about = 'description "Nothing is changed."\nauthor "Ada"\n'
+    text = f"{about}model Any(x: f32[N, 4]) -> f32[N, 4] {{\n    relu\n}}\n"
+    dlc.loads(text).export(tmp_path / "any.onnx")
+    facts = dict(description(Session(tmp_path / "any.onnx"), "any", None)["facts"])
+    assert (facts["what it is"], facts["author"]) == ("Nothing is changed.", "Ada")
+    assert "runtime ONNX Runtime" in facts["certificate"]
+
+
 def archive(path: Path, files: dict[str, bytes]) -> Path:
     with tarfile.open(path, "w:gz") as made:
         for name, content in files.items():
