@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,9 @@ import numpy as np
 import pytest
 
 from runtime.inference.session import Session
+from runtime.serving import process
+from runtime.serving.limits import Limits
+from runtime.serving.model import ServedModel
 
 pytest.importorskip("uvicorn")
 pytest.importorskip("prometheus_client")
@@ -288,6 +291,47 @@ def test_what_is_no_http(start: Callable[..., Server]) -> None:
             assert other.recv(4096)[9:12] in (b"400", b"431")
     with closing(server.connect()) as connection:
         assert ask(connection, 3.0) == [6, 12, 18]
+
+
+def test_it_can_be_stopped_while_models_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container it is the first process, for which a signal without a handler does nothing."""
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(process, "open_model", lambda *_: signal.raise_signal(signal.SIGTERM))
+    assert process.serve({"net": Path("net.onnx")}, process.Serving())
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_what_takes_longer_than_the_grace_is_cut(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that does not end: the server says how many requests it gave up, and that it could not finish."""
+    told: list[str] = []
+    begun = threading.Event()
+
+    def run(self: ServedModel, arrays: Any) -> Any:
+        begun.set()
+        time.sleep(4)
+        return self.session.run(arrays)
+
+    monkeypatch.setattr(ServedModel, "run", run)
+
+    def client() -> None:
+        while not told:
+            time.sleep(0.01)
+        port = int(told[0].split("127.0.0.1:")[1].split("/")[0])
+        with (
+            suppress(OSError, HTTPException),
+            closing(HTTPConnection("127.0.0.1", port, timeout=_SECONDS)) as connection,
+        ):
+            connection.request("POST", "/v2/models/net/infer", body_of(1.0))
+            assert begun.wait(_SECONDS)
+            os.kill(os.getpid(), signal.SIGTERM)
+            connection.getresponse()
+
+    thread = threading.Thread(target=client)
+    thread.start()
+    how = process.Serving(port=0, limits=Limits(grace=1), tell=told.append)
+    assert not process.serve({"net": models / "net.onnx"}, how)
+    thread.join()
+    assert told[1] == "stopped, and gave up 1 request that took longer than 1 seconds to finish"
 
 
 def test_an_address_that_is_taken(start: Callable[..., Server], models: Path) -> None:
