@@ -5,6 +5,7 @@ from __future__ import annotations
 from compiler.passes.base import Pass
 from compiler.passes.cse import CommonSubexpressions
 from compiler.passes.dead import DeadCode
+from compiler.passes.flat_rows import FlatRows
 from compiler.passes.fold import FoldConstants
 from compiler.passes.fold_norm import FoldNorm
 from compiler.passes.fold_padding import FoldPadding
@@ -56,6 +57,8 @@ ONNX: tuple[Pass, ...] = (
     JoinSlices(),
     FoldScale(),
     FuseLinear(),
+    FlatRows(),
+    CommonSubexpressions(),
     DeadCode(),
 )
 
