@@ -3,6 +3,7 @@ and are exported again. Where PyTorch is not installed, files that it made befor
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from runpy import run_path
@@ -21,8 +22,9 @@ INPUTS = {
     **dict.fromkeys(("vgg16", "resnet", "mobilenet"), "image: f32[N, 3, 32, 32]"),
     "lstm": "tokens: i64[N, T]",
     "bert": "tokens: i64[N, T <= 24], mask: i64[N, T]",
+    "keras": "image: f32[N, 32, 32, 3]",
 }
-NETWORKS = [(name, exporter) for name in INPUTS for exporter in ("torchscript", "dynamo")]
+NETWORKS = [(name, exporter) for name in INPUTS if name != "keras" for exporter in ("torchscript", "dynamo")]
 TEXT = """
 import "network.onnx" as Base
 
@@ -49,7 +51,8 @@ def model_of(folder: Path, name: str, freeze: str = "") -> dlc.Model:
 def arguments(name: str, samples: int, length: int = 9) -> dict[str, Array]:
     random = np.random.default_rng(0)
     if "image" in INPUTS[name]:
-        return {"image": random.normal(size=(samples, 3, 32, 32)).astype(np.float32)}
+        shape = (32, 32, 3) if name == "keras" else (3, 32, 32)
+        return {"image": random.normal(size=(samples, *shape)).astype(np.float32)}
     found = {"tokens": random.integers(0, 20, (samples, length))}
     if name == "bert":
         found["mask"] = (np.arange(length) < random.integers(3, length + 1, (samples, 1))).astype(np.int64)
@@ -105,3 +108,23 @@ def test_networks_as_they_are_exported_now(tmp_path: Path, name: str, exporter: 
     with torch.no_grad():
         wanted = network(*map(torch.from_numpy, arguments(name, 5).values())).numpy()
     learns(tmp_path, name, wanted)
+
+
+def test_the_network_that_keras_exported_before(tmp_path: Path) -> None:
+    (tmp_path / "network.onnx").write_bytes((DATA / "keras.onnx").read_bytes())
+    learns(tmp_path, "keras")
+
+
+def test_a_network_as_keras_exports_it_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for needed in ("torch", "onnxscript"):
+        pytest.importorskip(needed)
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras")
+    if keras.backend.backend() != "torch":
+        pytest.skip("Keras was imported with another backend, which exports by a library of its own")
+    script = run_path(str(Path(__file__).with_name("keras_network.py")), run_name="keras_network")
+    network = script["export"](tmp_path / "network.onnx")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wanted = network.predict(arguments("keras", 5)["image"], verbose=0)
+    learns(tmp_path, "keras", wanted)
