@@ -2,7 +2,8 @@
 
 Exporters say where a node comes from in its name (``/features/features.0/Conv``, ``vgg/block1/conv/Conv2D``) or beside
 it (the ``name_scopes`` of PyTorch). Weights keep their names, ``features.0.weight``; those with a name that an exporter
-made up, such as ``onnx::Conv_21``, are called after the node that reads them.
+made up, such as ``onnx::Conv_21``, are called after the node that reads them. What all paths begin with, the name of
+the whole network, is left out.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import onnx
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _ODD = re.compile(r"[^A-Za-z0-9_]+")
 _MADE_UP = re.compile(r"onnx::\w+_\d+|val_\d+|_?v_?\d+|\d+|const(?:_|ant)\w*", re.IGNORECASE)
+_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 # What the operands of an operator are called in a layer.
 _OPERANDS = {
     **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "MatMul"), ("weight", "weight", "bias")),
@@ -64,8 +66,10 @@ def places(graph: onnx.GraphProto) -> list[Place]:
     """The places of the nodes, no two the same."""
     found: list[Place] = []
     taken: Counter[Place] = Counter()
+    common = _common(graph)
     for number, node in enumerate(graph.node):
         place = place_of(node, number)
+        place = Place(".".join(place.part.split(".")[common:]), place.leaf)
         while taken[place]:
             place = Place(place.part, f"{place.leaf}_{number + 1}")
         taken[place] += 1
@@ -81,8 +85,9 @@ def weight_names(graph: onnx.GraphProto) -> dict[str, str]:
             readers.setdefault(item, (place, node, index))
     names: dict[str, str] = {}
     taken: set[str] = set()
+    common = _common(graph)
     for proto in graph.initializer:
-        wanted = _weight_name(proto.name, readers)
+        wanted = _weight_name(proto.name, readers, common)
         name, count = wanted, 1
         while name in taken:
             count += 1
@@ -97,14 +102,30 @@ def is_made_up(name: str) -> bool:
     return _MADE_UP.fullmatch(name.rpartition("/")[2].partition(":0")[0]) is not None
 
 
-def _weight_name(name: str, readers: Mapping[str, tuple[Place, onnx.NodeProto, int]]) -> str:
+def _weight_name(name: str, readers: Mapping[str, tuple[Place, onnx.NodeProto, int]], common: int) -> str:
     if is_made_up(name) and name in readers:
         place, node, index = readers[name]
         words = _OPERANDS.get(node.op_type, ())
         word = words[index] if index < len(words) and words[index] else node.op_type.lower()
         return f"{place.part or place.leaf}.{word}"
+    path = _weight_path(name).split(".")
+    return ".".join(path[common:] if len(path) > common else path) or "weight"
+
+
+def _weight_path(name: str) -> str:
     # TensorFlow counts the results of an operator: kernel:0.
-    return _path(re.sub(r":\d+$", "", name)) or "weight"
+    return _path(re.sub(r":\d+$", "", name))
+
+
+def _common(graph: onnx.GraphProto) -> int:
+    """How many words all modules and all weights begin with, the same ones."""
+    paths = [place_of(node, number).part.split(".") for number, node in enumerate(graph.node)]
+    stored = (proto.name for proto in graph.initializer if proto.dims and proto.data_type in _FLOATS)
+    paths += [_weight_path(name).split(".")[:-1] for name in stored if not is_made_up(name)]
+    count = 0
+    while paths and all(len(path) > count and path[count] and path[count] == paths[0][count] for path in paths):
+        count += 1
+    return count
 
 
 def parts(found: list[Place]) -> Iterator[str]:

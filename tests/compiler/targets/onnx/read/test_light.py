@@ -10,10 +10,13 @@ import pytest
 from onnx import numpy_helper
 
 import compiler
+from compiler.diagnostics import Source
 from compiler.ops.base import Array
 from compiler.program import ModelProgram
 from compiler.targets.onnx.read.importer import import_graph
 from compiler.targets.onnx.read.load import load, prepare
+from runtime.programs.project import open_project
+from runtime.training.job import Changes, make_job
 
 FOLDER = Path(onnx.__file__).parent / "backend/test/data/light"
 
@@ -68,3 +71,39 @@ def test_the_numbers_are_those_of_onnx_runtime(backend: ModuleType, name: str) -
 def test_all_of_them_come_in_as_they_are(path: Path) -> None:
     (output,) = import_graph(load(path), "Light").graph.outputs
     assert output.value.type.shape[:2] == (1, 1000)
+
+
+TRAIN = """
+import "light.onnx" as Light
+
+train light(x: f32[N, 1]) {{
+    {freeze}
+    scores = Light(normal(1, 3, 224, 224)) + mean(x)
+    minimize mean(square(scores)) with sgd(1e-6)
+    steps 1
+}}
+"""
+
+
+def tuned(folder: Path, name: str) -> tuple[Path, list[str]]:
+    """A model file that trains the second half of the weights of a network, and the names of those in the first."""
+    (folder / "light.onnx").write_bytes(seeded(FOLDER / f"light_{name}.onnx").SerializeToString())
+    path = folder / "main.dl"
+    path.write_text(TRAIN.format(freeze=""))
+    checked = compiler.check(Source(str(path), path.read_text()))
+    learned = checked.elaborated.trains["light"].losses[0].over
+    half = list(learned[: len(learned) // 2])
+    path.write_text(TRAIN.format(freeze=f"freeze {', '.join(half)}"))
+    return path, half
+
+
+@pytest.mark.parametrize("name", ["squeezenet", "shufflenet"])  # the others take minutes
+def test_a_step_of_training_with_the_first_half_frozen(tmp_path: Path, name: str) -> None:
+    path, half = tuned(tmp_path, name)
+    job = make_job(open_project(path), changes=Changes({"x": np.zeros((1, 1), np.float32)}))
+    trainer = job.trainer(job.prepare())
+    before = {key: array.copy() for key, array in trainer.weights.items()}
+    trainer.fit()
+    moved = {key for key, array in trainer.weights.items() if not np.array_equal(array, before[key])}
+    assert not moved & set(half)
+    assert len(moved) > len(half) // 2
