@@ -19,6 +19,7 @@ import pytest
 
 import dlc
 from runtime.disk.png import png
+from runtime.programs.project import open_project
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -89,7 +90,9 @@ def test_every_example_is_tested_and_has_its_line_in_the_gallery() -> None:
 def test_all_data_has_a_source() -> None:
     told = (EXAMPLES / "data" / "README.md").read_text("utf-8")
     for path in (EXAMPLES / "data").iterdir():
-        assert path.name == "README.md" or f"| `{path.name}` |" in told, path
+        assert path.name == "README.md" or re.search(
+            rf"^\| (`[^`]+`, )?`{re.escape(path.name)}`(, `[^`]+`)? \|", told, re.M
+        ), path
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in EXAMPLES.glob("make/*.py")))
@@ -129,6 +132,30 @@ def test_digits_are_read_with_98_5_percent_by_a_convolutional_network(tmp_path: 
     model, data = trained("digits_conv", tmp_path, "digits")
     assert model.evaluate(split="test")["accuracy"] >= 0.985
     assert_onnx_agrees(model, tmp_path / "digits_conv.onnx", image=data["image"])
+
+
+def test_the_digits_that_a_transfer_begins_with(tmp_path: Path) -> None:
+    model, data = trained("low_digits", tmp_path, epochs=4)
+    assert model.evaluate(split="test")["accuracy"] >= 0.9
+    assert_onnx_agrees(model, tmp_path / "low_digits.onnx", image=data["image"])
+
+
+def test_the_stored_network_is_that_of_its_file() -> None:
+    stored = dlc.open_onnx(EXAMPLES / "data" / "low_digits.onnx")
+    assert stored.description.source_sha256 == open_project(EXAMPLES / "low_digits.dl").fingerprint
+    with np.load(EXAMPLES / "data" / "low_digits.npz") as data:
+        (scores,) = stored.run({"image": data["image"]}).values()
+        assert np.mean(scores.argmax(1) == data["label"]) >= 0.99
+
+
+def test_a_transfer_beats_a_start_from_scratch_on_200_pictures(tmp_path: Path) -> None:
+    tuned, data = trained("transfer", tmp_path, "high_digits", model="HighDigits", train="transfer")
+    assert_onnx_agrees(tuned, tmp_path / "transfer.onnx", image=data["image"])
+    scratch = dlc.load(EXAMPLES / "transfer.dl", model="Scratch", train="scratch")
+    scratch.fit()
+    reached, beside = (model.evaluate(split="test")["accuracy"] for model in (tuned, scratch))
+    assert reached >= 0.95
+    assert reached >= beside + 0.01
 
 
 def test_larger_digits_are_read_by_feed_forward_networks(tmp_path: Path) -> None:

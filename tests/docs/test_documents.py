@@ -38,7 +38,8 @@ from compiler.front.format import format_source
 from dlc.cli import main
 
 ROOT = Path(__file__).parent.parent.parent
-DOCUMENTS = [ROOT / "docs" / f"{name}.md" for name in ("deployment", "language", "layers", "tools", "tutorial")]
+NAMES = ("deployment", "language", "layers", "pretrained", "tools", "tutorial")
+DOCUMENTS = [ROOT / "docs" / f"{name}.md" for name in NAMES]
 
 _FENCE = re.compile(r"^```(\w+)?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"\b[EW]\d{4}\b")

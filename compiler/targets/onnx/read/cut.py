@@ -103,7 +103,8 @@ class Cutter:
     def _find(self, text: str, parameter: Parameter) -> str:
         found = self._named.get(text) or self._named.get(text.lower()) or self._ending(text)
         if not found:
-            near = did_you_mean(text, list(self._named))
+            words = dict.fromkeys(word for place in self._places for word in str(place).split("."))
+            near = did_you_mean(text, [*self._named, *words])
             few = ", ".join(dict.fromkeys(_sample(list(parts(self._places)) or [node.name for node in self._nodes])))
             help = f"did you mean {near}?" if near else f"there are for example {few}" if few else ""
             raise CutError(parameter, f"there is no tensor, node or part {text}", "not in the file", help)
