@@ -183,7 +183,7 @@ def _train(
         if wanted.export:
             _ship(job, trainer, run, wanted.export, recording)
     if wanted.profile:
-        _tell_profile(make_profile(job, profiler))
+        _tell_profile(make_profile(job, profiler, splits.train))
     if wanted.report:
         write_report(run.path, job, trainer.weights, splits, trainer.history, recording.record)
 

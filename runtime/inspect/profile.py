@@ -9,9 +9,11 @@ from dataclasses import dataclass, field, replace
 
 import compiler
 from compiler.targets.numpy import result_memory
+from runtime.data.batches import DataSet
 from runtime.disk.tensors import Array
 from runtime.programs.engine import Engine
 from runtime.training.job import Job
+from runtime.training.planning import data_sizes
 
 PARTS = ("forward", "backward", "update", "validation")
 _PLACE = re.compile(r"(?:(backward|update) of )?(.*):(\d+): (.*)")
@@ -91,8 +93,8 @@ class Profile:
         return self.outside + sum(line.total for line in self.lines)
 
 
-def make_profile(job: Job, profiler: Profiler) -> Profile:
-    """What ``profiler`` has seen, line by line."""
+def make_profile(job: Job, profiler: Profiler, data: DataSet) -> Profile:
+    """What ``profiler`` has seen of a training on ``data``, line by line."""
     found: dict[tuple[str, int, str], LineProfile] = {}
 
     def line_of(place: str) -> tuple[LineProfile, str]:
@@ -106,8 +108,8 @@ def make_profile(job: Job, profiler: Profiler) -> Profile:
         line, part = line_of(place)
         part = "validation" if function.startswith("evaluate") else part
         line.seconds[part] = line.seconds.get(part, 0.0) + seconds
-    sizes = {job.program.batch_symbol: job.program.settings.batch}
-    for graph in job.program.steps:
+    sizes = data_sizes(job.program, data)
+    for graph in (*job.program.steps, *job.program.updates):
         for place, size in result_memory(compiler.numpy_graph(graph), sizes).items():
             line_of(place)[0].bytes += size
     # The model file's own lines before those of files that it imports.

@@ -18,7 +18,7 @@ from runtime.programs.project import Project
 from runtime.training.calls import Calls
 from runtime.training.job import Changes, Job, make_job
 from runtime.training.loop import initial_state
-from runtime.training.planning import MemoryPlan, plan_training, training_sizes
+from runtime.training.planning import MemoryPlan, data_sizes, plan_training
 
 # What Python, NumPy and ONNX Runtime take by themselves.
 PROGRAM = 110_000_000
@@ -31,14 +31,8 @@ _TRIED, _TOLERANCE = 8, 1e-3
 def plan_of(job: Job, splits: Splits) -> MemoryPlan:
     """The memory that training takes on this data, the data that is held in memory and Python included."""
     program, rows = job.program, len(splits.train)
-    batch = min(program.settings.batch, rows)
-    sizes = training_sizes(program, batch)
-    for value in program.inputs:
-        shape = splits.train.arrays[value.name].shape
-        sizes |= {
-            str(dim): size for dim, size in zip(value.type.shape[1:], shape[1:], strict=True) if str(dim) in sizes
-        }
-    plan = plan_training(program, sizes, rows % batch or None)
+    sizes = data_sizes(program, splits.train)
+    plan = plan_training(program, sizes, rows % sizes[program.batch_symbol] or None)
     parts = {"data": _held(splits), "Python and its libraries": PROGRAM}
     return replace(plan, parts={**plan.parts, **parts})
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import compiler
-from compiler.ir.dims import Dim, Symbol, evaluate, symbols
+from compiler.ir.dims import Dim, Symbol, as_symbol, evaluate, symbols
 from compiler.ir.graph import Graph, Role
 from compiler.ir.types import TensorType
 from compiler.passes.accumulate import sum_name
 from compiler.program import ModelProgram, Settings, TrainProgram
 from compiler.sources import DataSource
+from runtime.data.batches import DataSet
 
 # What a size is taken to be that nothing bounds.
 _TYPICAL = 32
@@ -83,6 +84,16 @@ def training_sizes(program: TrainProgram, batch: int | None = None) -> dict[str,
     train block says; of others their bound or, where there is none, a typical one."""
     found = _sizes({s.name: s for value in program.inputs for s in value.type.symbols}, _window(program.settings))
     return found | {program.batch_symbol: batch or program.settings.batch}
+
+
+def data_sizes(program: TrainProgram, data: DataSet) -> dict[str, int]:
+    """The sizes of a whole batch of ``data``."""
+    sizes = training_sizes(program, min(program.settings.batch, len(data)))
+    for value in program.inputs:
+        for dim, size in zip(value.type.shape[1:], data.arrays[value.name].shape[1:], strict=True):
+            found = as_symbol(dim)
+            sizes |= {found.name: size} if found else {}
+    return sizes
 
 
 def inference_sizes(program: ModelProgram, batch: int) -> dict[str, int]:

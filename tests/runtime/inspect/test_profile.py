@@ -56,7 +56,7 @@ def test_every_second_is_somewhere() -> None:
     before = clock.now
     trainer.fit()
     profiler.stop()
-    found = make_profile(made, profiler)
+    found = make_profile(made, profiler, trainer.splits.train)
     assert found.total == clock.now - before
     lines = {line.line: line for line in found.lines}
     assert {2, 7, 11} <= lines.keys() <= {0, 2, 6, 7, 11}
@@ -84,3 +84,35 @@ def test_only_a_timed_module_tells_where_it_is() -> None:
     assert "_enter" not in compiler.train_module(program)
     text = compiler.numpy_module(program.graphs, "t", timed=True)
     assert '_enter("step0", "<text>:2: dense(units) -> relu")' in text.replace("./<text>", "<text>").replace("'", '"')
+
+
+SERIES = """\
+model Net(x: f32[N, T, 3]) -> f32[N, 1] {
+    lstm(8) -> batch_norm
+    dense(1)
+}
+train net(x: f32[N, T, 3], y: f32[N, 1]) {
+    minimize mse(Net(x), y) with adam(cosine(1e-2))
+    batch 8; accumulate 2; epochs 2
+    average 0.9; clip 1.0
+}
+"""
+
+
+def test_of_steps_of_several_batches_and_of_sizes_that_the_data_has() -> None:
+    rng, clock = np.random.default_rng(0), Clock()
+    data = {"x": rng.normal(size=(40, 7, 3)).astype(np.float32), "y": rng.normal(size=(40, 1)).astype(np.float32)}
+    profiler = Profiler(clock)
+    made = profiled(make_job(project_of_text(SERIES, Path()), None, Changes(data=data)), profiler)
+    trainer = made.trainer(made.prepare())
+    profiler.start()
+    before = clock.now
+    trainer.fit()
+    profiler.stop()
+    found = make_profile(made, profiler, trainer.splits.train)
+    assert found.total == clock.now - before
+    assert all("validation" not in line.seconds for line in found.lines)
+    lines = {line.line: line for line in found.lines}
+    assert set(lines[3].seconds) == {"forward", "backward", "update"}
+    # The sequence that lstm gives, for 8 samples of 7 steps.
+    assert lines[2].bytes >= 8 * 7 * 8 * 4
