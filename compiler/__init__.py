@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from compiler.collection import uncollected
 from compiler.diagnostics import Diagnostic, DiagnosticError, Sink, Source, did_you_mean, error
 from compiler.foreign import Network
 from compiler.front.elaborate import Elaborated, elaborate
@@ -64,6 +65,7 @@ class Checked:
         return tuple(self.elaborated.trains)
 
 
+@uncollected()
 def check(source: Source, overrides: Mapping[str, str] | None = None) -> Checked:
     """Parse and elaborate a source text; ``overrides`` sets constants, as texts.
 
@@ -129,6 +131,7 @@ def initial_graph(checked: Checked, name: str) -> Graph:
     return Pipeline(COMMON).run(first_weights(model.weights))
 
 
+@uncollected()
 def compile_train(
     checked: Checked, name: str, observer: Observer | None = None, *, accumulates: bool = False
 ) -> TrainProgram:
@@ -258,6 +261,7 @@ def numpy_graph(graph: Graph, observer: Observer | None = None) -> Graph:
     return Pipeline(NUMPY, observer).run(graph)
 
 
+@uncollected()
 def numpy_module(
     graphs: Sequence[Graph],
     title: str,

@@ -54,13 +54,21 @@ class Builder:
         return outputs[0]
 
     def add_node(
-        self, operation: Operation, inputs: tuple[Value, ...], names: tuple[str, ...] = ()
+        self,
+        operation: Operation,
+        inputs: tuple[Value, ...],
+        names: tuple[str, ...] = (),
+        types: tuple[TensorType, ...] | None = None,
     ) -> tuple[Value, ...]:
-        """Add a node and give its results, named ``names`` where given and free, numbered otherwise."""
+        """Add a node and give its results, named ``names`` where given and free, numbered otherwise.
+
+        ``types`` are those of the results, where they have been inferred from operands of these types before.
+        """
         for value in inputs:
             if value not in self._origins:
                 raise ValueError(f"{value} is not a value of graph {self.name}")
-        types = operation.infer(tuple(value.type for value in inputs))
+        if types is None:
+            types = operation.infer(tuple(value.type for value in inputs))
         wanted = names or ("",) * len(types)
         outputs = tuple(
             self._value(type, name if name not in self._names else "") for type, name in zip(types, wanted, strict=True)
@@ -72,8 +80,13 @@ class Builder:
 
     def copy(self, node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...]:
         """Add ``node`` again on other inputs; its names and its origin are kept."""
-        with self.at(node.origin):
-            return self.add_node(node.operation, inputs, tuple(value.name for value in node.outputs))
+        same = [value.type for value in inputs] == [value.type for value in node.inputs]
+        types = tuple(value.type for value in node.outputs) if same else None
+        before, self._origin = self._origin, node.origin
+        try:
+            return self.add_node(node.operation, inputs, tuple(value.name for value in node.outputs), types)
+        finally:
+            self._origin = before
 
     def reserve(self, graph: Graph) -> None:
         """Keep the names of ``graph`` for copies of its values, so that a rewrite renames nothing it keeps."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import gcd, inf, prod
 from typing import TypeAlias
 
@@ -174,6 +174,11 @@ def bounds(dim: Dim) -> tuple[float, float]:
 
 def symbols(dim: Dim) -> tuple[Symbol, ...]:
     """Every symbol in ``dim``, those inside floor divisions included, in order of name."""
+    return () if isinstance(dim, int) else _symbols(dim)
+
+
+@lru_cache(maxsize=4096)
+def _symbols(dim: Poly) -> tuple[Symbol, ...]:
     found: dict[str, Symbol] = {}
     for monomial, _ in terms_of(dim):
         for atom, _ in monomial:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ class DType(Enum):
     @staticmethod
     def of(dtype: np.dtype[Any]) -> DType | None:
         """The type whose NumPy counterpart is ``dtype``, or None where the language has none."""
-        return _FROM_NUMPY.get(dtype.name)
+        return _of(dtype)
 
 
 _NUMPY_NAMES = {
@@ -70,6 +71,12 @@ _BYTES = {
     DType.BOOL: 1, DType.U8: 1, DType.U32: 4, DType.I8: 1, DType.I32: 4, DType.I64: 8,
     DType.F16: 2, DType.BF16: 2, DType.F32: 4, DType.F64: 8,
 }  # fmt: skip
+
+
+@cache
+def _of(dtype: np.dtype[Any]) -> DType | None:
+    # NumPy puts the name together anew each time.
+    return _FROM_NUMPY.get(dtype.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +101,8 @@ class TensorType:
     @property
     def symbols(self) -> tuple[Symbol, ...]:
         """Every symbol in the shape, in order of name."""
+        if all(isinstance(dim, int) for dim in self.shape):
+            return ()
         found = {s.name: s for dim in self.shape for s in symbols(dim)}
         return tuple(found[name] for name in sorted(found))
 

@@ -22,6 +22,7 @@ from compiler.ops.resize import Resize, ResizeGradient
 from compiler.ops.rnn import Rnn, RnnGradient
 from compiler.ops.running_norm import RunningNorm
 from compiler.ops.sum_product import SumProduct
+from compiler.ops.weight_step import WeightStep
 
 __all__ = [
     "Attention",
@@ -61,6 +62,7 @@ __all__ = [
     "RunningNorm",
     "Step",
     "SumProduct",
+    "WeightStep",
     "has_facet",
     "operation",
     "registry",

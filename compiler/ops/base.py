@@ -133,6 +133,10 @@ class NumpyLowering(Protocol):
     def helper(self, name: str, source: str) -> str:
         """The name of a function of the generated module, whose ``def name(…)`` is ``source`` and is put there once."""
 
+    def function(self, wanted: str, text: str) -> str:
+        """The name of a function of the generated module, made from ``wanted``: ``text`` is what follows the name in
+        its definition. Equal ones are made once."""
+
     def scratch(self, type: TensorType) -> str:
         """The name of an array to work in, of use only until the node is done."""
 
@@ -201,6 +205,10 @@ class Op(Operation):
     def inplace(self) -> tuple[int, ...]:
         """The operands whose memory the first result may take over, where the types are the same."""
         return ()
+
+    def overwritable(self, result: int) -> tuple[int, ...]:
+        """The operands whose memory result ``result`` may take over, where the types are the same."""
+        return self.inplace if result == 0 else ()
 
     @property
     def auxiliary(self) -> int:

@@ -19,6 +19,8 @@ def broadcast_types(verb: str, *types: TensorType) -> tuple[Dim, ...]:
 
 def broadcast_shapes(verb: str, types: Sequence[TensorType], shapes: Sequence[tuple[Dim, ...]]) -> tuple[Dim, ...]:
     """The common shape of ``shapes``, parts of the shapes of ``types``, which a TypeMismatch shows whole."""
+    if all(shape == shapes[0] for shape in shapes):
+        return shapes[0]
     rank = max(map(len, shapes))
     common: list[Dim] = []
     for axis in range(rank):

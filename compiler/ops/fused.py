@@ -112,6 +112,9 @@ class StepLowering:
     def helper(self, name: str, source: str) -> str:
         return self._c.helper(name, source)
 
+    def function(self, wanted: str, text: str) -> str:
+        return self._c.function(wanted, text)
+
     def scratch(self, type: TensorType) -> str:
         return self._c.scratch(type)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, TypeAlias
 
 from compiler.ir.graph import Graph, Node, Operation, Output, Value
+from compiler.ir.types import TensorType
 from compiler.ops.emit import Emit
 from compiler.passes.base import Pass
 from compiler.passes.dead import live_nodes
@@ -129,13 +130,17 @@ class _Sweep(Emit):
         return _renamed(self.finish(), names)
 
     def add_node(
-        self, operation: Operation, inputs: tuple[Value, ...], names: tuple[str, ...] = ()
+        self,
+        operation: Operation,
+        inputs: tuple[Value, ...],
+        names: tuple[str, ...] = (),
+        types: tuple[TensorType, ...] | None = None,
     ) -> tuple[Value, ...]:
         for rule in self._rules.get(type(operation), ()):
             replaced = self._apply(rule, operation, inputs, names)
             if replaced is not None:
                 return (replaced,)
-        made = super().add_node(operation, inputs, names)
+        made = super().add_node(operation, inputs, names, types)
         if not names:
             self._unnamed.update(made)
         return made

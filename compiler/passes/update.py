@@ -13,6 +13,7 @@ from compiler.ops.emit import Emit
 from compiler.ops.turn import SCALAR, Turn, UpdateRule
 from compiler.passes.base import Pass
 from compiler.passes.copying import Copy
+from compiler.passes.weight_steps import WeightSteps
 
 # The state that counts the finished steps of a run: i64[], 0 during the first.
 STEP = "step"
@@ -81,6 +82,7 @@ def apply_updates(graph: Graph, rule: UpdateRule, wrt: Sequence[str], prefix: st
     rate = rule.lr if isinstance(rule.lr, float) else b.input(rate_name(prefix), SCALAR, Role.STATE)
     with b.at(Origin(via=("update",))):
         time = _time(b, step, manner.every)
+    steps = WeightSteps(rule)
     for name in wrt:
         with b.at(b.origin_of(values[name]).through("update")):
             slots = {
@@ -88,7 +90,7 @@ def apply_updates(graph: Graph, rule: UpdateRule, wrt: Sequence[str], prefix: st
                 for slot, (type, _) in rule.slots(values[name].type).items()
             }
             turn = Turn(b, values[name], gradients[name], slots, time, rate, name not in manner.undecayed)
-            _update(rule, turn)
+            _update(steps, turn)
     if manner.counts_step:
         with b.at(Origin(via=("update",))):
             b.output(STEP, b.add(step, 1), updates=STEP)
@@ -141,9 +143,9 @@ def _time(b: Emit, step: Value, every: int) -> Value:
     return done if every == 1 else b.floor(b.div(done, float(every)))
 
 
-def _update(rule: UpdateRule, turn: Turn) -> None:
+def _update(steps: WeightSteps, turn: Turn) -> None:
     b = turn.b
-    updated, after = rule.update(turn)
+    updated, after = steps.update(turn)
     b.output(turn.weight.name, updated, updates=turn.weight.name)
     for slot, value in after.items():
         b.output(turn.slots[slot].name, value, updates=turn.slots[slot].name)

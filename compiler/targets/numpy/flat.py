@@ -138,8 +138,10 @@ class Flat:
     ) -> bool:
         """Whether the parts would wait for a large matrix that each of them has to bring from memory."""
         pairs = (*zip(node.inputs, read, strict=True), *zip(node.outputs, given, strict=True))
-        shared = max((self._typical(value.type.size) for value, how in pairs if not isinstance(how, Place)), default=0)
-        return shared > _MATRIX and 0 < self._macs(node) * self._share < _WORTH * shared
+        shared = max(
+            (_typical(value.type.size, self.symbol) for value, how in pairs if not isinstance(how, Place)), default=0
+        )
+        return shared > _MATRIX and 0 < _macs(node, self.symbol) * self._share < _WORTH * shared
 
     def _written(self, expansion: Graph, inputs: Sequence[Value], origin: Origin) -> tuple[Value, ...]:
         values = dict(zip((item.value for item in expansion.inputs), inputs, strict=True))
@@ -165,25 +167,32 @@ class Flat:
             for value in node.outputs:
                 self.items[value] = Item(node, Made.WHOLE, None, ready_whole, ready_whole, ready_whole)
         else:
-            self.work += self._work(node)
+            self.work += _work(node, self.symbol)
             for value, standing in zip(node.outputs, each, strict=True):
                 after = ready_parts + (standing == SUM)
                 self.items[value] = Item(node, Made.PARTS, standing, ready_parts, ready_parts + 1, after)
 
-    def _work(self, node: Node) -> int:
-        """What the node has to do for one sample, in multiply-adds."""
-        elements = max(self._typical(value.type.size) for value in (*node.inputs, *node.outputs))
-        return self._macs(node) + _ELEMENT * elements
 
-    def _macs(self, node: Node) -> int:
-        """The multiply-adds of the node for one sample."""
-        assert isinstance(node.operation, Op)
-        operands, results = (tuple(value.type for value in values) for values in (node.inputs, node.outputs))
-        return self._typical(node.operation.macs(operands, results))
+def _work(node: Node, symbol: str) -> int:
+    """What the node has to do for one sample, in multiply-adds."""
+    sizes = [value.type.size for value in (*node.inputs, *node.outputs)]
+    # What all samples share, as a weight, takes no time for each of them.
+    elements = max((_typical(size, symbol) for size in sizes if not isinstance(size, int)), default=0)
+    return _macs(node, symbol) + _ELEMENT * elements
 
-    def _typical(self, dim: Dim) -> int:
-        sizes = {s.name: 1 if s.name == self.symbol else s.nearest(_TYPICAL) for s in symbols(dim)}
-        return evaluate(dim, sizes)
+
+def _macs(node: Node, symbol: str) -> int:
+    """The multiply-adds of the node for one sample."""
+    assert isinstance(node.operation, Op)
+    operands, results = (tuple(value.type for value in values) for values in (node.inputs, node.outputs))
+    return _typical(node.operation.macs(operands, results), symbol)
+
+
+def _typical(dim: Dim, symbol: str) -> int:
+    """A size for one sample."""
+    if isinstance(dim, int):
+        return dim
+    return evaluate(dim, {s.name: 1 if s.name == symbol else s.nearest(_TYPICAL) for s in symbols(dim)})
 
 
 def _written_out(node: Node) -> Graph | None:

@@ -33,6 +33,13 @@ class Shared:
         self.names.taken.add(name)
         return name
 
+    def function(self, wanted: str, text: str) -> str:
+        """The name of the function whose definition goes on with ``text`` behind its name, which it gets here."""
+        if text not in self._known:
+            name = self._known[text] = self.names.new(wanted)
+            self.helper(name, f"def {name}{text}\n")
+        return self._known[text]
+
     def scalar(self, value: float, dtype: DType) -> str:
         """The name of a 0-d array with this value."""
         text = scalar_text(value, dtype)

@@ -104,6 +104,9 @@ class NodeLowering:
     def helper(self, name: str, source: str) -> str:
         return self._writer.shared.helper(name, source)
 
+    def function(self, wanted: str, text: str) -> str:
+        return self._writer.shared.function(wanted, text)
+
     def scratch(self, type: TensorType) -> str:
         block = Block(byte_size(type), self._index, self._index)
         return self._writer.declare(f"{self._node.operation.opcode}_work", type, block)

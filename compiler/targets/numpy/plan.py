@@ -180,16 +180,16 @@ def _may_overwrite(plan: Plan, index: int, node: Node, value: Value, kept: Value
 def _overwritable(plan: Plan, index: int, node: Node, value: Value) -> Iterator[int]:
     """The operands whose memory ``value`` may take over: the whole of it, at its last use, element by element.
 
-    An operand that shows the same memory in another way forbids it.
+    An operand that shows the same memory in another way forbids it, and each is taken over by one result only.
     """
-    if value is not node.outputs[0]:
-        return
-    allowed = operation_of(node).inplace
+    allowed = operation_of(node).overwritable(node.outputs.index(value))
+    taken = {plan.root[node.inputs[plan.shared[other]]] for other in node.outputs if other in plan.shared}
     for operand_index in allowed:
         operand = node.inputs[operand_index]
         root = plan.root[operand]
         if (
             operand.type == value.type
+            and root not in taken
             and operand in plan.contiguous
             and plan.last_use[root] == index
             and (operand is root or byte_size(operand.type) == byte_size(root.type))

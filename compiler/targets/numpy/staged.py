@@ -27,6 +27,14 @@ class StagedWriter:
         self.writers = [written(stage.graph, shared, self.graph.symbols) for stage in staged.stages]
         self.data = [self.names.new(value.name) for value in self.graph.inputs_of(Role.DATA)]
         self.results = dict(staged.results)
+        # The values that parts make and read.
+        self._own = {
+            output.name
+            for stage in staged.stages
+            if stage.in_parts
+            for output in stage.graph.outputs
+            if staged.joins.get(output.name) != SUM
+        }
         self._in_stages = shared.helper("in_stages", IN_STAGES)
         self._cut = shared.helper("cut_batch", CUT_BATCH)
         shared.helper("join_parts", JOIN_PARTS)
@@ -59,7 +67,7 @@ class StagedWriter:
         taken = [value.name for value in stage.graph.inputs_of(Role.DATA)]
         cuts = {name: self.staged.cuts[name] for name in taken if stage.in_parts and name in self.staged.cuts}
         given = [output.name for output in stage.graph.outputs if output.name in self.staged.joins]
-        whole = [name for name in taken if name != START and name not in cuts and name not in self._own()]
+        whole = [name for name in taken if name != START and name not in cuts and name not in self._own]
         bound = f"{writer.bind_name}({', '.join(['kept', *self.sizes])})"
         if stage.in_parts:
             sizes = ["size" if name == self.staged.symbol else str(dim) for name, dim in self.symbols.items()]
@@ -71,16 +79,6 @@ class StagedWriter:
         yield f"            {tuple_text(map(quoted, given))},"
         yield f"            {bound},"
         yield "        ),"
-
-    def _own(self) -> set[str]:
-        """The values that parts make and read."""
-        return {
-            output.name
-            for stage in self.staged.stages
-            if stage.in_parts
-            for output in stage.graph.outputs
-            if self.staged.joins.get(output.name) != SUM
-        }
 
     def _required(self) -> dict[str, str]:
         return {

@@ -65,8 +65,8 @@ def test_every_second_is_somewhere() -> None:
     # 5 batches and 2 of validation in each of 2 epochs; what runs more often takes longer by this clock.
     assert lines[2].seconds["validation"] * 5 <= lines[2].seconds["forward"] * 2
     assert found.outside > 0
-    # x @ w + b and relu of it, and their gradients, for 8 samples of 64 units in f32.
-    assert lines[2].bytes >= 2 * 8 * 64 * 4
+    # x @ w + b, over which relu and the gradients are written, and where it is above 0: 8 samples of 64 units in f32.
+    assert lines[2].bytes >= 8 * 64 * (4 + 1)
 
 
 def test_the_numbers_are_the_same() -> None:

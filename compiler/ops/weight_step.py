@@ -1,0 +1,179 @@
+"""One step of an optimizer on one weight, as one operation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from compiler.ir.graph import Value
+from compiler.ir.types import DType, TensorType
+from compiler.ops.arrays import row_major
+from compiler.ops.base import NumpyLowering, Op, Sample, operation, without
+from compiler.ops.chain import Step
+from compiler.ops.elementwise import Add, Binary, Divide, Multiply, Subtract
+from compiler.ops.emit import Emit
+from compiler.ops.fused import FusedOp, StepLowering
+from compiler.ops.unary import Sqrt, Square, Unary
+
+# Weights of more elements than this are worked on in parts of so many, 128 KiB of f32: what one statement writes is in
+# the cache when the next one reads it.
+BLOCK = 1 << 15
+
+
+def can_be_step(operation: Op) -> bool:
+    """Whether an operation is one call of NumPy, which takes nothing but its operands and where the result goes."""
+    return type(operation).numpy in (Binary.numpy, Unary.numpy)
+
+
+@operation
+@dataclass(frozen=True)
+class WeightStep(FusedOp):
+    """Elementwise operations on a weight, its gradient and the optimizer's slots, all of one type, and on scalars.
+
+    There are ``operands`` of them; ``results`` are the numbers of the steps that give the next contents. In a program
+    all weights that are treated alike share one function, which updates them where they are.
+    """
+
+    operands: int
+    steps: tuple[Step, ...]
+    results: tuple[int, ...]
+
+    opcode = "weight_step"
+    onnx = without("the steps of an optimizer are not written for ONNX")
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.operands, self.steps, self.results))
+
+    def __hash__(self) -> int:
+        # A network has as many of these as weights, equal ones as a rule.
+        return self._hash
+
+    def expand(self, b: Emit, *inputs: Value) -> tuple[Value, ...]:
+        values = list(inputs)
+        for step in self.steps:
+            values.append(b.add(step.operation, *(values[index] for index in step.operands)))
+        return tuple(values[self.operands + number] for number in self.results)
+
+    def overwritable(self, result: int) -> tuple[int, ...]:
+        # Those that nothing needs once the step has written there.
+        number = self.results[result]
+        step, later = self.steps[number], self.steps[number + 1 :]
+        needed = {value for other in later for value in other.operands}
+        needed |= {value for place, value in enumerate(step.operands) if place not in step.operation.inplace}
+        return tuple(value for value in range(self.operands) if value not in needed)
+
+    def numpy(self, c: NumpyLowering) -> None:
+        type = c.output_types[0]
+        body = _Body(self, c.input_types, type)
+        name = c.function("update", body.text(c))
+        size = type.size
+        assert isinstance(size, int), "weights have fixed sizes"
+        arrays = [
+            row_major(c, index) if body.is_array(index) and size > BLOCK else c.inputs[index]
+            for index in range(self.operands)
+        ]
+        if size <= BLOCK:
+            work = [c.scratch(type) for _ in range(body.work)]
+            c.line(f"{name}({', '.join([*arrays, *c.outputs, *work])})")
+            return
+        flat = [c.view(array, "reshape(-1)") if body.is_array(index) else array for index, array in enumerate(arrays)]
+        results = [c.view(array, "reshape(-1)") for array in c.outputs]
+        work = [c.scratch(type.with_shape((BLOCK,))) for _ in range(body.work)]
+        start, part, length = map(c.local, ("start", "part", "length"))
+        parts = [f"{array}[{part}]" if body.is_array(index) else array for index, array in enumerate(flat)]
+        parts += [f"{array}[{part}]" for array in results]
+        parts += [f"{array}[:{length}]" for array in work]
+        c.line(f"for {start} in range(0, {size}, {BLOCK}):")
+        c.line(f"    {length} = min({BLOCK}, {size} - {start})")
+        c.line(f"    {part} = slice({start}, {start} + {length})")
+        c.line(f"    {name}({', '.join(parts)})")
+
+    @classmethod
+    def samples(cls) -> Sequence[Sample]:
+        return tuple(_samples(cls))
+
+
+class _Body:
+    """The statements of all steps, into the results and as few work arrays as it takes."""
+
+    def __init__(self, step: WeightStep, operands: Sequence[TensorType], type: TensorType) -> None:
+        self._step, self._operands, self._type = step, operands, type
+        self.work = 0
+        self._free: list[str] = []
+
+    def is_array(self, operand: int) -> bool:
+        return bool(self._operands[operand].shape)
+
+    def text(self, c: NumpyLowering) -> str:
+        """The function from its parameters on."""
+        step = self._step
+        names = [f"x{index + 1}" for index in range(step.operands)]
+        results = {number: f"next_{index + 1}" for index, number in enumerate(step.results)}
+        last_use = {value: position for position, each in enumerate(step.steps) for value in each.operands}
+        lines: list[str] = []
+        parameters = [*names, *results.values()]
+        for position, each in enumerate(step.steps):
+            ending = [
+                names[value]
+                for value in dict.fromkeys(each.operands)
+                if value >= step.operands and last_use[value] == position and value - step.operands not in results
+            ]
+            operands = [(names[value], self._kind(value)) for value in each.operands]
+            target = results.get(position) or self._target(each, ending, operands)
+            each.operation.numpy(_Line(c, operands, (target, self._type), lines))
+            names.append(target)
+            self._free += [name for name in ending if name != target]
+        parameters += [f"work_{number + 1}" for number in range(self.work)]
+        documentation = (
+            '"""One step of an optimizer on a weight, or on a part of it: what is next is written into `next_…`."""'
+        )
+        return "\n    ".join([f"({', '.join(parameters)}):", documentation, *lines])
+
+    def _kind(self, value: int) -> TensorType:
+        return self._operands[value] if value < self._step.operands else self._type
+
+    def _target(self, step: Step, ending: Sequence[str], operands: Sequence[tuple[str, TensorType]]) -> str:
+        """Over an operand that is needed no more, or in a work array."""
+        for name in ending:
+            if all(place in step.operation.inplace for place, (other, _) in enumerate(operands) if other == name):
+                return name
+        if self._free:
+            return self._free.pop()
+        self.work += 1
+        return f"work_{self.work}"
+
+
+class _Line(StepLowering):
+    """Collects the statements of the function."""
+
+    def __init__(
+        self,
+        c: NumpyLowering,
+        operands: Sequence[tuple[str, TensorType]],
+        result: tuple[str, TensorType],
+        lines: list[str],
+    ) -> None:
+        super().__init__(c, operands, result)
+        self._lines = lines
+
+    def line(self, statement: str) -> None:
+        self._lines.append(statement)
+
+
+def _samples(cls: type[WeightStep]) -> Iterator[Sample]:
+    scalar = TensorType(DType.F32)
+    momentum = (Step(Multiply(), (2, 4)), Step(Add(), (5, 1)), Step(Multiply(), (6, 3)), Step(Subtract(), (0, 7)))
+    adaptive = (
+        Step(Square(), (1,)),
+        Step(Add(), (2, 4)),
+        Step(Sqrt(), (5,)),
+        Step(Divide(), (1, 6)),
+        Step(Multiply(), (7, 3)),
+        Step(Subtract(), (0, 8)),
+    )
+    for shape in ((3, 4), (BLOCK + 3,)):
+        weight = TensorType(DType.F32, shape)
+        yield Sample(cls(5, momentum, (1, 3)), (weight, weight, weight, scalar, scalar), 0.5, 2)
+        yield Sample(cls(4, adaptive, (1, 5)), (weight, weight, weight, scalar), 0.5, 2)
