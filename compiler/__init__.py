@@ -21,7 +21,7 @@ from compiler.foreign import Network
 from compiler.front.elaborate import Elaborated, elaborate
 from compiler.front.parse import parse
 from compiler.front.trace import TracedWeight
-from compiler.front.training import ElaboratedTrain, first_weights
+from compiler.front.training import ElaboratedTrain, Loss, first_weights
 from compiler.ir.graph import Graph, Output
 from compiler.learning import check_steps
 from compiler.ops.emit import Emit
@@ -65,7 +65,6 @@ class Checked:
         return tuple(self.elaborated.trains)
 
 
-@uncollected()
 def check(source: Source, overrides: Mapping[str, str] | None = None) -> Checked:
     """Parse and elaborate a source text; ``overrides`` sets constants, as texts.
 
@@ -332,20 +331,19 @@ def onnx_file(
 
 def _step(train: ElaboratedTrain, number: int, observer: Observer | None) -> Graph:
     """One minimize statement as a step: forward, backward and update in one graph."""
-    from compiler.passes.order import COMMON, TRAIN, Pipeline
-
-    loss = train.losses[number]
-    update = _update(train, number)
-    return Pipeline((*COMMON, Gradient("loss", loss.over), update, *TRAIN), observer).run(loss.graph)
+    return _differentiated(train.losses[number], _update(train, number), observer)
 
 
 def _gradients(train: ElaboratedTrain, number: int, observer: Observer | None) -> Graph:
     """One minimize statement for one of several batches of a step: its gradients are added up."""
-    from compiler.passes.order import COMMON, TRAIN, Pipeline
-
     loss = train.losses[number]
-    accumulate = Accumulate(loss.over, train.batch_symbol)
-    return Pipeline((*COMMON, Gradient("loss", loss.over), accumulate, *TRAIN), observer).run(loss.graph)
+    return _differentiated(loss, Accumulate(loss.over, train.batch_symbol), observer)
+
+
+def _differentiated(loss: Loss, ending: Update | Accumulate, observer: Observer | None) -> Graph:
+    from compiler.passes.order import LOSS, TRAIN, Pipeline
+
+    return Pipeline((*LOSS, Gradient("loss", loss.over), ending, *TRAIN), observer).run(loss.graph)
 
 
 def _update_of_sums(train: ElaboratedTrain, number: int, observer: Observer | None) -> Graph:

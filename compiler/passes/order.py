@@ -15,6 +15,8 @@ from compiler.passes.fuse_linear import FuseLinear
 from compiler.passes.fuse_sums import FuseSums
 from compiler.passes.join_slices import JoinSlices
 from compiler.passes.pipeline import Pipeline
+from compiler.passes.pool_first import PoolFirst
+from compiler.passes.share_gelu import ShareGelu
 from compiler.passes.simplify import DropStopGradient, Simplify
 from compiler.passes.stable import Stabilize
 
@@ -30,9 +32,13 @@ COMMON: tuple[Pass, ...] = (
     DeadCode(),
 )
 
+# A loss on its way to a training step, before it gets gradients.
+LOSS: tuple[Pass, ...] = (*COMMON, PoolFirst())
+
 # A training step, once it has gradients and updates.
 TRAIN: tuple[Pass, ...] = (
     DropStopGradient(),
+    ShareGelu(),
     FoldConstants(),
     CommonSubexpressions(),
     Simplify(),
@@ -62,4 +68,4 @@ ONNX: tuple[Pass, ...] = (
     DeadCode(),
 )
 
-__all__ = ["COMMON", "NUMPY", "ONNX", "TRAIN", "Pass", "Pipeline"]
+__all__ = ["COMMON", "LOSS", "NUMPY", "ONNX", "TRAIN", "Pass", "Pipeline"]
