@@ -18,6 +18,11 @@ from dlc.overview import overview
 from dlc.terminal import show_progress
 from runtime.data.readers.content import Names
 from runtime.inference.certify import Certificate
+from runtime.inference.precision.forms import Precision
+from runtime.inference.precision.gate import Limits
+from runtime.inference.precision.open import judging_block
+from runtime.inference.precision.shrink import shrinker
+from runtime.inference.precision.variant import Variant
 from runtime.inference.session import Device
 from runtime.inference.ship import Shipping, ship
 from runtime.programs.predict import Predictor
@@ -157,6 +162,38 @@ class Model:
         program = self._project.model(self._model)
         how = Shipping(device, chosen_opset(opset, release), self._metrics, names=self._names)
         return ship(self._project, program, self._weights_of([program.name]), Path(path), how)
+
+    def shrink(
+        self,
+        path: str | Path,
+        precision: Precision = "int8",
+        *,
+        data: Data | None = None,
+        max_drop: float = Limits.drop,
+        max_rise: float = Limits.rise,
+        device: Device = "cpu",
+        opset: int | None = None,
+        release: str | None = None,
+    ) -> Variant:
+        """Writes a smaller ONNX file, made of the one that ``export`` writes, and tells its size, times and figures.
+
+        ``precision`` is "fp16", "int8" with ranges found on training samples, or "int8-dynamic" with ranges found in
+        each run. The measures of the train block have to let the file pass: of those of which more is better at most
+        ``max_drop`` points of a hundred may be lost, others may rise by ``max_rise`` percent at most. They are taken of
+        the samples that were set apart for validation, or of all of ``data``. Layers that lose too much stay in f32.
+
+        Raises DiagnosticError as ``export`` does, and E0931 to E0935 where there is nothing to make smaller, where
+        nothing tells what is lost, or where it is too much; then no file is written.
+        """
+        program = self._project.model(self._model)
+        block = self._train or judging_block(self._project, program.name)
+        job = make_job(self._project, block, self._changes if data is None else Changes(data))
+        how = Shipping(device, chosen_opset(opset, release), self._metrics, names=self._names)
+        weights = self._weights_of(job.program.models)
+        made = shrinker(replace(job, names=self._names), program, weights, how, Limits(max_drop, max_rise))
+        found = made.variant(precision)
+        found.save(Path(path), made.inputs[:1])
+        return found
 
     def save(self, path: str | Path) -> None:
         """Writes the weights as a safetensors file. Raises DiagnosticError E0801."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from dlc.commands import options
+from dlc.commands.precision import Smaller, precision_options
 from dlc.terminal import remark, report, tell
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
     help="The file to write, .onnx, or .ort for phones.",
 )
 @click.option("--model", metavar="NAME", help="Which model; needed where the file has several.")
-@click.option("--train", metavar="NAME", help="Which train block, for NumPy code; needed where the file has several.")
+@click.option(
+    "--train", metavar="NAME",
+    help="Which train block, for NumPy code and for --precision; needed where the file has several.",
+)  # fmt: skip
 @click.option(
     "--weights", type=click.Path(path_type=Path), metavar="PATH",
     help="A run folder or a safetensors file with the weights for the ONNX file.",
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
 @options.DEVICE
 @click.option("--no-certify", is_flag=True, help="Do not run the ONNX file to compare it with the NumPy program.")
 @options.opset_options
+@precision_options
 @options.CHECK_PASSES
 def compile_command(
     file: Path,
@@ -49,6 +54,7 @@ def compile_command(
     device: Device,
     no_certify: bool,
     opset: int,
+    smaller: Smaller,
 ) -> None:
     """Compile a model file to an ONNX file or to NumPy code, or an ONNX file to a better one.
 
@@ -57,6 +63,10 @@ def compile_command(
     trains with: the first weights, every step, evaluation, and inference of each model. An ONNX file from elsewhere
     goes through the same passes; what comes out is certified against that file.
 
+    With --precision the file is made smaller, and often faster: fp16; int8, with ranges found on training samples; or
+    int8-dynamic, with ranges found in each run. It is written only if the measures of the train block, on samples for
+    validation, get no worse than --max-drop and --max-rise allow; layers that lose too much stay in f32.
+
     \b
     Examples:
       dlc compile digits.dl --weights runs/digits -o digits.onnx
@@ -64,8 +74,11 @@ def compile_command(
       dlc compile digits.dl --target numpy -o digits_net.py
       dlc compile gan.dl --model Generator --weights runs/gan
       dlc compile digits.dl --weights runs/digits --for onnxruntime==1.17
+      dlc compile digits.dl --weights runs/digits --precision int8
+      dlc compile digits.dl --weights runs/digits --compare-precisions
       dlc compile resnet.onnx -o smaller.onnx
     """
+    smaller.check(file, target, weights, no_certify, output)
     if file.suffix == ".onnx":
         if constants or model or train or weights or target == "numpy":
             raise click.UsageError("--set, --model, --train, --weights and --target are for model files (.dl)")
@@ -80,6 +93,8 @@ def compile_command(
         report(project.checked.warnings)
     if target == "numpy":
         _numpy(project, model, train, output or Path(f"{file.stem}_net.py"))
+    elif smaller.asked:
+        smaller.make(project, model, train, weights, output, device, opset)
     else:
         _onnx(project, model, weights, output or Path(f"{file.stem}.onnx"), device, not no_certify, opset)
 

@@ -10,7 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,7 @@ _SIZE = 16
 _SEED = 0
 _WARM_UPS, _STARTS = 3, 3
 Clock: TypeAlias = Callable[[], float]
+_Key = TypeVar("_Key")
 
 
 @dataclass(frozen=True)
@@ -88,31 +89,36 @@ def measure(files: Sequence[Path], plan: Plan, clock: Clock = perf_counter) -> l
         sessions = {file: Session(file, plan.device, threads=threads) for file in files}
         for rows in _rows_of_all(list(sessions.values()), plan.rows):
             inputs = {file: inputs_for(session, rows, plan) for file, session in sessions.items()}
-            timed = _turns(sessions, inputs, plan.runs, clock)
+            timed = take_turns(sessions, inputs, plan.runs, clock)
             first = timed[files[0]]
             for file, seconds in timed.items():
-                ratio = median(own / max(other, 1e-12) for own, other in zip(seconds, first, strict=True))
-                speeds[file].append(Speed(rows, threads, tuple(seconds), ratio))
+                speeds[file].append(Speed(rows, threads, tuple(seconds), ratio(seconds, first)))
     return [
         Measured(str(file), file.stat().st_size, median(starts[file]), _memory(file, plan), tuple(speeds[file]))
         for file in files
     ]
 
 
-def _turns(
-    sessions: Mapping[Path, Session], inputs: Mapping[Path, Mapping[str, Array]], runs: int, clock: Clock
-) -> dict[Path, list[float]]:
-    for file, session in sessions.items():
-        session.warm_up(inputs[file], _WARM_UPS)
-    timed: dict[Path, list[float]] = {file: [] for file in sessions}
+def take_turns(
+    sessions: Mapping[_Key, Session], inputs: Mapping[_Key, Mapping[str, Array]], runs: int, clock: Clock = perf_counter
+) -> dict[_Key, list[float]]:
+    """The seconds of each of ``runs`` runs of every session, which run one after another in each turn."""
+    for key, session in sessions.items():
+        session.warm_up(inputs[key], _WARM_UPS)
+    timed: dict[_Key, list[float]] = {key: [] for key in sessions}
     for turn in range(runs):
         # Who comes first alternates, as the one after it finds other caches.
         order = list(sessions) if turn % 2 == 0 else list(sessions)[::-1]
-        for file in order:
+        for key in order:
             before = clock()
-            sessions[file].run(inputs[file])
-            timed[file].append(clock() - before)
+            sessions[key].run(inputs[key])
+            timed[key].append(clock() - before)
     return timed
+
+
+def ratio(own: Sequence[float], others: Sequence[float]) -> float:
+    """The median of what times are of other ones, turn by turn."""
+    return median(a / max(b, 1e-12) for a, b in zip(own, others, strict=True))
 
 
 def _rows_of_all(sessions: Sequence[Session], asked: Sequence[int]) -> list[int]:

@@ -64,19 +64,31 @@ def ship(project: Project, model: ModelProgram, weights: Mapping[str, Array], pa
 
     Raises DiagnosticError: what export and certification raise (E09xx), E0801 where the file can't be written.
     """
-    own = {weight.name: weights[weight.name] for weight in model.weights}
-    graph, samples = compiler.onnx_graph(model), real_samples(model, how.data)
-    content, certificate = certified_export(
-        graph,
+    content, certificate = certified(project, model, weights, how)
+    graph, own, samples = compiler.onnx_graph(model), _own(model, weights), real_samples(model, how.data)
+    save_model(path, content, (inputs for _, inputs in trial_inputs(graph, own, {}, samples)), how.device)
+    return certificate
+
+
+def certified(
+    project: Project, model: ModelProgram, weights: Mapping[str, Array], how: Shipping
+) -> tuple[bytes, Certificate]:
+    """The ONNX file of ``model`` and its certificate. Raises DiagnosticError: what export and certification raise
+    (E09xx)."""
+    own = _own(model, weights)
+    return certified_export(
+        compiler.onnx_graph(model),
         own,
         Predictor(model, own).run,
         description=_description(project, model, how),
-        samples=samples,
+        samples=real_samples(model, how.data),
         device=how.device,
         opset=how.opset,
     )
-    save_model(path, content, (inputs for _, inputs in trial_inputs(graph, own, {}, samples)), how.device)
-    return certificate
+
+
+def _own(model: ModelProgram, weights: Mapping[str, Array]) -> dict[str, Array]:
+    return {weight.name: weights[weight.name] for weight in model.weights}
 
 
 def export_unproved(

@@ -78,6 +78,14 @@ def with_metadata(content: bytes, metadata: Mapping[str, str], text: str = "") -
     return bytes(model.SerializeToString(deterministic=True))
 
 
+def without_metadata(content: bytes, prefix: str) -> bytes:
+    """The file without the entries of its metadata whose names begin with ``prefix``."""
+    model = onnx.ModelProto.FromString(content)
+    entries = {entry.key: entry.value for entry in model.metadata_props if not entry.key.startswith(prefix)}
+    onnx.helper.set_model_props(model, entries)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
 def values_told(content: bytes) -> frozenset[str]:
     """The values inside the network, and the outputs, of which the file tells the types."""
     graph = onnx.ModelProto.FromString(content).graph

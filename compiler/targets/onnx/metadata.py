@@ -19,7 +19,8 @@ _RANGES = "dlc.ranges"
 _VERSION = "dlc.version"
 # These two are ONNX's own: https://github.com/onnx/onnx/blob/main/docs/MetadataProps.md.
 _AUTHOR, _LICENSE = "model_author", "model_license"
-_CERTIFICATE = "dlc.certificate."
+CERTIFICATE = "dlc.certificate."
+_PRECISION = "dlc.precision."
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Description:
     what the numbers in each array of the training data stand for, such as the characters of ``tokens``; ``ranges`` the
     smallest and the largest value of each input that holds indices. ``text`` describes the model in words; it stands in
     the file's doc_string, the rest in its metadata. ``parts`` are what the files of networks that it was made of say,
-    by the names of these, such as how pictures have to be prepared: ``VGG16.preprocessing``.
+    by the names of these, such as how pictures have to be prepared: ``VGG16.preprocessing``. ``precision`` tells what
+    was made smaller and how it was judged; it is empty for a file in f32.
     """
 
     version: str = ""
@@ -45,6 +47,7 @@ class Description:
     license: str = ""
     text: str = ""
     parts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    precision: Mapping[str, str] = field(default_factory=dict)
 
     def as_metadata(self) -> dict[str, str]:
         """The entries that say this; nothing is written for what is empty."""
@@ -59,7 +62,8 @@ class Description:
             _AUTHOR: self.author,
             _LICENSE: self.license,
         }
-        entries |= {f"{_CERTIFICATE}{key}": text for key, text in self.certificate.items()}
+        entries |= {f"{CERTIFICATE}{key}": text for key, text in self.certificate.items()}
+        entries |= {f"{_PRECISION}{key}": text for key, text in self.precision.items()}
         entries |= {f"{part}.{key}": text for part, said in self.parts.items() for key, text in said.items()}
         return {key: text for key, text in entries.items() if text}
 
@@ -76,7 +80,7 @@ def describe(metadata: Mapping[str, str], text: str = "") -> Description:
         {name: float(x) for name, x in metrics.items() if isinstance(x, int | float)}
         if isinstance(metrics, dict)
         else {},
-        {k.removeprefix(_CERTIFICATE): text for k, text in metadata.items() if k.startswith(_CERTIFICATE)},
+        {k.removeprefix(CERTIFICATE): text for k, text in metadata.items() if k.startswith(CERTIFICATE)},
         {name: tuple(map(str, words)) for name, words in names.items() if isinstance(words, list)}
         if isinstance(names, dict)
         else {},
@@ -86,6 +90,7 @@ def describe(metadata: Mapping[str, str], text: str = "") -> Description:
         metadata.get(_AUTHOR, ""),
         metadata.get(_LICENSE, ""),
         text,
+        precision={k.removeprefix(_PRECISION): text for k, text in metadata.items() if k.startswith(_PRECISION)},
     )
 
 

@@ -32,16 +32,20 @@ class Judge:
     parts: EvaluationParts
     engine: Engine
 
+    def measured(self, run: Runner, data: DataSet) -> dict[str, float]:
+        """The loss and every measure that is a number over ``data``, where ``run`` computes the model. Raises
+        DiagnosticError E0702 for a loss that is NaN or infinite."""
+        return dict(evaluate(self.job.program, _Replaced(self, run), data).figures)
+
     def figures(self, run: Runner, data: DataSet) -> dict[str, float]:
-        """The loss and every measure that is a number over ``data``, where ``run`` computes the model; infinite, all of
-        them, where the loss of a batch is NaN or infinite."""
+        """The same, but that all figures are NaN where the loss of a batch is NaN or infinite."""
         try:
-            return dict(evaluate(self.job.program, _Replaced(self, run), data).figures)
+            return self.measured(run, data)
         except DiagnosticError as failure:
             if failure.diagnostics[0].code != "E0702":
                 raise
             names = ["loss", *(measure.name for measure in self.job.program.measures if not measure.is_table)]
-            return dict.fromkeys(names, math.inf)
+            return dict.fromkeys(names, math.nan)
 
     def batches(self, run: Runner, data: DataSet) -> Iterator[dict[str, Array]]:
         """What the model is given on the way through ``data``, arrays by the names of its inputs, with the batches that
