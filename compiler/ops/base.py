@@ -89,6 +89,9 @@ class NumpyLowering(Protocol):
     def line(self, statement: str) -> None:
         """Add one statement; NumPy is ``np``."""
 
+    def together(self, calls: Sequence[str]) -> None:
+        """Add calls of which none needs or changes what another does: they may run at the same time."""
+
     def contiguous(self, index: int) -> bool:
         """Whether operand ``index`` is known to be C-contiguous, so that ``.reshape`` gives a view of it."""
 

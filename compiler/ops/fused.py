@@ -75,6 +75,10 @@ class StepLowering:
     def line(self, statement: str) -> None:
         self._c.line(statement)
 
+    def together(self, calls: Sequence[str]) -> None:
+        for call in calls:
+            self.line(call)
+
     def contiguous(self, index: int) -> bool:
         return False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 from compiler.ir.graph import Value
 from compiler.ir.types import DType, TensorType
@@ -19,6 +20,17 @@ from compiler.ops.unary import Sqrt, Square, Unary
 # Weights of more elements than this are worked on in parts of so many, 128 KiB of f32: what one statement writes is in
 # the cache when the next one reads it.
 BLOCK = 1 << 15
+
+
+# Weights of more elements than this are updated by several threads, each of which has some milliseconds to do.
+SHARED, _TASKS = 1 << 20, 4
+
+
+def _ranges(size: int) -> list[tuple[int, int]]:
+    """Where the elements that are updated one after the other begin and end: as many times whatever the threads are."""
+    tasks = _TASKS if size > SHARED else 1
+    ends = [size * number // tasks for number in range(tasks + 1)]
+    return list(pairwise(ends))
 
 
 def can_be_step(operation: Op) -> bool:
@@ -70,25 +82,24 @@ class WeightStep(FusedOp):
         name = c.function("update", body.text(c))
         size = type.size
         assert isinstance(size, int), "weights have fixed sizes"
-        arrays = [
-            row_major(c, index) if body.is_array(index) and size > BLOCK else c.inputs[index]
-            for index in range(self.operands)
-        ]
         if size <= BLOCK:
             work = [c.scratch(type) for _ in range(body.work)]
-            c.line(f"{name}({', '.join([*arrays, *c.outputs, *work])})")
+            c.line(f"{name}({', '.join([*c.inputs, *c.outputs, *work])})")
             return
-        flat = [c.view(array, "reshape(-1)") if body.is_array(index) else array for index, array in enumerate(arrays)]
-        results = [c.view(array, "reshape(-1)") for array in c.outputs]
-        work = [c.scratch(type.with_shape((BLOCK,))) for _ in range(body.work)]
-        start, part, length = map(c.local, ("start", "part", "length"))
-        parts = [f"{array}[{part}]" if body.is_array(index) else array for index, array in enumerate(flat)]
-        parts += [f"{array}[{part}]" for array in results]
-        parts += [f"{array}[:{length}]" for array in work]
-        c.line(f"for {start} in range(0, {size}, {BLOCK}):")
-        c.line(f"    {length} = min({BLOCK}, {size} - {start})")
-        c.line(f"    {part} = slice({start}, {start} + {length})")
-        c.line(f"    {name}({', '.join(parts)})")
+        flat = [
+            c.view(row_major(c, index), "reshape(-1)") if body.is_array(index) else c.inputs[index]
+            for index in range(self.operands)
+        ]
+        flat += [c.view(array, "reshape(-1)") for array in c.outputs]
+        over = c.function("update_all", body.loop(name))
+        calls = []
+        for start, stop in _ranges(size):
+            work = [c.scratch(type.with_shape((BLOCK,))) for _ in range(body.work)]
+            calls.append(f"{over}({start}, {stop}, {', '.join([*flat, *work])})")
+        if len(calls) == 1:
+            c.line(*calls)
+        else:
+            c.together(calls)
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
@@ -130,6 +141,25 @@ class _Body:
             '"""One step of an optimizer on a weight, or on a part of it: what is next is written into `next_…`."""'
         )
         return "\n    ".join([f"({', '.join(parameters)}):", documentation, *lines])
+
+    def loop(self, function: str) -> str:
+        """A function, from its parameters on, that calls ``function`` for elements of flat arrays, part by part."""
+        names = [f"x{index + 1}" for index in range(self._step.operands)]
+        results = [f"next_{index + 1}" for index in range(len(self._step.results))]
+        work = [f"work_{number + 1}" for number in range(self.work)]
+        parts = [f"{name}[part]" if self.is_array(index) else name for index, name in enumerate(names)]
+        parts += [f"{name}[part]" for name in results]
+        parts += [f"{name}[:length]" for name in work]
+        return "\n    ".join(
+            [
+                f"(start, stop, {', '.join([*names, *results, *work])}):",
+                '"""The same for elements `start` to `stop` of flat arrays, as many at a time as the cache holds."""',
+                f"for first in range(start, stop, {BLOCK}):",
+                f"    length = min({BLOCK}, stop - first)",
+                "    part = slice(first, first + length)",
+                f"    {function}({', '.join(parts)})",
+            ]
+        )
 
     def _kind(self, value: int) -> TensorType:
         return self._operands[value] if value < self._step.operands else self._type

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from compiler.ir.dims import Dim, Symbol, substitute, symbol
 from compiler.ir.graph import Graph, Input, Node, Role, Value
 from compiler.ir.types import TensorType
+from compiler.targets.numpy import preamble
 from compiler.targets.numpy.literals import quoted
 from compiler.targets.numpy.memory import Block, Slot, assign_slots
 from compiler.targets.numpy.module import Shared
@@ -56,6 +57,8 @@ class FunctionWriter:
         # The bytes of what is made once.
         self.tables: list[Dim] = []
         self._place = ""
+        # Whether something in it may run at the same time as something else.
+        self.runs = False
         self._write()
         places, self.slots = assign_slots(self._blocks)
         self._slot_names = [self.names.new(f"memory_{number}") for number in range(1, len(self.slots) + 1)]
@@ -170,7 +173,8 @@ class FunctionWriter:
     def lines(self, timed: bool = False) -> Iterator[str]:
         """The ``bind_…`` function, which makes the function of one step and gives it back. A ``timed`` one tells
         ``_enter`` where it is."""
-        yield f"def {self.bind_name}({', '.join(['kept', *self.sizes])}):"
+        run = [f"run={self.shared.helper('in_turn', preamble.IN_TURN)}"] if self.runs else []
+        yield f"def {self.bind_name}({', '.join(['kept', *self.sizes, *run])}):"
         yield f'    """Make `{self.name}` for these sizes."""'
         yield from size_checks(zip(self._bound_to, self.sizes, strict=True), self.required)
         if self.slots:
@@ -204,7 +208,7 @@ class FunctionWriter:
 
     def entry(self) -> Iterator[str]:
         """The entry in the module's table of functions."""
-        return entry(self.graph, self.bind_name, self.symbols, in_parts=False)
+        return entry(self.graph, self.bind_name, self.symbols, in_parts=self.runs)
 
     def _slot_text(self, slot: Slot) -> str:
         sizes = [str(substitute(size, self.symbols)) for size in slot.sizes]

@@ -104,7 +104,7 @@ def _header(writers: Sequence[FunctionWriter | StagedWriter], title: str, source
     ]
     lines += [f"    {line}" for writer in writers for line in _usage(writer)]
     lines += ["", *preamble.WHAT_HOLDS.splitlines()]
-    if any(isinstance(writer, StagedWriter) for writer in writers):
+    if any(isinstance(writer, StagedWriter) or writer.runs for writer in writers):
         lines += preamble.IN_PARTS.splitlines()
     text = "\n".join(lines).replace("\\", r"\\").replace('"""', r"\"\"\"")
     return f'"""{text}\n"""'

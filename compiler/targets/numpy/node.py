@@ -55,6 +55,10 @@ class NodeLowering:
         else:
             self._writer.once.append(statement)
 
+    def together(self, calls: Sequence[str]) -> None:
+        self._writer.runs = True
+        self.line(f"run([{', '.join(f'lambda: {call}' for call in calls)}])")
+
     def contiguous(self, index: int) -> bool:
         return self._node.inputs[index] in self._writer.plan.contiguous
 

@@ -67,3 +67,10 @@ ENTER = '''\
 def _enter(function, place):
     """Is told where the program goes on: at a place of the source, or nowhere when a function returns."""\
 '''
+
+IN_TURN = '''\
+def in_turn(tasks):
+    """Call each of `tasks`."""
+    for task in tasks:
+        task()
+'''

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from compiler.ir.dims import Dim, substitute, symbol
 from compiler.ir.graph import Role
 from compiler.ops.parts import SUM, Place
+from compiler.targets.numpy import preamble
 from compiler.targets.numpy.function import FunctionWriter, written
 from compiler.targets.numpy.literals import quoted
 from compiler.targets.numpy.module import Shared
@@ -38,7 +39,7 @@ class StagedWriter:
         self._in_stages = shared.helper("in_stages", IN_STAGES)
         self._cut = shared.helper("cut_batch", CUT_BATCH)
         shared.helper("join_parts", JOIN_PARTS)
-        self._in_turn = shared.helper("in_turn", IN_TURN)
+        self._in_turn = shared.helper("in_turn", preamble.IN_TURN)
 
     @property
     def sizes(self) -> list[str]:
@@ -68,7 +69,8 @@ class StagedWriter:
         cuts = {name: self.staged.cuts[name] for name in taken if stage.in_parts and name in self.staged.cuts}
         given = [output.name for output in stage.graph.outputs if output.name in self.staged.joins]
         whole = [name for name in taken if name != START and name not in cuts and name not in self._own]
-        bound = f"{writer.bind_name}({', '.join(['kept', *self.sizes])})"
+        # A part does not share its work with other threads: these have parts of their own.
+        bound = f"{writer.bind_name}({', '.join(['kept', *self.sizes, *['run=run'] * writer.runs])})"
         if stage.in_parts:
             sizes = ["size" if name == self.staged.symbol else str(dim) for name, dim in self.symbols.items()]
             bound = f"[{writer.bind_name}({', '.join(['kept', *sizes])}) for _, size in batch]"
@@ -101,13 +103,6 @@ def cut_batch(size, most, least):
     count = 1 << max(1, min(most, size // least)).bit_length() - 1
     ends = [size * number // count for number in range(count + 1)]
     return [(start, end - start) for start, end in zip(ends, ends[1:])]
-'''
-
-IN_TURN = '''\
-def in_turn(tasks):
-    """Call each of `tasks`."""
-    for task in tasks:
-        task()
 '''
 
 IN_STAGES = '''\

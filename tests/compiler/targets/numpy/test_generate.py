@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ast
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
 
 from compiler.diagnostics.source import Source
 from compiler.ir.dims import symbol
-from compiler.ir.graph import Origin, Role
+from compiler.ir.graph import Graph, Origin, Role
 from compiler.ir.types import DType, TensorType
-from compiler.ops import Emit
+from compiler.ops import Emit, Step, WeightStep
+from compiler.ops.elementwise import Multiply, Subtract
 from compiler.targets.numpy import generate, planned_memory
 
 F32 = DType.F32
@@ -240,3 +242,44 @@ def test_a_thousand_layers_take_work_in_proportion_and_compile(work) -> None:
     generate([small])
     assert work(lambda: generate([large])) < 12 * work(lambda: generate([small]))
     ast.parse(generate([large]))
+
+
+def shared_work() -> Graph:
+    """Products whose columns, and whose rows, several threads make, and a weight that they update."""
+    b = Emit("step")
+    n = symbol("N")
+    x, y = (b.input(name, TensorType(DType.F32, (n, 1030))) for name in "xy")
+    w = b.input("w", TensorType(DType.F32, (1030, 1030)), Role.WEIGHT)
+    b.output("back", b.matmul(x, b.transpose(w, (1, 0))))
+    gradient = b.matmul(b.transpose(x, (1, 0)), y)
+    step = WeightStep(3, (Step(Multiply(), (1, 2)), Step(Subtract(), (0, 3))), (1,))
+    (after,) = b.add_node(step, (w, gradient, b.scalar(0.5, DType.F32)))
+    b.output("w", after, updates="w")
+    return b.finish()
+
+
+def test_large_matrices_are_shared_by_threads() -> None:
+    text = generate([shared_work()])
+    module: dict[str, Any] = {}
+    exec(text, module)
+    assert text.count("run([") == 3
+    assert module["SIGNATURES"]["step"]["in_parts"]
+    random = np.random.default_rng(0)
+    x, y = (random.normal(size=(3, 1030)).astype(np.float32) for _ in range(2))
+    w = random.normal(size=(1030, 1030)).astype(np.float32)
+    found = []
+    for order in (1, -1):
+        kept = {"w": w.copy()}
+        seen: list[int] = []
+
+        def run(tasks: list[Any], order: int = order, seen: list[int] = seen) -> None:
+            seen.append(len(tasks))
+            for task in tasks[::order]:
+                task()
+
+        back = module["bind_step"](kept, 3, run=run)(x, y)["back"].copy()
+        assert seen == [4, 4, 4]
+        found.append((kept["w"].tobytes(), back.tobytes()))
+        np.testing.assert_allclose(kept["w"], w - 0.5 * x.T @ y, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(back, x @ w.T, rtol=1e-4, atol=1e-4)
+    assert found[0] == found[1]
