@@ -56,7 +56,7 @@ def call_foreign(
     except DiagnosticError as refused:
         for diagnostic in refused.diagnostics:
             help = (*diagnostic.help, "or stop before it: until=")
-            evaluator.report(replace(diagnostic, primary=Label(at, "this part of it"), help=help))
+            evaluator.report(replace(diagnostic, primary=Label(at, "this needs them"), help=help))
         return POISON
     text = ", ".join(f"{name}={' '.join(keyword.value.span.text.split())}" for name, keyword in cuts.items())
     if text not in foreign.uses:
