@@ -29,10 +29,11 @@ def overview(project: Project, batch: int | None = None, width: int | None = Non
 
 def _parts(project: Project, batch: int | None, width: int | None) -> Iterator[list[str]]:
     elaborated = project.checked.elaborated
+    said = {foreign.name: foreign.network.metadata for foreign in elaborated.imported.foreign}
     for name in project.checked.models:
-        yield _model(summarise_model(elaborated.models[name], batch), width)
+        yield [*_model(summarise_model(elaborated.models[name], batch), width), *_said(said.get(name, {}))]
     for foreign in elaborated.imported.foreign:
-        for use in foreign.uses.values():
+        for use in foreign.uses.values() if foreign.name not in elaborated.models else ():
             yield [*_model(summarise_foreign(use, batch), width), *_said(foreign.network.metadata)]
     for stored in elaborated.stored:
         yield describe_stored(stored)

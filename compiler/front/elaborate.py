@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from compiler.diagnostics import Label, Sink, error
 from compiler.foreign import Reader
 from compiler.front import tree
+from compiler.front.foreign_model import tuned_alone, with_models
 from compiler.front.imports import Imported, declare
 from compiler.front.models import ElaboratedModel
 from compiler.front.names import check_names
@@ -40,13 +41,16 @@ def elaborate(file: tree.File, overrides: Mapping[str, str], sink: Sink, reader:
     stored = tuple(declarations.stored())
     trains = {train.name.name: elaborate_train(declarations, train) for train in declarations.trains()}
     check_names(declarations, file)
+    sound = {
+        name: replace(model, weights=declarations.begun(model.weights))
+        for name, model in models.items()
+        if model is not None
+    }
+    sound_trains = {name: train for name, train in trains.items() if train is not None}
+    alone = tuned_alone(imported.foreign, sound, sound_trains.values())
     return Elaborated(
-        {
-            name: replace(model, weights=declarations.begun(model.weights))
-            for name, model in models.items()
-            if model is not None
-        },
-        {name: train for name, train in trains.items() if train is not None},
+        sound | alone,
+        {name: with_models(train, alone) for name, train in sound_trains.items()},
         declarations.constants(),
         imported,
         search_spaces(declarations, file),

@@ -69,6 +69,11 @@ def call_foreign(
     return tensors[0] if len(tensors) == 1 else tensors
 
 
+def write_alone(trace: Trace, foreign: Foreign, section: Section, inputs: Sequence[Value]) -> tuple[Value, ...]:
+    """Write what was written before, on inputs of the same types, into the graph of ``trace``."""
+    return section.write(_Host(trace, foreign, foreign.span), inputs)
+
+
 @dataclass(frozen=True)
 class _Host:
     """The graph of ``trace`` as the network sees it, called at the place ``span``."""

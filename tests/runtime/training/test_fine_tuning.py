@@ -161,3 +161,29 @@ def test_what_was_tuned_is_certified(write: Write, tmp_path: Path) -> None:
     np.testing.assert_allclose(session.run(None, {"image": images})[0], model.predict(images), rtol=1e-4, atol=1e-5)
     assert session.get_modelmeta().custom_metadata_map["Base.preprocessing"] == "divide by 255"
     assert "  preprocessing: divide by 255" in model.summary()
+
+
+def test_a_network_that_is_trained_by_itself_is_exported_by_its_name(write: Write, tmp_path: Path) -> None:
+    path = write()
+    path.write_text(
+        """
+        import "net.onnx" as Base
+
+        train base(image: f32[N, 2, 6, 6], label: i64[N]) {
+            freeze Base.stem
+            minimize cross_entropy(Base(image), label) with sgd(0.1)
+            data "data.npz"
+            epochs 1
+        }
+        """
+    )
+    model = dlc.load(path)
+    before = model.weights
+    model.fit()
+    assert moved(before, model.weights) == set(before) - {"Base.stem.weight"}
+    model.export(tmp_path / "base.onnx")
+    images = RANDOM.normal(size=(3, 2, 6, 6)).astype(np.float32)
+    session = ort.InferenceSession(tmp_path / "base.onnx", providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(["logits"], {"image": images})[0], model.predict(images), rtol=1e-4)
+    assert "  preprocessing: divide by 255" in model.summary()
+    assert "trains    23 parameters of Base" in model.summary()
