@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from compiler.ir.dims import floor_divide
+import numpy as np
+
+from compiler.ir.dims import floor_divide, product
 from compiler.ir.graph import Node, Value
 from compiler.ops.conv import Conv, ConvTranspose
 from compiler.ops.elementwise import Add, Multiply
@@ -56,19 +58,53 @@ def _folded(b: Emit, m: Match) -> Value:
         return b.add(linear.operation, m["x"], scaled, shift)
 
 
+def _has_channels(m: Match) -> str | None:
+    """Whether the columns of a product are laid out as channels and places, for each sample."""
+    kernel, columns, samples = m["kernel"], m["kernel"].type.shape[-1], m["x"].type.shape[0]
+    if kernel.type.symbols or kernel.type.rank != 2 or m["x"].type.rank != 2:
+        return f"{kernel} is {kernel.type}, which is no matrix of weights"
+    if m.type.shape[0] != samples or product(m.type.shape[1:]) != columns:
+        return f"{m.type} is not the {columns} columns of each of the {samples} samples"
+    return None
+
+
+def _folded_apart(b: Emit, m: Match) -> Value:
+    """The same for channels that the columns of a product are made into."""
+    norm, linear, kernel, bias = m.operation, m.nodes[-1], m["kernel"], m.values.get("bias")
+    assert isinstance(norm, RunningNorm)
+    channels, places = m.type.shape[1], product(m.type.shape[2:])
+    inputs, columns = kernel.type.shape
+    stem = kernel.name.removesuffix("weight")
+    with b.at(linear.origin):
+        factor, shift = (b.reshape(value, (channels, 1)) for value in norm.factors(b, *m.inputs[1:]))
+        scaled = b.mul(b.reshape(kernel, (inputs, channels, places)), factor)
+        (folded,) = b.add_node(Reshape((inputs, columns)), (scaled,), (f"{kernel.name}.folded",))
+        if bias is not None:
+            apart = b.mul(b.reshape(bias, (channels, places)), factor)
+        else:
+            apart = b.constant(np.zeros([int(str(channels)), int(str(places))], kernel.type.dtype.numpy))
+        (added,) = b.add_node(Reshape((columns,)), (b.add(apart, shift),), (f"{stem}bias.folded",))
+        return b.reshape(b.add(b.matmul(m["x"], folded), added), m.type.shape)
+
+
 def _rules() -> Iterator[Rule]:
-    def rule(before: Callable[..., Made]) -> Iterator[Rule]:
+    def rule(
+        before: Callable[..., Made],
+        replace: Callable[[Emit, Match], Value] = _folded,
+        condition: Callable[[Match], str | None] = _has_fixed_kernel,
+    ) -> Iterator[Rule]:
         for parameters in ((), ("scale", "offset")):
             for bias in ((), ("bias",)):
                 pattern = made(RunningNorm, before(*bias), "mean", "variance", *parameters)
-                yield Rule("fold-norm", pattern, _folded, _has_fixed_kernel)
+                yield Rule("fold-norm", pattern, replace, condition)
 
-    def product(*bias: str) -> Made:
+    def dense(*bias: str) -> Made:
         result = made(MatMul, "x", "kernel", once=True)
         return made(Add, result, *bias, once=True) if bias else result
 
     yield from rule(lambda *bias: made((Conv, ConvTranspose), "x", "kernel", *bias, once=True))
-    yield from rule(product)
+    yield from rule(dense)
+    yield from rule(lambda *bias: made(Reshape, dense(*bias), once=True), _folded_apart, _has_channels)
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,19 @@ def test_products_take_it_in(graphs: Any, affine: int, biased: int) -> None:
     assert [node.operation.opcode for node in after.nodes][-2:] == ["matmul", "add"]
 
 
+@pytest.mark.parametrize("affine", [0, 2])
+@pytest.mark.parametrize("biased", [0, 1])
+def test_products_take_in_that_of_their_columns_as_channels(graphs: Any, affine: int, biased: int) -> None:
+    def make(b: Emit, x: Any, weight: Any, *rest: Any) -> Any:
+        product = b.matmul(x, weight)
+        rows = b.add(product, rest[0]) if biased else product
+        return b.add(RunningNorm(), b.reshape(rows, (N, 3, 2, 2)), *rest[biased:])
+
+    types = ROWS, TensorType(F32, (4, 12)), *vectors(12, biased), *vectors(3, 2 + affine)
+    after = graphs.applied(FoldNorm(), graphs.built(make, *types))
+    assert [node.operation.opcode for node in after.nodes][-3:] == ["matmul", "add", "reshape"]
+
+
 def conv(b: Emit, x: Any, weight: Any) -> Any:
     return b.add(Conv((1, 1), (1, 1), (0, 0), (0, 0), 1), x, weight)
 
@@ -104,6 +117,11 @@ REFUSED = [
     ("%t0 has other uses", lambda b, x, w, m, v: _twice(b, conv(b, x, w), m, v), (IMAGES, (4, 4, 1, 1), 4)),
     ("the channels of f32[N, 3, 4] are not the columns of a product",
      lambda b, x, w, m, v: b.add(RunningNorm(), b.matmul(x, w), m, v), (TensorType(F32, (N, 3, 5)), (5, 4), 3)),
+    ("is not the 12 columns of each of the N samples",
+     lambda b, x, w, m, v: b.add(RunningNorm(), b.reshape(b.matmul(x, w), (3 * N, 4)), m, v), (ROWS, (4, 12), 4)),
+    ("which is no matrix of weights",
+     lambda b, x, w, m, v: b.add(RunningNorm(), b.reshape(b.matmul(x, w), (2, 4, N)), m, v),
+     (TensorType(F32, (2, 4)), (4, 4 * N), 4)),
     ("%x1 is f32[N, 4], which is no weight",
      lambda b, x, w, m, v: b.add(RunningNorm(), b.matmul(x, w), m, v), (TensorType(F32, (2, N)), (N, 4), 4)),
 ]  # fmt: skip
@@ -113,7 +131,7 @@ def _twice(b: Emit, x: Any, mean: Any, variance: Any) -> Any:
     return b.add(b.add(RunningNorm(), x, mean, variance), x)
 
 
-@pytest.mark.parametrize(("reason", "make", "types"), REFUSED, ids=["uses", "rank", "data"])
+@pytest.mark.parametrize(("reason", "make", "types"), REFUSED, ids=["uses", "rank", "samples", "product", "data"])
 def test_where_it_stays(graphs: Any, reason: str, make: Any, types: Any) -> None:
     x, kernel, channels = types
     graph = graphs.built(make, x, TensorType(F32, kernel), *vectors(channels, 2))
