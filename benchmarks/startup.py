@@ -24,8 +24,8 @@ from benchmarks.race import ROOT, Failed, Runner, pythons
 from benchmarks.tables import show, write_csv
 from benchmarks.workloads import WORKLOADS
 
-HEAD = ("workload", "contender", "first step after", "of it imports", "compilation", "most memory")
-COLUMNS = ("workload", "contender", "first_step_s", "import_s", "compile_s", "peak_mb", "problem")
+HEAD = ("workload", "contender", "first step after", "of it imports", "compilation", "CPU time", "most memory")
+COLUMNS = ("workload", "contender", "first_step_s", "import_s", "compile_s", "cpu_s", "peak_mb", "problem")
 INSTALLED = {
     # Whose interpreter, and what has to be installed to train and to export an ONNX file.
     "dlc": ("dlc", ()),
@@ -39,11 +39,13 @@ INSTALLED = {
 @dataclass
 class Start:
     """One contender's starts, in seconds: from the command to the first finished step, importing, and what it took to
-    make ready and make that step; the most memory in bytes. Without any, ``problem`` says why."""
+    make ready and make that step; the processor time of all that; the most memory in bytes. Without any, ``problem``
+    says why."""
 
     first: list[float] = field(default_factory=list)
     imports: list[float] = field(default_factory=list)
     compilation: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
     peaks: list[int] = field(default_factory=list)
     problem: str | None = None
 
@@ -68,6 +70,7 @@ def _start(start: Start, name: str, workload: str, interpreters: Mapping[str, st
         start.first.append(time.perf_counter() - begun)
         start.imports.append(told["imported"])
         start.compilation.append(told["made"] + told["stepped"])
+        start.cpu.append(told["cpu"])
         start.peaks.append(told["peak"] or 0)
     except Failed as failure:
         start.problem = str(failure)
@@ -132,9 +135,9 @@ def lines(workload: str, found: Mapping[str, Start]) -> list[tuple[str, ...]]:
     for place, (name, start) in enumerate(found.items()):
         title = WORKLOADS[workload].title if place == 0 else ""
         if start.problem:
-            shown.append((title, f"{name}: {start.problem}"[:60], *[""] * 4))
+            shown.append((title, f"{name}: {start.problem}"[:60], *[""] * 5))
             continue
-        times = [f"{median(times):.2f} s" for times in (start.first, start.imports, start.compilation)]
+        times = [f"{median(times):.2f} s" for times in (start.first, start.imports, start.compilation, start.cpu)]
         shown.append((title, name, *times, f"{median(start.peaks) / 1e6:,.0f} MB"))
     return shown
 
@@ -142,12 +145,12 @@ def lines(workload: str, found: Mapping[str, Start]) -> list[tuple[str, ...]]:
 def figures(workload: str, found: Mapping[str, Start]) -> list[tuple[object, ...]]:
     """A line of the CSV file for each contender: seconds, and megabytes."""
     return [
-        (workload, name, *[""] * 4, start.problem)
+        (workload, name, *[""] * 5, start.problem)
         if start.problem
         else (
             workload,
             name,
-            *(f"{median(times):.3f}" for times in (start.first, start.imports, start.compilation)),
+            *(f"{median(times):.3f}" for times in (start.first, start.imports, start.compilation, start.cpu)),
             f"{median(start.peaks) / 1e6:.1f}",
             "",
         )

@@ -41,6 +41,7 @@ def main(name: str, workload_name: str) -> None:
         imported=imported - begun,
         made=made - imported,
         stepped=stepped - made,
+        cpu=time.process_time(),
         peak=peak_bytes(),
     )
     done = 1

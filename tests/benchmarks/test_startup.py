@@ -18,11 +18,11 @@ def test_starts_are_told_and_so_is_what_is_absent():
 
 
 def test_tables():
-    found = {"dlc": startup.Start([1.0, 3.0], [0.5, 0.5], [0.25, 0.75], [10**8, 3 * 10**8])}
+    found = {"dlc": startup.Start([1.0, 3.0], [0.5, 0.5], [0.25, 0.75], [1.0, 2.0], [10**8, 3 * 10**8])}
     found["jax"] = startup.Start(problem="not installed: No module named 'jax'")
     assert startup.lines("xor", found) == [
-        ("XOR 2-4-1, batch 4", "dlc", "2.00 s", "0.50 s", "0.50 s", "200 MB"),
-        ("", "jax: not installed: No module named 'jax'", "", "", "", ""),
+        ("XOR 2-4-1, batch 4", "dlc", "2.00 s", "0.50 s", "0.50 s", "1.50 s", "200 MB"),
+        ("", "jax: not installed: No module named 'jax'", "", "", "", "", ""),
     ]
     assert all(len(line) == len(startup.COLUMNS) for line in startup.figures("xor", found))
 
