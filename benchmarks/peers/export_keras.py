@@ -22,6 +22,9 @@ def export(example: str, path: Path, _exporter: str, free: bool) -> None:
     network = keras_networks.EXAMPLES[example]()
     if not free:
         network = keras_networks.with_fixed_sizes(network, example)
+    for variable in network.trainable_variables:
+        # As if trained: biases of zeros would be left out of the file.
+        variable.assign_add(keras.random.uniform(variable.shape, 0.01, 0.02))
     rows = [item.rows(3) for item in EXAMPLES[example]]
     if example in ("shapes.Shapes", "gan.Critic"):
         rows[0] = rows[0].transpose(0, 2, 3, 1)
