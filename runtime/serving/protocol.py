@@ -105,7 +105,7 @@ def best_classes(scores: Array, count: int, labels: Sequence[str]) -> Array:
     named = len(labels) == rows.shape[1]
     order = np.argsort(-rows.astype(np.float64), axis=1, kind="stable")[:, :count]
     texts = [
-        [f"{row[index]}:{index}" + (f":{labels[index]}" if named else "") for index in chosen]
+        [f"{row[index]!s}:{index}" + (f":{labels[index]}" if named else "") for index in chosen]
         for row, chosen in zip(rows, order, strict=True)
     ]
     return np.array(texts, dtype=object).reshape(*scores.shape[:-1], order.shape[1])

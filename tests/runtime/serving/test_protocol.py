@@ -128,7 +128,7 @@ def test_classes(client: Any, models: Path) -> None:
     assert (found["datatype"], found["shape"]) == ("BYTES", [2, 2])
     scores = Session(models / "images.onnx").run({"image": image})["output"]
     names = ("cat", "dog", "größer")
-    expected = [f"{row[i]}:{i}:{names[i]}" for row in scores for i in np.argsort(-row)[:2]]
+    expected = [f"{row[i]!s}:{i}:{names[i]}" for row in scores for i in np.argsort(-row)[:2]]
     assert found["data"] == expected
     outputs[0]["parameters"]["binary_data"] = True  # type: ignore[index]
     _, data = split(client.post("/v2/models/images/infer", json=asked(given, outputs=outputs)))
