@@ -9,6 +9,7 @@ from compiler.ir.types import TensorType
 from compiler.ops.arrays import row_major
 from compiler.ops.base import NumpyLowering
 from compiler.ops.conv_numpy import Correlation, Kernels, Rows, add_bias, fixed_shape, row_kernels, shaped
+from compiler.ops.conv_phases_numpy import has_phases, lower_phases
 from compiler.ops.samples import Samples, settled, typical
 from compiler.ops.window import Window, cell_ranges, ranges
 
@@ -20,6 +21,8 @@ def lower_conv_transpose(c: NumpyLowering, window: Window, groups: int) -> None:
     mirrored = _mirrored(window, gradient.shape[2:], size)
     if mirrored is not None and _is_better(gradient, size, kernels):
         Correlation(c, gradient, mirrored, _mirrored_kernels(c, kernels)).write()
+    elif has_phases(window, gradient, c.output_types[0], kernels):
+        lower_phases(c, window, kernels)
     else:
         _Fold(c, window, kernels).write()
 
