@@ -122,12 +122,14 @@ class Measure:
 
     ``totals`` name outputs of the step and evaluation graphs that add up over batches; ``finish`` takes inputs of those
     names, in f64, and gives the output ``value``: a scalar, or an array for a table, for which ``better`` is None.
+    That less of an expression is better, which is no ``metric``, is only taken to be so.
     """
 
     name: str
     totals: tuple[str, ...]
     finish: Graph
     better: Literal["higher", "lower"] | None
+    metric: bool = True
 
     @property
     def is_table(self) -> bool:

@@ -40,14 +40,15 @@ def measure(
         )  # fmt: skip
         return None
     totals = None
-    if isinstance(callee, tree.Name) and callee.name in known and scope.find(callee.name) is None:
-        totals = _metric(evaluator, known[callee.name], expression, scope)
+    metric = known.get(callee.name) if isinstance(callee, tree.Name) and scope.find(callee.name) is None else None
+    if metric is not None:
+        totals = _metric(evaluator, metric, expression, scope)
     elif not isinstance(expression, tree.Call) or _is_expression(evaluator, callee, scope):
         totals = _mean_over_samples(evaluator, expression, scope, inputs)
     else:
         near = [f"the metrics are {', '.join(sorted(known))}"]
         evaluator.report(error("E0201", f"there is no metric {_text(callee)}", callee.span, "not found", help=near))
-    return None if totals is None else _as_measure(evaluator.graph().b, name, totals)
+    return None if totals is None else _as_measure(evaluator.graph().b, name, totals, metric is not None)
 
 
 def _text(expression: tree.Expression) -> str:
@@ -104,7 +105,7 @@ def _mean_over_samples(
     return Totals({"total": total, "count": count}, lambda b, total, count: b.div(total, count), "lower")
 
 
-def _as_measure(b: Emit, name: str, totals: Totals) -> Measure:
+def _as_measure(b: Emit, name: str, totals: Totals, metric: bool) -> Measure:
     """Make the totals outputs of the graph, and the finishing formula a graph of its own."""
     finish = Emit(f"finish {name}")
     operands = []
@@ -115,4 +116,4 @@ def _as_measure(b: Emit, name: str, totals: Totals) -> Measure:
         names.append(total)
         operands.append(finish.input(total, value.type.with_dtype(DType.F64)))
     finish.output("value", totals.finish(finish, *operands))
-    return Measure(name, tuple(names), finish.finish(), totals.better)
+    return Measure(name, tuple(names), finish.finish(), totals.better, metric)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from compiler.program import Measure
+
+Direction: TypeAlias = Literal["higher", "lower", "same"]
 
 
 @dataclass(frozen=True)
 class Limits:
     """How much worse a figure may be: a measure of which more is better, a share, by ``drop`` points of a hundred; one
-    of which less is better, and the loss, by ``rise`` percent of what it was."""
+    of which less is better, and the loss, by ``rise`` percent of what it was. By so much may an expression be off in
+    either direction, as nobody says which one is worse."""
 
     drop: float = 0.5
     rise: float = 2.0
@@ -24,7 +27,7 @@ class Gate:
     """The figures of the f32 file, and how each is judged; one that is not in ``better`` is only shown."""
 
     before: Mapping[str, float]
-    better: Mapping[str, Literal["higher", "lower"]]
+    better: Mapping[str, Direction]
     limits: Limits
 
     def passes(self, after: Mapping[str, float]) -> bool:
@@ -43,7 +46,7 @@ class Gate:
     def _share(self, name: str, figure: float) -> float:
         """The part of what is allowed that a figure is worse by; 0 where it is better or the same."""
         before = self.before[name]
-        worse = before - figure if self.better[name] == "higher" else figure - before
+        worse = {"higher": before - figure, "lower": figure - before, "same": abs(figure - before)}[self.better[name]]
         allowed = self.limits.drop / 100 if self.better[name] == "higher" else abs(before) * self.limits.rise / 100
         if worse <= 0:
             return 0.0
@@ -53,11 +56,13 @@ class Gate:
         """What is allowed of a figure, in words."""
         if self.better[name] == "higher":
             return f"at most {self.limits.drop:g} points lower"
-        return f"at most {self.limits.rise:g}% higher"
+        return f"at most {self.limits.rise:g}% {'higher' if self.better[name] == 'lower' else 'off'}"
 
 
 def make_gate(before: Mapping[str, float], measures: tuple[Measure, ...], limits: Limits) -> Gate:
     """The gate for a network with the figures ``before``: its measures are judged, or, where none says what is better,
     its loss."""
-    better = {measure.name: measure.better for measure in measures if measure.better is not None}
+    better: dict[str, Direction] = {
+        measure.name: measure.better if measure.metric else "same" for measure in measures if measure.better is not None
+    }
     return Gate(before, better or {"loss": "lower"}, limits)

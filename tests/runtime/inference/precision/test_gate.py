@@ -40,3 +40,10 @@ def test_nothing_may_get_worse_where_nothing_is_allowed() -> None:
     gate = Gate({"accuracy": 0.9}, {"accuracy": "higher"}, Limits(drop=0))
     assert gate.passes({"accuracy": 0.9})
     assert not gate.passes({"accuracy": 0.899})
+
+
+@pytest.mark.parametrize(("figure", "passes"), [(0.981, True), (1.019, True), (0.979, False), (1.021, False)])
+def test_an_expression_may_be_off_in_either_direction(figure: float, passes: bool) -> None:
+    gate = Gate({"exact": 1.0}, {"exact": "same"}, Limits())
+    assert gate.passes({"exact": figure}) == passes
+    assert gate.allowed_text("exact") == "at most 2% off"

@@ -244,3 +244,17 @@ def test_samples_that_give_nan(opened: Any) -> None:
     with pytest.raises(DiagnosticError, match="gives NaN") as caught:
         made.variant("int8")
     assert code(caught) == "E0934"
+
+
+def test_measures_that_judge(opened: Any) -> None:
+    train = """
+    train net(x: f32[N, 16], y: i64[N]) {{
+        scores = Net(x)
+        minimize cross_entropy(scores, y) with sgd(0.1)
+        measure accuracy(scores, y), confusion(scores, y), largest = mean(max(scores, 1)), perplexity(scores, y)
+        data "net.npz"
+        validate 50%
+    }}
+    """
+    gate = opened(MLP, INPUTS[MLP], train=train).gate
+    assert gate.better == {"accuracy": "higher", "largest": "same", "perplexity": "lower"}
