@@ -105,11 +105,14 @@ class _Eight(ABC):
     def make(self, plan: Plan) -> bytes | None:
         from compiler.targets.onnx.narrow.layers import typed
         from compiler.targets.onnx.narrow.store import drop_unread, store
+        from compiler.targets.onnx.narrow.tidy import names_in, tidy
 
         whole = {node for layer in self._all if plan[layer.name] == "int8" for node in self._nodes(layer)}
         model = typed(self.content)
         if whole:
+            known = names_in(model)
             model = self._with_integers(model, whole)
+            tidy(model, known)
         drop_unread(model)
         store(model, {name for layer in self._all if plan[layer.name] != "f32" for name in layer.weights})
         return _finished(model)
