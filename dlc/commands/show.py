@@ -135,6 +135,8 @@ def _said(told: Description) -> Iterator[tuple[str, str]]:
         yield "license", told.license
     for key, text in told.certificate.items():
         yield "certificate", f"{key}: {text}"
+    for key, text in told.precision.items():
+        yield "precision", f"{key}: {text}"
     if told.source_sha256:
         yield "source", f"sha256 {told.source_sha256}"
 

@@ -46,6 +46,9 @@ def test_a_smaller_file(dlc: Callable[..., Any], trained: Path, precision: str) 
     judged = "judged by 12 samples of net.npz: accuracy at most 0.5 points lower"
     assert " ".join(written) == f"wrote net.{precision}.onnx, {size:,} bytes; {judged}"
     assert Session(f"net.{precision}.onnx").metadata["dlc.precision.kind"] == precision
+    shown = " ".join(dlc("show", f"net.{precision}.onnx").out.split())
+    assert " precision gate: accuracy " in shown
+    assert f" kind: {precision} " in shown
 
 
 def test_all_precisions_in_one_table(dlc: Callable[..., Any], trained: Path) -> None:
