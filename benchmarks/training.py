@@ -47,9 +47,9 @@ def main(
     for workload in workloads or tuple(WORKLOADS):
         click.echo(f"{workload} …", err=True)
         found[workload] = race(workload, chosen, interpreters, rounds, seconds)
+        if path:  # after each, as all of them take long
+            write_csv(path, COLUMNS, [line for name, results in found.items() for line in figures(name, results)])
     show("a training step", HEAD, [list(lines(workload, results)) for workload, results in found.items()])
-    if path:
-        write_csv(path, COLUMNS, [line for workload, results in found.items() for line in figures(workload, results)])
     if picture:
         from benchmarks.draw import draw_ratios
 
