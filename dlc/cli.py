@@ -20,6 +20,7 @@ from dlc.commands.evaluate import evaluate
 from dlc.commands.explain import explain
 from dlc.commands.format import format_command
 from dlc.commands.gradcheck import gradcheck
+from dlc.commands.import_ import import_command
 from dlc.commands.inspect import inspect_command
 from dlc.commands.new import new
 from dlc.commands.overfit import overfit
@@ -70,6 +71,7 @@ for command in (
     run,
     bench,
     diff,
+    import_command,
     serve,
     show,
     deploy,

@@ -64,6 +64,18 @@ def dense(
 
 
 @entry("layer")
+def parameter(c: Context, *shape: int, init: Initialiser = ZEROS) -> Value:
+    """A learned f32 tensor of its own, of the given shape: ``scale = parameter(64, init=ones)``.
+
+    Weights: ``weight``, of that shape. What stands beside layers, such as the scale of a branch or the first element of
+    a sequence.
+    """
+    if not all(size > 0 for size in shape):
+        raise ArgumentError("shape", f"a parameter has sizes of at least 1, not {shape}")
+    return c.weight("weight", TensorType(DType.F32, shape), init, decays=False)
+
+
+@entry("layer")
 def dropout(c: Context, x: Value, rate: float = 0.5) -> Value:
     """Sets elements to 0 with probability ``rate`` while training and scales the others by 1 / (1 - rate).
 
