@@ -43,6 +43,7 @@ from compiler.program import (
 
 if TYPE_CHECKING:
     from compiler.targets.numpy.stages import Staged
+    from compiler.targets.onnx.content import Content
 
 
 @dataclass(frozen=True)
@@ -327,6 +328,14 @@ def onnx_file(
     from compiler.targets.onnx.releases import chosen_opset
 
     return export(onnx_graph(program), weights, metadata=metadata or {}, opset=chosen_opset(opset))
+
+
+def onnx_model(program: ModelProgram, weights: Mapping[str, npt.NDArray[Any]], opset: int | None = None) -> Content:
+    """What :func:`onnx_file` gives, or the model with its large weights apart where they do not fit into one file."""
+    from compiler.targets.onnx import export_any
+    from compiler.targets.onnx.releases import chosen_opset
+
+    return export_any(onnx_graph(program), weights, opset=chosen_opset(opset))
 
 
 def _step(train: ElaboratedTrain, number: int, observer: Observer | None) -> Graph:

@@ -34,7 +34,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     _sync_folder(path.parent)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | bytearray) -> None:
     """Replaces the content of ``path`` in one go. Raises OSError, and then the old content stays."""
     with replacing(path) as file:
         file.write(content)

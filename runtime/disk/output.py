@@ -23,7 +23,7 @@ def saving(path: Path) -> Iterator[None]:
         raise DiagnosticError([error("E0801", title, None, help=advice)]) from failure
 
 
-def save_output(path: Path, content: bytes) -> None:
+def save_output(path: Path, content: bytes | bytearray) -> None:
     """Puts ``content`` at ``path`` in one go; what was there stays where that fails. Raises DiagnosticError E0801."""
     with saving(path):
         write_bytes(path, content)

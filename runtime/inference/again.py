@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import compiler
+from compiler.targets.onnx.content import changed
 from compiler.targets.onnx.metadata import describe, said_elsewhere
 from compiler.version import VERSION
 from runtime.disk.tensors import Array
 from runtime.inference.certify import Certificate, certified_export, trial_inputs
-from runtime.inference.mobile import save_model
+from runtime.inference.saving import save_model
 from runtime.inference.session import Device, Session
 
 
@@ -33,8 +34,9 @@ def compile_again(file: Path, output: Path, device: Device, certify: bool, opset
         describe(foreign.metadata, foreign.text), version=VERSION, source_sha256=source, certificate={}
     )
     if not certify:
-        plain = compiler.onnx_file(foreign.program, foreign.weights, opset=opset)
-        save_model(output, with_metadata(plain, {**kept, **description.as_metadata()}, description.text))
+        plain = compiler.onnx_model(foreign.program, foreign.weights, opset)
+        told = {**kept, **description.as_metadata()}
+        save_model(output, changed(plain, lambda content: with_metadata(content, told, description.text)))
         return None
     graph = compiler.onnx_graph(foreign.program)
     weights = {item.name: foreign.weights[item.name] for item in graph.inputs if item.name in foreign.weights}
@@ -47,5 +49,5 @@ def compile_again(file: Path, output: Path, device: Device, certify: bool, opset
         graph, weights, reference, description=description, device=device, opset=opset
     )
     trials = (inputs for _, inputs in trial_inputs(graph, weights, {}, None))
-    save_model(output, with_metadata(content, kept), trials, device)
+    save_model(output, changed(content, lambda file: with_metadata(file, kept)), trials, device)
     return certificate

@@ -17,7 +17,8 @@ from compiler.ir.types import DType
 from compiler.ops.base import Array, Sizes
 from compiler.ops.indexing import index_ranges
 from compiler.ops.interpret import bind_sizes
-from compiler.targets.onnx import export
+from compiler.targets.onnx import export_any
+from compiler.targets.onnx.content import Content, changed
 from compiler.targets.onnx.metadata import Description
 from compiler.targets.onnx.releases import DEFAULT
 from compiler.version import VERSION
@@ -80,7 +81,7 @@ class Certificate:
 
 
 def certify(
-    content: bytes,
+    content: Content,
     graph: Graph,
     weights: Mapping[str, Array],
     reference: Reference,
@@ -123,7 +124,7 @@ def certified_export(
     samples: Mapping[str, Array] | None = None,
     device: Device = "cpu",
     opset: int = DEFAULT,
-) -> tuple[bytes, Certificate]:
+) -> tuple[Content, Certificate]:
     """The ONNX file of ``graph``, certified, with ``description`` and the certificate in its metadata.
 
     The arguments are those of :func:`certify` and of :func:`compiler.targets.onnx.export`, and so are the
@@ -131,10 +132,10 @@ def certified_export(
     """
     from compiler.targets.onnx.file import with_metadata
 
-    plain = export(graph, weights, opset=opset)
+    plain = export_any(graph, weights, opset=opset)
     certificate = certify(plain, graph, weights, reference, ranges=ranges, samples=samples, device=device)
     described = replace(description, version=VERSION, certificate=certificate.as_metadata())
-    content = with_metadata(plain, described.as_metadata(), described.text)
+    content = changed(plain, lambda file: with_metadata(file, described.as_metadata(), described.text))
     # What is handed out is tried as well, as it is: one small case, in a session of its own.
     sizes, inputs = next(trial_inputs(graph, weights, ranges, None))
     results = Session(content, device, threads=_THREADS).run(inputs)

@@ -11,6 +11,7 @@ from compiler.ir.tolerance import by_largest, excess, tolerance
 from compiler.ir.types import DType
 from compiler.ops.base import Array, Op, Sizes
 from compiler.ops.interpret import interpret
+from compiler.targets.onnx.content import Content, changed, head
 from compiler.targets.onnx.names import value_names
 from runtime.inference.session import Device, Session
 
@@ -23,7 +24,7 @@ _CLEARLY = 16.0
 class Trial:
     """One run of the file ``content`` of ``graph``: the inputs, the sizes of the symbols, and how it was run."""
 
-    content: bytes
+    content: Content
     graph: Graph
     weights: Mapping[str, Array]
     inputs: Mapping[str, Array]
@@ -37,7 +38,7 @@ class Trial:
         another is not in the file, and one of bf16 can't be had as an array."""
         from compiler.targets.onnx.file import values_told
 
-        told = values_told(self.content)
+        told = values_told(head(self.content))
         names = value_names(self.graph)
         return {v: name for v, name in names.items() if name in told and v.type.dtype is not DType.BF16}
 
@@ -46,7 +47,8 @@ class Trial:
         from compiler.targets.onnx.file import expose
 
         names = {value: self.visible[value] for value in values if value in self.visible}
-        session = Session(expose(self.content, names.values()), self.device, self.optimise, threads=1)
+        exposed = changed(self.content, lambda content: expose(content, names.values()))
+        session = Session(exposed, self.device, self.optimise, threads=1)
         results = session.run(self.inputs)
         return {value: results[name] for value, name in names.items()}
 

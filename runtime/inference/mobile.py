@@ -62,15 +62,6 @@ def _without_log() -> Iterator[None]:
         logging.disable(before)
 
 
-def save_model(path: Path, content: bytes, trials: Iterable[Mapping[str, Array]] = (), device: Device = "cpu") -> None:
-    """Writes an ONNX file, or where ``path`` ends in ``.ort`` what :func:`save_ort` makes of it. Raises DiagnosticError
-    E0801, and what that raises."""
-    if path.suffix == SUFFIX:
-        save_ort(path, content, trials, device)
-    else:
-        save_output(path, content)
-
-
 def save_ort(path: Path, content: bytes, trials: Iterable[Mapping[str, Array]] = (), device: Device = "cpu") -> None:
     """Writes the ORT file of the ONNX file ``content`` to ``path``, and beside it the operators that it needs, once it
     gives what the ONNX file does for the inputs ``trials``.

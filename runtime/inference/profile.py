@@ -14,6 +14,7 @@ from typing import Any
 from compiler.targets.onnx.attribution import Attributed, attribute, named
 from runtime.disk.tensors import Array
 from runtime.inference.bench import Plan, inputs_for
+from runtime.inference.careful import careful
 from runtime.inference.session import Session, content_of
 
 _WARM_UPS = 3
@@ -52,9 +53,11 @@ class InferenceProfile:
 def profile(file: Path, plan: Plan) -> InferenceProfile:
     """Runs ``file`` on the last number of rows of ``plan``, in a profiling session of ONNX Runtime.
 
-    Raises DiagnosticError for what can't be opened or run (E0905 to E0917).
+    Raises DiagnosticError for what can't be opened or run (E0905 to E0921).
     """
-    content = named(content_of(file))
+    from compiler.targets.onnx.file import is_apart, parse
+
+    content = named(careful(file) if is_apart(parse(content_of(file), str(file))) else content_of(file))
     with TemporaryDirectory() as folder:
         optimised = Path(folder, "optimised.onnx")
 

@@ -15,6 +15,7 @@ import numpy as np
 from compiler.diagnostics import DiagnosticError, error
 from compiler.ir.types import DType
 from compiler.ops.base import Array
+from compiler.targets.onnx.content import Content, SplitModel, head
 from compiler.targets.onnx.metadata import Description, bounds, describe
 from runtime.data.columns import ArrayOrColumn, Column, whole
 from runtime.disk.files import reason
@@ -46,32 +47,45 @@ class Session:
     ``device`` "cuda", operations run in full f32 precision (without TF32), and a machine where CUDA does not
     work is an error, never the CPU. ``adjust`` is given the session options of ONNX Runtime before they are used.
 
-    Raises DiagnosticError for a file that can't be read (E0905), is no ONNX model (E0906), keeps data in
-    other files (E0907) or needs what ONNX Runtime does not have (E0908), and for CUDA that can't be used (E0909).
+    Weights in other files are read where these lie in the folder of the model, and nowhere else. Raises DiagnosticError
+    for a file that can't be read (E0905), is no ONNX model (E0906), is given as content and keeps data in other files
+    (E0907), breaks a limit (E0920), names data that can't be had (E0921) or needs what ONNX Runtime does not have
+    (E0908), and for CUDA that can't be used (E0909).
     """
 
     def __init__(
         self,
-        file: str | Path | bytes,
+        file: str | Path | Content,
         device: Device = "cpu",
         optimise: bool = True,
         threads: int | None = None,
         adjust: Callable[[Any], None] | None = None,
     ) -> None:
         # Late, as onnx is needed only here.
-        from compiler.targets.onnx.file import node_sources, read, unranked_inputs
+        from compiler.targets.onnx.file import is_apart, need_whole, node_sources, parse, unranked_inputs
+        from compiler.targets.onnx.read.external import gather
+        from compiler.targets.onnx.read.load import check_functions, check_limits, check_sizes
 
-        self.name = "the model" if isinstance(file, bytes) else str(file)
-        content = file if isinstance(file, bytes) else content_of(Path(file))
+        self.name = str(file) if isinstance(file, str | Path) else "the model"
+        content = content_of(Path(file)) if isinstance(file, str | Path) else head(file)
         self._sources: Mapping[str, str] = {}
         unranked: frozenset[str] = frozenset()
+        weights: Mapping[str, Array] = {}
         if content[4:8] != _ORT_FORMAT:
             # Read before ONNX Runtime sees it: that opens data files named in a model, even in one given as bytes.
-            model = read(content, self.name)
+            model = parse(content, self.name)
+            check_limits(model, self.name)
+            check_functions(model, self.name)
+            check_sizes(model, self.name)
+            if isinstance(file, bytes):
+                need_whole(model, self.name)
+            elif is_apart(model):
+                weights = gather(model, self.name, file if isinstance(file, SplitModel) else Path(file).parent)
+                content = model.SerializeToString()
             self._sources, unranked = node_sources(model), unranked_inputs(model)
             del model
         self.device: Device = device
-        self._session = _make_session(content, self.name, device, _options(optimise, threads, adjust))
+        self._session = _make_session(content, self.name, device, _options(optimise, threads, adjust, weights))
         self.inputs = tuple(_port(self.name, x, x.name in unranked) for x in self._session.get_inputs())
         self.outputs = tuple(_port(self.name, x) for x in self._session.get_outputs())
         told = self._session.get_modelmeta()
@@ -217,7 +231,9 @@ def content_of(path: Path) -> bytes:
     raise DiagnosticError([error("E0905", f"cannot read {path}: {why}", None, help=help)])
 
 
-def _options(optimise: bool, threads: int | None, adjust: Callable[[Any], None] | None) -> Any:
+def _options(
+    optimise: bool, threads: int | None, adjust: Callable[[Any], None] | None, weights: Mapping[str, Array]
+) -> Any:
     ort = _onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = _SILENT
@@ -225,6 +241,9 @@ def _options(optimise: bool, threads: int | None, adjust: Callable[[Any], None] 
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
     if threads is not None:
         options.intra_op_num_threads = threads
+    if weights:
+        values = [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+        options.add_external_initializers(list(weights), values)
     if adjust is not None:
         adjust(options)
     return options

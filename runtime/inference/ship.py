@@ -13,6 +13,7 @@ from compiler.ir.graph import Role
 from compiler.ir.types import TensorType
 from compiler.ops.indexing import index_ranges
 from compiler.program import ModelProgram
+from compiler.targets.onnx.content import Content, changed
 from compiler.targets.onnx.metadata import Description, said_elsewhere
 from compiler.targets.onnx.releases import DEFAULT
 from compiler.version import VERSION
@@ -21,7 +22,7 @@ from runtime.data.columns import gather
 from runtime.data.readers.content import Names
 from runtime.disk.tensors import Array
 from runtime.inference.certify import Certificate, certified_export, trial_inputs
-from runtime.inference.mobile import save_model
+from runtime.inference.saving import save_model
 from runtime.inference.session import Device, Session
 from runtime.programs.predict import Predictor
 from runtime.programs.project import Project
@@ -49,7 +50,7 @@ def rehearse(model: ModelProgram, device: Device, opset: int = DEFAULT) -> None:
     Raises DiagnosticError: what export raises (E0901 to E0904), and where CUDA can't be used (E0909).
     """
     zeros = {weight.name: _zeros(weight.type) for weight in model.weights}
-    content = compiler.onnx_file(model, zeros, opset=opset)
+    content = compiler.onnx_model(model, zeros, opset)
     if device == "cuda":
         Session(content, device)
 
@@ -72,9 +73,9 @@ def ship(project: Project, model: ModelProgram, weights: Mapping[str, Array], pa
 
 def certified(
     project: Project, model: ModelProgram, weights: Mapping[str, Array], how: Shipping
-) -> tuple[bytes, Certificate]:
-    """The ONNX file of ``model`` and its certificate. Raises DiagnosticError: what export and certification raise
-    (E09xx)."""
+) -> tuple[Content, Certificate]:
+    """The ONNX file of ``model``, with its large weights apart where they are too many, and its certificate. Raises
+    DiagnosticError: what export and certification raise (E09xx)."""
     own = _own(model, weights)
     return certified_export(
         compiler.onnx_graph(model),
@@ -99,8 +100,8 @@ def export_unproved(
     from compiler.targets.onnx.file import with_metadata
 
     description = _description(project, model, how)
-    plain = compiler.onnx_file(model, own, opset=how.opset)
-    save_model(path, with_metadata(plain, description.as_metadata(), description.text))
+    plain = compiler.onnx_model(model, own, how.opset)
+    save_model(path, changed(plain, lambda file: with_metadata(file, description.as_metadata(), description.text)))
 
 
 def _description(project: Project, model: ModelProgram, how: Shipping) -> Description:

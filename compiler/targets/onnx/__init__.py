@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from compiler.ir.graph import Graph
+from compiler.targets.onnx.content import Content
 from compiler.targets.onnx.releases import DEFAULT
 
 if TYPE_CHECKING:
@@ -37,3 +38,16 @@ def export(
     from compiler.targets.onnx.model import export_graph
 
     return export_graph(graph, weights, metadata, opset)
+
+
+def export_any(
+    graph: Graph,
+    weights: Mapping[str, Array],
+    *,
+    metadata: Mapping[str, str] = NOTHING,
+    opset: int = DEFAULT,
+) -> Content:
+    """What :func:`export` gives, or the model with its large weights apart where they do not fit into one ONNX file."""
+    from compiler.targets.onnx.model import export_apart, export_graph, is_large
+
+    return (export_apart if is_large(weights) else export_graph)(graph, weights, metadata, opset)

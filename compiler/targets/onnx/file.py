@@ -34,6 +34,12 @@ def read(content: bytes, name: str) -> onnx.ModelProto:
     """The model in ``content``, which has to be all of it: raises DiagnosticError as :func:`parse` does, and for a
     model with data in other files (E0907)."""
     model = parse(content, name)
+    need_whole(model, name)
+    return model
+
+
+def need_whole(model: onnx.ModelProto, name: str) -> None:
+    """Raise DiagnosticError (E0907) for a model with data in other files."""
     outside = next((proto for proto in tensors(model) if is_outside(proto)), None)
     if outside is not None:
         raise DiagnosticError(
@@ -47,7 +53,6 @@ def read(content: bytes, name: str) -> onnx.ModelProto:
                 )
             ]
         )
-    return model
 
 
 def node_sources(model: onnx.ModelProto) -> dict[str, str]:
@@ -119,6 +124,11 @@ def _not_onnx(content: bytes, name: str) -> Diagnostic:
         if kind == "text"
         else "get the file again, or export it again",
     )
+
+
+def is_apart(model: onnx.ModelProto) -> bool:
+    """Whether the model keeps data in other files."""
+    return any(map(is_outside, tensors(model)))
 
 
 def is_outside(proto: onnx.TensorProto) -> bool:

@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 
 from compiler.ops.base import Array
-from compiler.targets.onnx.proto import tensor
 from compiler.targets.onnx.writer import Writer
 
 
@@ -46,7 +45,8 @@ def fold_weights(writer: Writer, outputs: Container[str]) -> None:
     _join_equal(writer, outputs)
     results = _evaluate(writer, outputs)
     folded = _worth_folding(writer, results)
-    writer.initializers |= {name: tensor(name, results[name]) for name in folded}
+    for name in sorted(folded):
+        writer.store(name, results[name])
     writer.made -= folded
     writer.nodes[:] = [node for node in writer.nodes if node.output[0] not in folded]
 
@@ -88,7 +88,7 @@ def _worth_folding(writer: Writer, results: Mapping[str, Array]) -> set[str]:
 
 
 def _array(writer: Writer, name: str) -> Array:
-    return np.asarray(onnx.numpy_helper.to_array(writer.initializers[name]))
+    return writer.stored(name)
 
 
 def _join_equal(writer: Writer, outputs: Container[str]) -> None:

@@ -11,16 +11,19 @@ from compiler.ir.dims import as_symbol
 from compiler.ir.graph import Graph, Node, Role, Value
 from compiler.ir.types import DType
 from compiler.ops.base import Array, FacetError, Op
+from compiler.targets.onnx.apart import LEAST_APART, lean, split
+from compiler.targets.onnx.content import SplitModel
 from compiler.targets.onnx.fold import fold_weights
 from compiler.targets.onnx.metadata import bounds_metadata
 from compiler.targets.onnx.names import Names, name_values
-from compiler.targets.onnx.proto import tensor, value_info
+from compiler.targets.onnx.proto import value_info
 from compiler.targets.onnx.releases import DEFAULT, IR_VERSION, OPSETS
 from compiler.targets.onnx.writer import NodeWriter, OpsetError, Writer, source_place, used_names
 from compiler.version import VERSION
 
 # A protobuf message ends at 2 GiB; this much of it is kept for everything that is not a weight.
-_MOST_BYTES = 2**31 - 2**24
+MOST_BYTES = 2**31 - 2**24
+_CHECKED = 2**20  # elements of a weight that the checker sees in a large model
 
 
 class ExportError(Exception):
@@ -29,22 +32,42 @@ class ExportError(Exception):
 
 def export_graph(graph: Graph, weights: Mapping[str, Array], metadata: Mapping[str, str], opset: int) -> bytes:
     """See :func:`compiler.targets.onnx.export`."""
+    if is_large(weights):
+        raise _too_large(graph, weights)
+    model, _ = _written(graph, weights, metadata, opset, apart=False)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def export_apart(graph: Graph, weights: Mapping[str, Array], metadata: Mapping[str, str], opset: int) -> SplitModel:
+    """See :func:`compiler.targets.onnx.export_any`."""
+    return split(*_written(graph, weights, metadata, opset, apart=True))
+
+
+def is_large(weights: Mapping[str, Array]) -> bool:
+    """Whether the weights do not fit into one file."""
+    return sum(array.nbytes for array in weights.values()) > MOST_BYTES
+
+
+def _written(
+    graph: Graph, weights: Mapping[str, Array], metadata: Mapping[str, str], opset: int, apart: bool
+) -> tuple[onnx.ModelProto, Mapping[str, Array]]:
+    """The model, and with ``apart`` its large weights, which are not in it."""
     _check_opset(opset)
     _check_weights(graph, weights)
     names = Names()
     values = name_values(graph, names)
-    writer = Writer(names, _symbol_sources(graph, weights), opset)
+    writer = Writer(names, _symbol_sources(graph, weights), opset, LEAST_APART if apart else None)
     for item in graph.inputs:
         if item.name in weights:
-            writer.initializers[item.name] = tensor(item.name, weights[item.name])
+            writer.store(item.name, weights[item.name])
     _lower(graph, writer, values)
     _write_outputs(graph, writer, values)
     fold_weights(writer, {output.name for output in graph.outputs})
     model = _model(_graph_proto(graph, weights, writer, values), opset)
     entries = {**bounds_metadata(graph.symbols), **metadata}
     onnx.helper.set_model_props(model, dict(sorted(entries.items())))
-    _check(model, writer.sources)
-    return bytes(model.SerializeToString(deterministic=True))
+    _check(lean(model, _CHECKED) if apart else model, writer.sources)
+    return model, writer.apart
 
 
 def _lower(graph: Graph, writer: Writer, values: dict[Value, str]) -> None:
@@ -151,19 +174,21 @@ def _check_weights(graph: Graph, weights: Mapping[str, Array]) -> None:
         expected = item.value.type
         if DType.of(array.dtype) is not expected.dtype or array.shape != expected.shape:
             raise ValueError(f"{item.name} is {expected}, not {array.dtype}{list(array.shape)}")
-    total = sum(weights[item.name].nbytes for item in graph.inputs if item.name in weights)
-    if total > _MOST_BYTES:
-        raise DiagnosticError(
-            [
-                error(
-                    "E0904",
-                    f"{graph.name} has {total / 2**30:.2f} GiB of weights, too many for one ONNX file",
-                    None,
-                    notes="an ONNX file that carries its weights ends at 2 GiB",
-                    help="use fewer or smaller layers, or keep the weights in f16",
-                )
-            ]
-        )
+
+
+def _too_large(graph: Graph, weights: Mapping[str, Array]) -> DiagnosticError:
+    total = sum(array.nbytes for array in weights.values())
+    return DiagnosticError(
+        [
+            error(
+                "E0904",
+                f"{graph.name} has {total / 2**30:.2f} GiB of weights, too many for one ONNX file",
+                None,
+                notes="an ONNX file that carries its weights ends at 2 GiB",
+                help="use fewer or smaller layers, or keep the weights in f16",
+            )
+        ]
+    )
 
 
 def _symbol_sources(graph: Graph, weights: Mapping[str, Array]) -> dict[str, tuple[str, int]]:

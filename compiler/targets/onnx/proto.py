@@ -28,6 +28,15 @@ def tensor(name: str, array: Array) -> onnx.TensorProto:
     return onnx.TensorProto(name=name, data_type=ELEMENT_TYPE[dtype], dims=array.shape, raw_data=little_endian(array))
 
 
+def outline_of(name: str, array: Array) -> onnx.TensorProto:
+    """An initializer of the array's type whose bytes are elsewhere."""
+    dtype = DType.of(array.dtype)
+    if dtype is None:
+        raise ValueError(f"{name}: an ONNX file cannot hold elements of type {array.dtype}")
+    outside = onnx.TensorProto.EXTERNAL
+    return onnx.TensorProto(name=name, data_type=ELEMENT_TYPE[dtype], dims=array.shape, data_location=outside)
+
+
 def little_endian(array: Array) -> bytes:
     """The elements in row-major order, little endian."""
     big = array.dtype.byteorder == ">" or (array.dtype.byteorder == "=" and sys.byteorder == "big")

@@ -14,7 +14,7 @@ from compiler.ir.graph import NOWHERE, Node, Origin, Value
 from compiler.ir.types import DType, TensorType
 from compiler.ops.base import Array
 from compiler.targets.onnx.names import Names, within
-from compiler.targets.onnx.proto import attribute, little_endian, schema, tensor
+from compiler.targets.onnx.proto import attribute, little_endian, outline_of, schema, tensor
 from compiler.targets.onnx.releases import IR_VERSION, OPSETS
 
 # Nodes carry metadata from this IR version on; before it the source place goes into doc_string.
@@ -32,14 +32,20 @@ class OpsetError(Exception):
 
 
 class Writer:
-    """Collects nodes and initializers. ``symbols`` gives the input and the axis that each symbol is read from."""
+    """Collects nodes and initializers. ``symbols`` gives the input and the axis that each symbol is read from. Arrays
+    of ``largest`` bytes and more are not written into the model, which only tells their types, but kept in ``apart``: a
+    single one may be too large for a message."""
 
-    def __init__(self, names: Names, symbols: Mapping[str, tuple[str, int]], opset: int) -> None:
+    def __init__(
+        self, names: Names, symbols: Mapping[str, tuple[str, int]], opset: int, largest: int | None = None
+    ) -> None:
         self.opset = opset
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, onnx.TensorProto] = {}
         self.sources: dict[str, str] = {}
         self.made: set[str] = set()
+        self.apart: dict[str, Array] = {}
+        self._largest = largest
         self._names, self._node_names = names, Names()
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._anonymous: dict[tuple[str, tuple[str, ...], bytes], str] = {}
@@ -83,7 +89,7 @@ class Writer:
         """Inputs and attributes as the opset has them: the axes of reductions became an input, of the sum earlier."""
         if self.opset >= _AXES_INPUT or not kind.startswith("Reduce") or kind == "ReduceSum" or len(inputs) == 1:
             return inputs, given
-        return inputs[:1], {**given, "axes": onnx.numpy_helper.to_array(self.initializers[inputs[1]]).tolist()}
+        return inputs[:1], {**given, "axes": self.stored(inputs[1]).tolist()}
 
     def _schema(self, kind: str, inputs: int, attributes: Mapping[str, Any]) -> onnx.defs.OpSchema:
         found = schema(kind, inputs, attributes, self.opset)
@@ -101,6 +107,20 @@ class Writer:
         else:
             proto.doc_string = f"source: {place}"
 
+    def store(self, name: str, array: Array) -> None:
+        """Make an array an initializer."""
+        if self._largest is None or array.nbytes < self._largest:
+            self.initializers[name] = tensor(name, array)
+            return
+        self.initializers[name] = outline_of(name, array)
+        self.apart[name] = array
+
+    def stored(self, name: str) -> Array:
+        """The content of an initializer."""
+        if name in self.apart:
+            return self.apart[name]
+        return np.asarray(onnx.numpy_helper.to_array(self.initializers[name]))
+
     def fresh(self, wanted: str) -> str:
         """A name like ``wanted`` that no tensor has."""
         return self._names.take(wanted)
@@ -113,7 +133,7 @@ class Writer:
             shown = str(array.tolist()) if array.size <= _SHORT else described
             name = self._names.take(f"constant {shown}")
             self._constants[key] = name
-            self.initializers[name] = tensor(name, array)
+            self.store(name, array)
         return self._constants[key]
 
     def shape(self, dims: Sequence[Dim]) -> str:

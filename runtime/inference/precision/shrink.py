@@ -24,6 +24,7 @@ from runtime.inference.precision.probe import survives
 from runtime.inference.precision.ranges import Ranges, find_ranges
 from runtime.inference.precision.search import Found, find_plan
 from runtime.inference.precision.variant import ROWS, Variant
+from runtime.inference.saving import one_file
 from runtime.inference.session import Session
 from runtime.inference.ship import Shipping, certified
 from runtime.training.job import Job
@@ -215,7 +216,8 @@ def shrinker(job: Job, model: ModelProgram, weights: Mapping[str, Array], how: S
     """
     judged, calibration = _samples(job)
     judge = judge_of(job, model.name, weights)
-    content, certificate = certified(job.project, model, weights, how)
+    written, certificate = certified(job.project, model, weights, how)
+    content = one_file(written, "another precision")
     before = judge.measured(Session(content, how.device, threads=_THREADS).run, judged)
     gate = make_gate(before, job.program.measures, limits)
     return Shrinker(model, content, certificate, judge, gate, judged, calibration, how)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from runtime.disk.tensors import Array
-from runtime.inference.mobile import save_model
 from runtime.inference.precision.forms import Level, Precision
+from runtime.inference.saving import save_model
 
 PRECISIONS: tuple[Precision, ...] = ("fp16", "int8", "int8-dynamic")
 # Rows of which the time is told.

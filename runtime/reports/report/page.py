@@ -21,6 +21,7 @@ from runtime.reports.report.layers import layers
 from runtime.reports.report.outcome import best_of, drawn, predictions, worst
 from runtime.training.history import History, is_rate
 
+_MOST_BOXES = 20  # stages that are drawn one by one, also where they are alike
 _LINKS = {
     "curves": "Curves",
     "predictions": "Predictions",
@@ -168,7 +169,8 @@ def model_part(name: str, model: ElaboratedModel) -> str:
     summary = summarise_model(model)
     text = f"Costs: {summary.note}." if summary.note else ""
     rows = table(summary.head, summary.rows, caption=summary.title, numbers=(3, 4), total=summary.total)
-    drawn = svg(name, f"The architecture of {model.name}", picture(boxes_of_model(model), fold=True))
+    boxes = boxes_of_model(model)
+    drawn = svg(name, f"The architecture of {model.name}", picture(boxes, fold=len(boxes) > _MOST_BOXES))
     sides = f"<div>{drawn}</div><div>{rows}{paragraph(text)}</div>"
     return f'<h3>{escape(model.name)}</h3><div class="split">{sides}</div>'
 

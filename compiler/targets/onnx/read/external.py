@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 from compiler.diagnostics import DiagnosticError, error
+from compiler.ops.base import Array
+from compiler.targets.onnx.content import SplitModel
 from compiler.targets.onnx.file import is_outside, tensors
 
 MOST_BYTES = 2**31 - 1
+# Element types of which NumPy has arrays without help.
+_PLAIN = {number: onnx.helper.tensor_dtype_to_np_dtype(number) for number in (1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13)}
 
 
 def embed(model: onnx.ModelProto, name: str, folder: Path | None) -> None:
@@ -20,10 +26,12 @@ def embed(model: onnx.ModelProto, name: str, folder: Path | None) -> None:
     A file has to lie in ``folder`` by its real path, be an ordinary file with one name only (a hard link could be any
     file of the machine), and have all the bytes that the tensor takes. Raises DiagnosticError (E0921) otherwise.
     """
+    _embed([proto for proto in tensors(model) if is_outside(proto)], name, folder)
+
+
+def _embed(outside: Iterable[onnx.TensorProto], name: str, folder: Path | None) -> None:
     total = 0
-    for proto in tensors(model):
-        if not is_outside(proto):
-            continue
+    for proto in outside:
         where = {entry.key: entry.value for entry in proto.external_data}
         total += byte_length(proto)
         if total > MOST_BYTES:
@@ -32,6 +40,26 @@ def embed(model: onnx.ModelProto, name: str, folder: Path | None) -> None:
         proto.raw_data = data
         del proto.external_data[:]
         proto.data_location = onnx.TensorProto.DEFAULT
+
+
+def gather(model: onnx.ModelProto, name: str, where: Path | SplitModel) -> dict[str, Array]:
+    """The weights that the model keeps elsewhere, by name: in files of the folder ``where``, or apart in ``where``.
+    What is no plain array of the main graph is put into the model instead. Raises DiagnosticError (E0921) as
+    :func:`embed` does.
+    """
+    found: dict[str, Array] = {}
+    for proto in model.graph.initializer:
+        dtype = _PLAIN.get(proto.data_type)
+        if is_outside(proto) and dtype is not None:
+            if isinstance(where, SplitModel):
+                told = {entry.key: int(entry.value) for entry in proto.external_data if entry.key != "location"}
+                data: bytes | memoryview = memoryview(where.data)[told["offset"] : told["offset"] + told["length"]]
+            else:
+                data = _read(name, proto, {entry.key: entry.value for entry in proto.external_data}, where)
+            found[proto.name] = np.frombuffer(data, dtype).reshape(tuple(proto.dims))
+    rest = [proto for proto in tensors(model) if is_outside(proto) and proto.name not in found]
+    _embed(rest, name, None if isinstance(where, SplitModel) else where)
+    return found
 
 
 def _read(name: str, proto: onnx.TensorProto, where: dict[str, str], folder: Path | None) -> bytes:

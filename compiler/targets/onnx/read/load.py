@@ -7,8 +7,9 @@ has the model. What remains is a model with one graph that needs nothing from el
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import onnx
 import onnx.inliner
@@ -21,8 +22,10 @@ MOST_BYTES = 2**31 - 1  # where a protobuf message ends
 MOST_NODES = 200_000
 MOST_ELEMENTS = 2**31
 DEEPEST = 16
+DEEPEST_CALLS = 64
 OPSETS = range(7, 27)
 STANDARD = ("", "ai.onnx")
+_Function: TypeAlias = tuple[str, str]  # its domain and its name
 
 
 def load(path: Path) -> onnx.ModelProto:
@@ -38,6 +41,7 @@ def prepare(content: bytes, name: str, folder: Path | None = None) -> onnx.Model
     """:func:`load` for the content of a file; data in other files are looked for in ``folder`` only."""
     model = parse(content, name)
     check_limits(model, name)
+    check_functions(model, name)
     embed(model, name, folder)
     check_sizes(model, name)
     if model.functions:
@@ -123,6 +127,44 @@ def _nodes(model: onnx.ModelProto) -> Iterator[tuple[int, onnx.NodeProto]]:
         yield depth, node
         for item in node.attribute:
             waiting += [(depth + 1, inner) for graph in (item.g, *item.graphs) for inner in graph.node]
+
+
+def check_functions(model: onnx.ModelProto, name: str) -> None:
+    """Raise DiagnosticError (E0920) for functions that call each other in a circle or more than ``DEEPEST_CALLS`` deep,
+    or that are more than ``MOST_NODES`` nodes once they are put in place: each ends whoever does that."""
+    bodies = {(function.domain, function.name): function.node for function in model.functions}
+    calls = {key: _called(nodes, bodies) for key, nodes in bodies.items()}
+    depth: dict[_Function, int] = {}
+    sizes: dict[_Function, int] = {}
+    for start in calls:
+        waiting = [start]
+        while waiting:
+            key = waiting[-1]
+            left = next((other for other in calls[key] if other not in depth), None)
+            if left is None:
+                depth[key] = 1 + max((depth[other] for other in calls[key]), default=0)
+                sizes[key] = len(bodies[key]) + sum(sizes[other] for other in calls[key])
+                waiting.pop()
+            elif left in waiting:
+                raise _broken(name, f"its function {left[1]} calls itself", "")
+            else:
+                waiting.append(left)
+            if max(len(waiting), depth.get(key, 0)) > DEEPEST_CALLS:
+                raise _broken(name, f"its functions call each other more than {DEEPEST_CALLS} deep", "")
+    if sum(sizes[key] for key in _called(model.graph.node, bodies)) > MOST_NODES:
+        raise _broken(name, f"its functions are more than {MOST_NODES} nodes in place", "")
+
+
+def _called(nodes: Iterable[onnx.NodeProto], known: Container[_Function]) -> list[_Function]:
+    """The functions that these nodes call, in subgraphs too, as often as they do."""
+    found: list[_Function] = []
+    waiting = list(nodes)
+    while waiting:
+        node = waiting.pop()
+        if (node.domain, node.op_type) in known:
+            found.append((node.domain, node.op_type))
+        waiting += [inner for item in node.attribute for graph in (item.g, *item.graphs) for inner in graph.node]
+    return found
 
 
 def check_sizes(model: onnx.ModelProto, name: str) -> None:

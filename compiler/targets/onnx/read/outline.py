@@ -15,9 +15,18 @@ from pathlib import Path
 
 import onnx
 
+from compiler.diagnostics import DiagnosticError
+from compiler.targets.onnx.apart import lean
 from compiler.targets.onnx.file import is_outside, node_sources, parse, tensors
 from compiler.targets.onnx.read.external import byte_length
-from compiler.targets.onnx.read.load import STANDARD, check_limits, check_order, check_sizes, content_of
+from compiler.targets.onnx.read.load import (
+    STANDARD,
+    check_functions,
+    check_limits,
+    check_order,
+    check_sizes,
+    content_of,
+)
 
 # Constants of up to this many elements take part in the inference of shapes.
 _SMALL = 1024
@@ -224,18 +233,15 @@ def _detail(item: onnx.AttributeProto) -> str:
 
 def _infos(model: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
     """The types of all values that the file tells or that follow from its operators."""
-    lean = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
-    lean.graph.CopyFrom(model.graph)
-    del lean.graph.initializer[:]
-    for item in model.graph.initializer:
-        if prod(item.dims) <= _SMALL and not is_outside(item):
-            lean.graph.initializer.append(item)
-        elif item.name not in {port.name for port in lean.graph.input}:
-            lean.graph.input.append(onnx.helper.make_tensor_value_info(item.name, item.data_type, item.dims))
+    found = lean(model, _SMALL)
+    try:
+        check_functions(model, "")
+    except DiagnosticError:
+        del found.functions[:]  # to look into them would take for ever
     with suppress(Exception):  # what it can not infer is not told; it raises errors of many classes
-        lean = onnx.shape_inference.infer_shapes(lean, data_prop=True)
-    found = (*model.graph.input, *lean.graph.value_info, *model.graph.value_info, *lean.graph.output)
-    return {item.name: item for item in found}
+        found = onnx.shape_inference.infer_shapes(found, data_prop=True)
+    told = (*model.graph.input, *found.graph.value_info, *model.graph.value_info, *found.graph.output)
+    return {item.name: item for item in told}
 
 
 def _stored(model: onnx.ModelProto) -> dict[str, Stored]:
