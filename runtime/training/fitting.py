@@ -41,7 +41,7 @@ def fitted(project: Project, name: str | None, changes: Changes, limit: int) -> 
     """The train block ``name`` with ``changes``, its data, and a plan of at most ``limit`` bytes: with the batch as it
     is or, where that takes more, in the largest batches of equal size that fit, whose gradients are accumulated.
 
-    Raises DiagnosticError E0516 where none fit, or where smaller batches would give other numbers, and what
+    Raises DiagnosticError E0812 where none fit, or where smaller batches would give other numbers, and what
     :func:`make_job` and :meth:`Job.prepare` raise.
     """
     job = make_job(project, name, changes)
@@ -77,7 +77,7 @@ def _held(splits: Splits) -> int:
 
 
 def _check_numbers(job: Job, splits: Splits, whole: MemoryPlan, limit: int) -> None:
-    """Raises DiagnosticError E0516 where the gradients of a batch are not those of its samples in smaller ones."""
+    """Raises DiagnosticError E0812 where the gradients of a batch are not those of its samples in smaller ones."""
     count = min(_TRIED, len(splits.train)) // 2 * 2
     batches = Batches(splits.train, max(2, count), job.program.settings.seed)
     inputs = {name: array.copy() for name, array in batches.at(1, 0).items()}
@@ -112,7 +112,7 @@ def _too_much(whole: MemoryPlan, least: MemoryPlan, limit: int) -> DiagnosticErr
     ]
     enough = -(-least.total // _ROUND) * _ROUND
     advice = f"allow {bytes_text(enough)} or more, or take a smaller network"
-    return DiagnosticError([error("E0516", title, None, notes=notes, help=advice)])
+    return DiagnosticError([error("E0812", title, None, notes=notes, help=advice)])
 
 
 def _would_differ(job: Job, whole: MemoryPlan, limit: int) -> DiagnosticError:
@@ -122,4 +122,4 @@ def _would_differ(job: Job, whole: MemoryPlan, limit: int) -> DiagnosticError:
     note = f"{looks} at the whole batch, so that smaller ones with their gradients added up give other numbers"
     settings = job.program.settings
     advice = f"if that is meant, say so: --batch {settings.batch} --accumulate {settings.accumulate} fits"
-    return DiagnosticError([error("E0516", title, None, notes=note, help=advice)])
+    return DiagnosticError([error("E0812", title, None, notes=note, help=advice)])

@@ -259,7 +259,7 @@ def test_what_fits_into_the_memory(dlc: Callable[..., Any], net: Path) -> None:
     assert re.fullmatch(r"training takes about 11\d MB of 2 GB\n", outcome.err)
     outcome = dlc("train", net, "--memory", "50MB", "--no-export")
     assert outcome.code == 1
-    assert "error[E0516]: training takes" in outcome.err
+    assert "error[E0812]: training takes" in outcome.err
     outcome = dlc("train", net, "--memory", "much")
     assert outcome.code == 2
     assert "'much' is no amount of memory: write 2GB or 500MB" in outcome.err

@@ -77,7 +77,7 @@ def test_batches_that_are_accumulated_already_become_smaller() -> None:
 def test_numbers_that_would_change_are_refused(loss: str, norm: str, words: str) -> None:
     with pytest.raises(DiagnosticError) as refused:
         fit(needed() - 50_000, loss, norm)
-    assert "E0516" in str(refused.value)
+    assert "E0812" in str(refused.value)
     assert words in str(refused.value)
     assert "--accumulate" in str(refused.value)
 
