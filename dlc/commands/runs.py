@@ -14,7 +14,6 @@ from dlc.terminal import remark, table, tell, width_of
 if TYPE_CHECKING:
     from runtime.reports.listing import RunSummary
 
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _WIDTH = 90  # of a chart where the output is not a terminal
 
 
@@ -22,7 +21,10 @@ _WIDTH = 90  # of a chart where the output is not a terminal
 @click.argument("places", nargs=-1, type=click.Path(path_type=Path), metavar="[FOLDER...]")
 @click.option("--by", metavar="FIGURE", help="The figure to compare by, such as val.accuracy. Default: the first one.")
 @click.option("--chart/--no-chart", default=True, help="Draw the curves of that figure below the table.")
-def runs_command(places: tuple[Path, ...], by: str | None, chart: bool) -> None:
+@click.option(
+    "--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a page with charts of all figures."
+)
+def runs_command(places: tuple[Path, ...], by: str | None, chart: bool, html: Path | None) -> None:
     """List the runs in FOLDER, by default runs; or compare the run folders that are named.
 
     The table has the best value of every figure over the epochs, where * is the best run, the results on test samples,
@@ -33,6 +35,7 @@ def runs_command(places: tuple[Path, ...], by: str | None, chart: bool) -> None:
     Examples:
       dlc runs runs/digits runs/digits-3
       dlc runs --by val.loss
+      dlc runs runs/digits runs/digits-3 --html compared.html
     """
     from runtime.reports.listing import figure_names, find_runs, main_figure
     from runtime.training.folder import RUNS
@@ -49,61 +52,27 @@ def runs_command(places: tuple[Path, ...], by: str | None, chart: bool) -> None:
     tell("\n".join(_table(found, names, chosen, width)))
     if chart and chosen:
         _chart(found, chosen, min(width or _WIDTH, 120))
+    if html:
+        from runtime.reports.report.comparison import write_comparison
+
+        write_comparison(found, chosen, html)
+        tell(f"wrote {html}")
 
 
 def _table(found: Sequence[RunSummary], names: Sequence[str], chosen: str | None, width: int | None) -> list[str]:
-    from runtime.reports.listing import differing
+    from runtime.reports.comparing import comparison_table
 
-    settings = differing(found)
-    best = _best_run(found, chosen)
-    rows = []
-    for number, run in enumerate(found):
-        differences = "  ".join(f"{name}={texts[number]}" for name, texts in settings.items() if texts[number])
-        time = _time(run.record.duration) if run.record and run.record.seconds else ""
-        figures = (f"{_figure(run, name)}{'*' if run is best and name == chosen else ' '}" for name in names)
-        letter = _LETTERS[number] if number < len(_LETTERS) else ""
-        epochs = str(run.history.rows[-1].epoch if run.history.rows else 0)
-        rows.append((letter, run.path.name, run.state, epochs, *figures, time, differences))
-    # The star, or the space in its place, keeps the numbers of a column aligned.
-    head = ("", "run", "state", "epochs", *(f"{name} " for name in names), "time", "what differs")
+    head, rows = comparison_table(found, names, chosen)
     last = len(head) - 1
     return table(head, rows, numbers=range(3, last), yields=last, width=width)
 
 
-def _best_run(found: Sequence[RunSummary], chosen: str | None) -> RunSummary | None:
-    """The run with the best value; none where there is nothing to choose from."""
-    valued = [(value, run) for run in found if chosen and (value := _value(run, chosen)) is not None]
-    if len(valued) < 2:
-        return None
-    choose = max if valued[0][1].better(chosen or "") == "higher" else min
-    return choose(valued, key=lambda pair: pair[0])[1]
-
-
-def _value(run: RunSummary, name: str) -> float | None:
-    if run.record and name in run.record.results and name.startswith("test."):
-        return run.record.results[name]
-    row = run.best(name)
-    return row.figures[name] if row else None
-
-
-def _figure(run: RunSummary, name: str) -> str:
-    from runtime.reports.report.charts import number_text
-
-    value = _value(run, name)
-    return "" if value is None else number_text(value)
-
-
-def _time(seconds: float) -> str:
-    from runtime.reports.report.page import duration_text
-
-    return duration_text(seconds)
-
-
 def _chart(found: Sequence[RunSummary], chosen: str, width: int) -> None:
     from dlc.plain_chart import plain_chart
+    from runtime.reports.comparing import LETTERS
     from runtime.reports.listing import common_unit, curves
 
-    letters = {run.path: letter for run, letter in zip(found, _LETTERS, strict=False)}
+    letters = {run.path: letter for run, letter in zip(found, LETTERS, strict=False)}
     drawn = [
         (letters[run.path], epochs, values) for run, epochs, values in curves(found, chosen) if run.path in letters
     ]

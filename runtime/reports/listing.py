@@ -93,6 +93,7 @@ def settings_of(path: Path) -> dict[str, str]:
             case tree.Train():
                 for statement in declaration.statements:
                     word, _, rest = _text(statement).partition(" ")
+                    rest = rest.removeprefix("= ")  # a name that is given
                     found[word] = f"{found[word]}; {rest}" if word in found else rest
             case _:
                 found[f"{type(declaration).__name__.lower()} {declaration.name.name}"] = _text(declaration)

@@ -30,6 +30,21 @@ def test_runs_side_by_side(dlc: Callable[..., Any], net: Path) -> None:
     assert any("b" in line for line in chart)
 
 
+def test_a_page_of_runs(dlc: Callable[..., Any], net: Path) -> None:
+    for units in (4, 16):
+        dlc("train", net, "--set", f"units={units}", "--no-export", "--no-report", "--epochs", 2)
+    outcome = dlc("runs", "--no-chart", "--html", "compared.html")
+    assert (outcome.code, outcome.out.splitlines()[-1]) == (0, "wrote compared.html")
+    page = Path("compared.html").read_text()
+    assert "2 training runs side by side" in page
+    assert "units=16" in page
+    for figure in ("val.loss", "val.accuracy"):
+        assert f"{figure} over epochs" in page
+    assert page.count('class="line first"') == page.count('class="line second"') == 4  # in two charts and two legends
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "error[E0801]" in dlc("runs", "--html", "compared.html/other.html").err
+
+
 def test_only_some(dlc: Callable[..., Any], net: Path) -> None:
     dlc("train", net, "--no-export", "--no-report", "--epochs", 1)
     outcome = dlc("runs", "runs/net", "--no-chart", "--by", "val.loss")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from html import escape
+from importlib import resources
 
 from compiler.front.highlighting import scopes
 
@@ -13,6 +14,34 @@ _CLASSES = {
     "comment": "comment", "string": "string", "keyword.operator.arrow": "", "keyword.operator.word": "keyword",
     "keyword.operator": "", "keyword": "keyword", "constant.language": "keyword", "constant.numeric": "number",
 }  # fmt: skip
+
+
+def document(title: str, head: Sequence[str], parts: Sequence[str]) -> str:
+    """A whole HTML file with the report's style. It refers to nothing outside itself."""
+    style = resources.files("runtime.reports.report").joinpath("report.css").read_text(encoding="utf-8")
+    return "\n".join(
+        [
+            "<!DOCTYPE html>",
+            '<html lang="en">',
+            "<head>",
+            '<meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            '<link rel="icon" href="data:,">',
+            f"<title>{escape(title)}</title>",
+            f"<style>\n{style}</style>",
+            "</head>",
+            "<body>",
+            "<header>",
+            *head,
+            "</header>",
+            "<main>",
+            *parts,
+            "</main>",
+            "</body>",
+            "</html>",
+            "",
+        ]
+    )
 
 
 def section(name: str, title: str, *parts: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from html import escape
-from importlib import resources
 from math import prod
 
 from compiler.front.models import ElaboratedModel
@@ -16,7 +15,7 @@ from runtime.reports.graphs.files import boxes_of_model
 from runtime.reports.graphs.svg import svg
 from runtime.reports.report.charts import Series, line_chart, number_text
 from runtime.reports.report.content import Content
-from runtime.reports.report.html import highlighted, paragraph, section, table
+from runtime.reports.report.html import document, highlighted, paragraph, section, table
 from runtime.reports.report.layers import layers
 from runtime.reports.report.outcome import best_of, drawn, predictions, worst
 from runtime.training.history import History, is_rate
@@ -37,7 +36,6 @@ _LINKS = {
 
 def page(content: Content) -> str:
     """The whole HTML file. It refers to nothing outside itself."""
-    style = resources.files("runtime.reports.report").joinpath("report.css").read_text(encoding="utf-8")
     title = f"{content.job.program.name}: a training run"
     parts = {
         "curves": curves(content),
@@ -51,32 +49,13 @@ def page(content: Content) -> str:
         "source": source(content),
     }
     links = "".join(f'<li><a href="#{name}">{_LINKS[name]}</a></li>' for name, text in parts.items() if text)
-    return "\n".join(
-        [
-            "<!DOCTYPE html>",
-            '<html lang="en">',
-            "<head>",
-            '<meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<link rel="icon" href="data:,">',
-            f"<title>{escape(title)}</title>",
-            f"<style>\n{style}</style>",
-            "</head>",
-            "<body>",
-            "<header>",
-            f"<h1>{escape(content.job.program.name)}</h1>",
-            f'<p class="quiet">{escape(_subtitle(content))}</p>',
-            cards(content),
-            f'<nav aria-label="Parts of this page"><ul>{links}</ul></nav>',
-            "</header>",
-            "<main>",
-            *filter(None, parts.values()),
-            "</main>",
-            "</body>",
-            "</html>",
-            "",
-        ]
-    )
+    head = [
+        f"<h1>{escape(content.job.program.name)}</h1>",
+        f'<p class="quiet">{escape(_subtitle(content))}</p>',
+        cards(content),
+        f'<nav aria-label="Parts of this page"><ul>{links}</ul></nav>',
+    ]
+    return document(title, head, list(filter(None, parts.values())))
 
 
 def _subtitle(content: Content) -> str:
@@ -115,7 +94,7 @@ def curves(content: Content) -> str:
         Series(rate.name, history.places, rate.values, styles[index % 3]) for index, rate in enumerate(content.rates)
     ]
     if rates:
-        figures.append(_figure("rate", "learning rate", rates, history.unit, None))
+        figures.append(figure("rate", "learning rate", rates, history.unit, None))
     listed = f"<details><summary>The numbers as a table</summary>\n{figures_table(history)}\n</details>"
     return section("curves", "Curves", f'<div class="charts">{"".join(figures)}</div>', listed)
 
@@ -133,7 +112,7 @@ def history_charts(history: History, prefix: str) -> Iterator[str]:
             if key in history.names:
                 series.append(Series(label, places, history[key], style))
         title = name.replace("lr", "learning rate ", 1).strip() if rate else name
-        yield _figure(f"{prefix}{number}", title, series, unit, history.best_place)
+        yield figure(f"{prefix}{number}", title, series, unit, history.best_place)
 
 
 def figures_table(history: History) -> str:
@@ -147,7 +126,8 @@ def figures_table(history: History) -> str:
     return table((unit, *history.names), rows, caption=caption, numbers=numbers)
 
 
-def _figure(name: str, title: str, series: Sequence[Series], unit: Unit, best: int | None) -> str:
+def figure(name: str, title: str, series: Sequence[Series], unit: Unit, best: int | None) -> str:
+    """A chart with its title and its legend; ``best`` is the place of the best row, which is marked."""
     chart = line_chart(name, f"{title} over {unit}s", series, unit, best)
     sample = '<svg viewBox="0 0 28 8" aria-hidden="true"><path class="{}" d="M0 4 H28"/></svg>'
     entries = [f"<li>{sample.format(f'line {line.style}')}{escape(line.name)}</li>" for line in series]
