@@ -133,12 +133,12 @@ def initial_graph(checked: Checked, name: str) -> Graph:
 
 @uncollected()
 def compile_train(
-    checked: Checked, name: str, observer: Observer | None = None, *, accumulates: bool = False
+    checked: Checked, name: str, observer: Observer | None = None, *, accumulates: bool | None = None
 ) -> TrainProgram:
     """The program of the train block ``name``: every minimize statement differentiated and turned into a step.
 
-    A step can take several batches where the block says so, or ``accumulates`` does. ``observer`` is told of each pass.
-    Raises DiagnosticError where there is no block of that name.
+    A step can take several batches where ``accumulates`` says so, by default where the block does. ``observer`` is
+    told of each pass. Raises DiagnosticError where there is no block of that name.
     """
     train = checked.elaborated.trains.get(name)
     if train is None:
@@ -147,7 +147,7 @@ def compile_train(
 
     numbers, average = range(len(train.losses)), _average(train)
     updates: tuple[Graph, ...] = ()
-    if accumulates or train.settings.accumulate > 1:
+    if accumulates if accumulates is not None else train.settings.accumulate > 1:
         steps = tuple(_gradients(train, number, observer) for number in numbers)
         updates = tuple(_update_of_sums(train, number, observer) for number in numbers)
     else:

@@ -65,7 +65,8 @@ def overfit(job: Job, batch: Batch, steps: int) -> Overfit:
     """Trains for ``steps`` steps on ``batch`` alone, from fresh weights, and looks at what was learned."""
     count = len(next(iter(batch.inputs.values())))
     data = DataSet(batch.inputs, np.arange(count), batch.source)
-    settings = replace(job.program.settings, epochs=None, steps=steps, batch=count, stop=None)
+    counts = replace(job.program.settings, epochs=None, steps=steps, batch=count, accumulate=1)
+    settings = replace(counts, stop=None, interval=None)
     program: TrainProgram = replace(job.program, settings=settings)
     trainer = Trainer(program, job.make_engine, Splits(data))
     first = {name: array.copy() for name, array in trainer.weights.items()}

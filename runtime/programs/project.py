@@ -27,7 +27,7 @@ class Project:
     checked: compiler.Checked
     folder: Path
     _models: dict[str, ModelProgram] = field(default_factory=dict, repr=False)
-    _trains: dict[tuple[str, bool], TrainProgram] = field(default_factory=dict, repr=False)
+    _trains: dict[tuple[str, bool | None], TrainProgram] = field(default_factory=dict, repr=False)
 
     @property
     def source(self) -> Source:
@@ -61,9 +61,9 @@ class Project:
             self._models[name] = compiler.compile_model(self.checked, name)
         return self._models[name]
 
-    def train(self, name: str | None = None, *, accumulates: bool = False) -> TrainProgram:
-        """The train block ``name``, or the only one; its steps can take several batches where it ``accumulates``, or
-        says so. Raises DiagnosticError E0203 where that is not clear."""
+    def train(self, name: str | None = None, *, accumulates: bool | None = None) -> TrainProgram:
+        """The train block ``name``, or the only one; its steps can take several batches where ``accumulates`` says
+        so, by default where it does. Raises DiagnosticError E0203 where that is not clear."""
         name = name or _only(
             "train block", self.checked.trains, self.source, "{0} behind the file, or train={0!r} from Python"
         )

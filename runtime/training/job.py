@@ -187,7 +187,7 @@ class Job:
 def make_job(project: Project, name: str | None = None, changes: Changes = _UNCHANGED) -> Job:
     """The train block ``name`` of ``project``, or the only one, compiled. Raises DiagnosticError E0203 where the block
     is not clear, and what compiling raises."""
-    compiled = project.train(name, accumulates=(changes.accumulate or 1) > 1)
+    compiled = project.train(name, accumulates=True if (changes.accumulate or 1) > 1 else None)
     changes = changes.gathered(compiled)
     program = replace(compiled, settings=changes.applied(compiled.settings))
     _check_bound(program)

@@ -12,7 +12,10 @@ import pytest
 import compiler
 from compiler.diagnostics import DiagnosticError, Source
 from compiler.targets.numpy import stages
+from runtime.inspect.batch import first_batch
+from runtime.inspect.overfit import overfit
 from runtime.programs.project import Project
+from runtime.programs.standalone import standalone
 from runtime.programs.threads import VARIABLE
 from runtime.training.checkpoint import load_checkpoint
 from runtime.training.folder import RunFolder
@@ -169,3 +172,25 @@ def test_the_command_line_goes_before_the_block() -> None:
     assert len(job.trainer(job.prepare()).fit().rows) == 2
     assert job.changes.statements(job.program.settings, Path(), Path()) == {"accumulate": "accumulate 3"}
     assert not make_job(project, changes=Changes(data=DATA)).program.updates
+
+
+def test_a_file_of_its_own_makes_the_step_of_all_samples() -> None:
+    text = f"{PLAIN}train net(x: f32[N, 6], label: i64[N]) {{ {LOSS}adam(0.05); batch 8; accumulate 3; epochs 1 }}"
+    project = Project(compiler.check(Source("net.dl", text)), Path())
+    module: dict[str, Any] = {}
+    exec(standalone(project), module)
+    made = make_job(project, changes=Changes(data=DATA))
+    trainer = made.trainer(made.prepare())
+    inputs = {name: array.copy() for name, array in trainer._batches.at(1, 0).items()}
+    kept = {name: np.array(array) for name, array in module["bind_initial"]({"seed": np.array(0)})().items()}
+    module["bind_step0"](kept, 24)(inputs["x"], inputs["label"])
+    trainer._step()
+    for name, array in trainer.weights.items():
+        np.testing.assert_allclose(kept[name], array, rtol=1e-4, atol=1e-6)
+
+
+def test_overfitting_takes_every_step_by_itself() -> None:
+    text = f"{PLAIN}train net(x: f32[N, 6], label: i64[N]) {{ {LOSS}adam(0.05); accumulate 3\n"
+    text += "validate 20% every 50; epochs 1 }"
+    made = make_job(Project(compiler.check(Source("net.dl", text)), Path()), changes=Changes(data=DATA))
+    assert len(overfit(made, first_batch(made, 8), 30).losses) == 30
