@@ -7,8 +7,9 @@ from pathlib import Path
 from compiler.ir.graph import Graph
 from compiler.targets.onnx.difference.structure import StructureDifference, compare_structure, inputs_alone, inputs_of
 from compiler.targets.onnx.difference.weights import WeightDifference, compare_weights
-from compiler.targets.onnx.read.importer import Refused, import_graph
+from compiler.targets.onnx.read.importer import import_graph
 from compiler.targets.onnx.read.load import load
+from compiler.targets.onnx.read.refusals import Refused
 
 
 class Loaded:

@@ -19,8 +19,9 @@ import compiler
 from compiler.ir.graph import Graph, Role
 from compiler.ops.base import Array
 from compiler.passes.order import COMMON, Pipeline
-from compiler.targets.onnx.read.importer import Imported, Refused, import_graph
+from compiler.targets.onnx.read.importer import Imported, import_graph
 from compiler.targets.onnx.read.load import OPSETS, opset, prepare
+from compiler.targets.onnx.read.refusals import Refused
 from runtime.programs.engine import Engine
 
 

@@ -11,8 +11,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from compiler.ir.graph import Role
-from compiler.targets.onnx.read.importer import Imported, Refused, import_graph
+from compiler.targets.onnx.read.importer import Imported, import_graph
 from compiler.targets.onnx.read.load import prepare
+from compiler.targets.onnx.read.refusals import Refused
 
 RANDOM = np.random.default_rng(0)
 
