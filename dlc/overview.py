@@ -43,6 +43,8 @@ def _parts(project: Project, batch: int | None, width: int | None) -> Iterator[l
 
 def _said(metadata: Mapping[str, str]) -> Iterator[str]:
     """What a file says of itself, such as how its inputs have to be prepared, a line for each."""
+    if not metadata:
+        return
     from compiler.targets.onnx.metadata import said_elsewhere
 
     for key, text in said_elsewhere(metadata).items():
