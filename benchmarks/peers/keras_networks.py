@@ -157,6 +157,13 @@ def mnist_conv() -> keras.Model:
     return pictures(28, 255, layers.Reshape((28, 28, 1)), *body, *end)
 
 
+def five_digits(*widths: int) -> keras.Model:
+    """The network of ``low_digits.dl``, with dense layers of these widths after its features."""
+    first = (layers.Conv2D(32, 5, activation="relu"), layers.MaxPooling2D(2))
+    second = (layers.Conv2D(64, 5, activation="relu"), layers.MaxPooling2D(2), layers.Flatten())
+    return pictures(28, 255, layers.Reshape((28, 28, 1)), *first, *second, *dense(*widths))
+
+
 def shapes() -> keras.Model:
     body = (layers.Conv2D(32, 3, padding="same", activation="relu"), layers.MaxPooling2D(2), layers.Flatten())
     return chain((64, 64, 3), layers.Rescaling(1 / 255), *body, *dense(128, 10, end="softmax"), dtype="uint8")
@@ -239,6 +246,7 @@ EXAMPLES: dict[str, Callable[[], keras.Model]] = {
     "gan.Generator": digit_generator,
     "gan.Critic": digit_critic,
     "intents.Intents": intents,
+    "low_digits.LowDigits": lambda: five_digits(64, 5),
     "mnist_conv.MnistConv": mnist_conv,
     "mnist_deep.MnistDeep": lambda: read(28, 255, 64, 32, 10, end="softmax"),
     "mnist_wide.MnistWide": lambda: read(28, 255, 128, 10, end="softmax"),
@@ -248,6 +256,8 @@ EXAMPLES: dict[str, Callable[[], keras.Model]] = {
     "recommend.Recommender": recommender,
     "shakespeare.GPT": lambda: gpt(62, bias=True, steps=None),
     "shapes.Shapes": shapes,
+    "transfer.HighDigits": lambda: five_digits(5),
+    "transfer.Scratch": lambda: five_digits(64, 5),
     "vae.Encoder": gaussian,
     "vae.Decoder": lambda: draw(12, 256, 784),
     "xor.Xor": lambda: chain((2,), *dense(4, 1, end="sigmoid")),

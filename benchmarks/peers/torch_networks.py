@@ -163,6 +163,17 @@ def mnist_conv() -> nn.Sequential:
     return nn.Sequential(Pixels(255, True), *body, *head)
 
 
+def five_digits(*head: nn.Module) -> nn.Sequential:
+    """The network of ``low_digits.dl``; ``head`` is what comes after its features."""
+    first = (nn.Conv2d(1, 32, 5), nn.ReLU(), nn.MaxPool2d(2))
+    second = (nn.Conv2d(32, 64, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
+    return nn.Sequential(Pixels(255, True), *first, *second, *head)
+
+
+def all_of_five_digits() -> nn.Sequential:
+    return five_digits(nn.Linear(1024, 64), nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, 5))
+
+
 class Shapes(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -300,6 +311,7 @@ EXAMPLES: dict[str, Callable[[], nn.Module]] = {
     "gan.Generator": DigitGenerator,
     "gan.Critic": DigitCritic,
     "intents.Intents": Intents,
+    "low_digits.LowDigits": all_of_five_digits,
     "mnist_conv.MnistConv": mnist_conv,
     "mnist_deep.MnistDeep": lambda: read(255, 784, 64, 32, 10, end=nn.Softmax(1)),
     "mnist_wide.MnistWide": lambda: read(255, 784, 128, 10, end=nn.Softmax(1)),
@@ -309,6 +321,8 @@ EXAMPLES: dict[str, Callable[[], nn.Module]] = {
     "recommend.Recommender": Recommender,
     "shakespeare.GPT": lambda: GPT(62, bias=True),
     "shapes.Shapes": Shapes,
+    "transfer.HighDigits": lambda: five_digits(nn.Dropout(0.5), nn.Linear(1024, 5)),
+    "transfer.Scratch": all_of_five_digits,
     "vae.Encoder": Gaussian,
     "vae.Decoder": lambda: draw(12, 256, 784),
     "xor.Xor": lambda: nn.Sequential(*perceptron(2, 4, 1), nn.Sigmoid()),
