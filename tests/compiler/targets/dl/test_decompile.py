@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 import compiler
@@ -26,6 +27,7 @@ from runtime.programs.project import project_of_text
 from runtime.training.weights import fresh_weights
 
 F32 = DType.F32
+LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
 N, T = symbol("N"), symbol("T")
 
 
@@ -166,3 +168,22 @@ def test_rows_become_sequences_again() -> None:
         "model Net(x: f32[N, T, 3]) -> f32[N, T, 4] {\n"
         "    dense(4) -> relu\n    features = it\n    features + features\n}\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "words"),
+    [
+        ("squeezenet", 35, ["repeat 2 {", "concat(", "conv(1000, 1)"]),
+        ("shufflenet", 60, ["depthwise_conv(", "repeat 7 {", "residual {"]),
+        ("densenet121", 45, ["repeat 6 {", "repeat 16 {", "batch_norm -> relu -> conv(128, 1, bias=false)"]),
+    ],
+)
+def test_networks_of_the_onnx_package(name: str, lines: int, words: list[str]) -> None:
+    """Their repetitions are found again, and what is written asks for the weights that are there, in their order."""
+    foreign = compiler.import_onnx(LIGHT / f"light_{name}.onnx")
+    made = decompile(foreign.program.graph, foreign.weights, "Net")
+    assert made.text.count("\n") <= lines
+    assert [word for word in words if word not in made.text] == []
+    model = compiler.compile_model(compiler.check(Source("net.dl", made.text)), "Net")
+    asked = [(weight.name.rpartition(".")[2], weight.type.shape) for weight in model.weights]
+    assert asked == [(ending, array.shape) for ending, array in made.weights]
