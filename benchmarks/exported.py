@@ -59,14 +59,16 @@ def main(
     chosen = examples or tuple(EXAMPLES)
     with tempfile.TemporaryDirectory() as temporary:
         found = export_all(chosen, keep or Path(temporary), interpreters)
+        records: list[tuple[object, ...]] = []
         for example, files in found.items():
             click.echo(f"{example} …", err=True)
             measure(files, EXAMPLES[example], rounds, seconds)
+            if path:  # after each, as all of them take long
+                records += figures(example, files)
+                write_csv(path, COLUMNS, records)
     sections = [lines(example, files) for example, files in found.items()]
     show("exported files in ONNX Runtime, its optimisations off and on, 1 and 64 rows", HEAD, sections)
     show("dlc of the best of the others", RATIOS, [list(ratios(found))], words=1)
-    if path:
-        write_csv(path, COLUMNS, [line for example, files in found.items() for line in figures(example, files)])
     if picture:
         from benchmarks.draw import draw_ratios
 

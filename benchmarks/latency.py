@@ -6,6 +6,7 @@ the clock where nothing else runs, and nearly the same where something does.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,7 +111,8 @@ def _look(file: File, inputs: Sequence[Input]) -> None:
                 if found.shape[0] != rows:
                     file.problem = f"gives {found.shape[0]} rows for {rows}"
     except Exception as failure:  # ONNX Runtime has many kinds, and any of them is the file's
-        file.problem = f"does not run: {str(failure).strip().splitlines()[0][:70]}"
+        words = re.sub(r"Load model from .*? failed:", "", str(failure).strip().splitlines()[0])
+        file.problem = f"does not run: {words[:90]}"
 
 
 def _nodes(graph: Any) -> int:
@@ -130,8 +132,10 @@ def _session(file: File, optimised: bool) -> Any:
 
 def _feed(session: Any, inputs: Sequence[Input], rows: int) -> dict[str, Array]:
     """The same rows for every file, pictures channels last where it has them so."""
-    feed = {}
-    for port, item in zip(session.get_inputs(), inputs, strict=True):
+    feed, ports = {}, session.get_inputs()
+    if len(ports) != len(inputs):
+        raise ValueError(f"takes {len(ports)} inputs where the network has {len(inputs)}")
+    for port, item in zip(ports, inputs, strict=True):
         array = item.rows(rows)
         if array.ndim == 4 and port.shape[3] == array.shape[1] != port.shape[1]:
             array = array.transpose(0, 2, 3, 1).copy()
