@@ -75,7 +75,8 @@ def package() -> Path:
     return found
 
 
-@pytest.fixture(scope="session")
+# Not for the session: the driver's event loop runs for as long as it is there, and no other can beside it.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     api = pytest.importorskip("playwright.sync_api")
     with api.sync_playwright() as playwright:
