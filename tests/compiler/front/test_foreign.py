@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -116,6 +117,18 @@ def test_until_keeps_what_comes_before(check: Check, place: str) -> None:
     program = compiler.compile_model(check(MODEL.format(f'VGG(until="{place}")')), "Net")
     assert str(program.graph.output("output").type) == "f32[M, 4, 8, 8]"
     assert names(program) == full(FEATURES + STATISTICS)
+
+
+@pytest.mark.parametrize("place", ["features", "LowDigits.features", "lowdigits.features"])
+def test_what_all_names_begin_with_may_be_said(tmp_path: Path, place: str) -> None:
+    shutil.copy(Path(__file__).parents[3] / "examples/data/low_digits.onnx", tmp_path)
+    main = tmp_path / "main.dl"
+    main.write_text(
+        f'import "low_digits.onnx" as Low\nmodel Net(image: u8[N, 28, 28]) {{ Low(until="{place}"); dense(3) }}'
+    )
+    program = compiler.compile_model(compiler.check(Source(str(main), main.read_text())), "Net")
+    assert "Low.head.dense.weight" not in names(program)
+    assert str(next(weight.type for weight in program.weights if weight.name == "Net.dense.weight")) == "f32[1024, 3]"
 
 
 def test_from_begins_behind_a_place(check: Check) -> None:

@@ -12,7 +12,7 @@ import onnx
 from compiler.diagnostics import did_you_mean
 from compiler.foreign import CutError
 from compiler.targets.onnx.read.importer import made_by
-from compiler.targets.onnx.read.naming import parts, places
+from compiler.targets.onnx.read.naming import beginning, parts, places
 
 Parameter = Literal["until", "from"]
 # So many tensors are named where several leave a part.
@@ -35,6 +35,7 @@ class Cutter:
     def __init__(self, graph: onnx.GraphProto, inputs: Sequence[str]) -> None:
         self._nodes = list(graph.node)
         self._places = places(graph)
+        self._beginning = "".join(f"{word}." for word in beginning(graph)).lower()
         self._inputs = list(inputs)
         self._outputs = [item.name for item in graph.output]
         self._stored = {item.name for item in graph.initializer}
@@ -101,7 +102,8 @@ class Cutter:
         return [name for name in made if name in outer]
 
     def _find(self, text: str, parameter: Parameter) -> str:
-        found = self._named.get(text) or self._named.get(text.lower()) or self._ending(text)
+        short = text.lower().removeprefix(self._beginning)
+        found = self._named.get(text) or self._named.get(text.lower()) or self._named.get(short) or self._ending(text)
         if not found:
             words = dict.fromkeys(word for place in self._places for word in str(place).split("."))
             near = did_you_mean(text, [*self._named, *words])

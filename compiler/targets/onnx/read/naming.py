@@ -66,7 +66,7 @@ def places(graph: onnx.GraphProto) -> list[Place]:
     """The places of the nodes, no two the same."""
     found: list[Place] = []
     taken: Counter[Place] = Counter()
-    common = _common(graph)
+    common = len(beginning(graph))
     for number, node in enumerate(graph.node):
         place = place_of(node, number)
         place = Place(".".join(place.part.split(".")[common:]), place.leaf)
@@ -85,7 +85,7 @@ def weight_names(graph: onnx.GraphProto) -> dict[str, str]:
             readers.setdefault(item, (place, node, index))
     names: dict[str, str] = {}
     taken: set[str] = set()
-    common = _common(graph)
+    common = len(beginning(graph))
     for proto in graph.initializer:
         wanted = _weight_name(proto.name, readers, common)
         name, count = wanted, 1
@@ -117,15 +117,15 @@ def _weight_path(name: str) -> str:
     return _path(re.sub(r":\d+$", "", name))
 
 
-def _common(graph: onnx.GraphProto) -> int:
-    """How many words all modules and all weights begin with, the same ones."""
+def beginning(graph: onnx.GraphProto) -> list[str]:
+    """The words that the paths of all modules and all weights begin with, which are left out of their names."""
     paths = [place_of(node, number).part.split(".") for number, node in enumerate(graph.node)]
     stored = (proto.name for proto in graph.initializer if proto.dims and proto.data_type in _FLOATS)
     paths += [_weight_path(name).split(".")[:-1] for name in stored if not is_made_up(name)]
     count = 0
     while paths and all(len(path) > count and path[count] and path[count] == paths[0][count] for path in paths):
         count += 1
-    return count
+    return paths[0][:count] if paths else []
 
 
 def parts(found: list[Place]) -> Iterator[str]:
