@@ -12,10 +12,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from compiler.targets.onnx.attribution import Attributed, attribute, named
+from compiler.targets.onnx.content import content_of
 from runtime.disk.tensors import Array
 from runtime.inference.bench import Plan, inputs_for
 from runtime.inference.careful import careful
-from runtime.inference.session import Session, content_of
+from runtime.inference.session import Session
 
 _WARM_UPS = 3
 _KERNEL = "_kernel_time"

@@ -9,11 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from compiler.diagnostics import DiagnosticError, error
-from compiler.targets.onnx.content import Content, SplitModel
+from compiler.targets.onnx.content import Content, SplitModel, content_of
 from runtime.disk.output import save_output
 from runtime.disk.tensors import Array
 from runtime.inference.mobile import SUFFIX, save_ort
-from runtime.inference.session import Device, content_of
+from runtime.inference.session import Device
 
 
 def save_model(

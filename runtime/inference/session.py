@@ -15,10 +15,9 @@ import numpy as np
 from compiler.diagnostics import DiagnosticError, error
 from compiler.ir.types import DType
 from compiler.ops.base import Array
-from compiler.targets.onnx.content import Content, SplitModel, head
+from compiler.targets.onnx.content import Content, SplitModel, content_of, head
 from compiler.targets.onnx.metadata import Description, bounds, describe
 from runtime.data.columns import ArrayOrColumn, Column, whole
-from runtime.disk.files import reason
 from runtime.inference import cuda
 from runtime.inference.binding import Binding
 from runtime.inference.feed import ROWS, in_rows, outline, part, rows_symbol
@@ -27,8 +26,6 @@ from runtime.programs.signature import Port, check, match
 
 Device: TypeAlias = Literal["cpu", "cuda"]
 
-# An ONNX file is one protobuf message, which can't be larger.
-MOST_BYTES = 2**31
 _SILENT, _WARNING = 4, 2
 _ORT_FORMAT = b"ORTM"
 _DTYPES = {
@@ -213,22 +210,6 @@ def _onnxruntime() -> Any:
         return onnxruntime
     help = "pip uninstall -y onnxruntime onnxruntime-gpu, then pip install onnxruntime-gpu (onnxruntime on macOS)"
     raise DiagnosticError([error("E0916", "ONNX Runtime is not installed properly", None, notes=broken, help=help)])
-
-
-def content_of(path: Path) -> bytes:
-    """The bytes of an ONNX file. Raises DiagnosticError E0905."""
-    why = help = ""
-    try:
-        size = path.stat().st_size
-        if not path.is_file():
-            why, help = "it is not a file", "give the path of an .onnx file"
-        elif size > MOST_BYTES:
-            why, help = f"it has {size / 2**30:.1f} GiB, and an ONNX file ends at 2 GiB", "check the path"
-        else:
-            return path.read_bytes()
-    except OSError as failure:
-        why, help = reason(failure), "check the path and the permissions"
-    raise DiagnosticError([error("E0905", f"cannot read {path}: {why}", None, help=help)])
 
 
 def _options(

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeAlias
+
+from compiler.diagnostics import DiagnosticError, error
+
+MOST_BYTES = 2**31 - 1  # where a protobuf message ends
 
 
 @dataclass(frozen=True)
@@ -28,3 +33,20 @@ def changed(content: Content, change: Callable[[bytes], bytes]) -> Content:
 def head(content: Content) -> bytes:
     """The model without large weights that are apart."""
     return content if isinstance(content, bytes) else content.content
+
+
+def content_of(path: Path) -> bytes:
+    """The bytes of the file. Raises DiagnosticError E0905."""
+    why = help = ""
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            why, help = "it is not a file", "give the path of an .onnx file"
+        elif size > MOST_BYTES:
+            why, help = f"it has {size / 2**30:.1f} GiB, and an ONNX file ends at 2 GiB", "check the path"
+        else:
+            return path.read_bytes()
+    except OSError as failure:
+        said = failure.strerror or str(failure)
+        why, help = said[:1].lower() + said[1:], "check the path and the permissions"
+    raise DiagnosticError([error("E0905", f"cannot read {path}: {why}", None, help=help)])

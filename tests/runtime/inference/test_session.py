@@ -19,8 +19,8 @@ from compiler.ir.graph import Graph, Origin
 from compiler.ir.types import DType, TensorType
 from compiler.ops.elementwise import Add
 from compiler.targets.onnx import export
+from compiler.targets.onnx.content import MOST_BYTES
 from runtime.inference import cuda
-from runtime.inference import session as session_module
 from runtime.inference.session import Session
 from runtime.programs.signature import Port
 
@@ -103,7 +103,7 @@ class TestRefusedFiles:
     def test_above_the_cap_nothing_is_read(self, tmp_path):
         path = tmp_path / "huge.onnx"
         with path.open("wb") as file:
-            file.truncate(session_module.MOST_BYTES + 1)
+            file.truncate(MOST_BYTES + 1)
         (diagnostic,) = reported(path)
         assert (diagnostic.code, "2.0 GiB" in diagnostic.title) == ("E0905", True)
 

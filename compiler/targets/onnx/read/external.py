@@ -12,10 +12,9 @@ import onnx
 
 from compiler.diagnostics import DiagnosticError, error
 from compiler.ops.base import Array
-from compiler.targets.onnx.content import SplitModel
+from compiler.targets.onnx.content import MOST_BYTES, SplitModel
 from compiler.targets.onnx.file import is_outside, tensors
 
-MOST_BYTES = 2**31 - 1
 # Element types of which NumPy has arrays without help.
 _PLAIN = {number: onnx.helper.tensor_dtype_to_np_dtype(number) for number in (1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13)}
 

@@ -15,10 +15,10 @@ import onnx
 import onnx.inliner
 
 from compiler.diagnostics import DiagnosticError, error
+from compiler.targets.onnx.content import content_of
 from compiler.targets.onnx.file import parse, tensors
 from compiler.targets.onnx.read.external import embed
 
-MOST_BYTES = 2**31 - 1  # where a protobuf message ends
 MOST_NODES = 200_000
 MOST_ELEMENTS = 2**31
 DEEPEST = 16
@@ -87,22 +87,6 @@ def check_order(graph: onnx.GraphProto, name: str) -> None:
 def shown(node: onnx.NodeProto, number: int) -> str:
     """A node as messages call it: ``Conv conv1``, or ``Conv number 7`` where it has no name."""
     return f"{node.op_type} {node.name}" if node.name else f"{node.op_type} number {number + 1}"
-
-
-def content_of(path: Path) -> bytes:
-    """The bytes of the file. Raises DiagnosticError (E0905)."""
-    why = help = ""
-    try:
-        size = path.stat().st_size
-        if not path.is_file():
-            why, help = "it is not a file", "give the path of an .onnx file"
-        elif size > MOST_BYTES:
-            why, help = f"it has {size / 2**30:.1f} GiB, and an ONNX file ends at 2 GiB", "check the path"
-        else:
-            return path.read_bytes()
-    except OSError as failure:
-        why, help = failure.strerror or str(failure), "check the path and the permissions"
-    raise DiagnosticError([error("E0905", f"cannot read {path}: {why}", None, help=help)])
 
 
 def check_limits(model: onnx.ModelProto, name: str) -> list[onnx.NodeProto]:

@@ -17,6 +17,7 @@ import onnx
 
 from compiler.diagnostics import DiagnosticError
 from compiler.targets.onnx.apart import lean
+from compiler.targets.onnx.content import content_of
 from compiler.targets.onnx.file import is_outside, node_sources, parse, tensors
 from compiler.targets.onnx.read.external import byte_length
 from compiler.targets.onnx.read.load import (
@@ -25,7 +26,6 @@ from compiler.targets.onnx.read.load import (
     check_limits,
     check_order,
     check_sizes,
-    content_of,
 )
 
 # Constants of up to this many elements take part in the inference of shapes.
