@@ -18,6 +18,7 @@ from compiler.passes.pipeline import Pipeline
 from compiler.passes.pool_first import PoolFirst
 from compiler.passes.share_gelu import ShareGelu
 from compiler.passes.simplify import DropStopGradient, Simplify
+from compiler.passes.split_products import SplitProducts
 from compiler.passes.stable import Stabilize
 
 # What the front end wrote, before gradients are made of it. Common subexpressions come early, as rules tell by them
@@ -62,6 +63,7 @@ ONNX: tuple[Pass, ...] = (
     FoldPadding(),
     JoinSlices(),
     FoldScale(),
+    SplitProducts(),
     FuseLinear(),
     FlatRows(),
     CommonSubexpressions(),

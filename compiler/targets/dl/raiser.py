@@ -17,7 +17,7 @@ from compiler.ir.types import TensorType
 from compiler.ops.base import Array, Op
 from compiler.targets.dl.step import Operand, Step
 
-_TENSOR = re.compile(r"(\.(in_proj_|out_proj\.)?(weight|bias|kernel|folded|running_\w+)\w*|[ /].*)+$|\.[^.]*$")
+_TENSOR = re.compile(r"(\.(in_proj_|out_proj\.)?(weight|bias|kernel|folded|part|running_\w+)\w*|[ /].*)+$|\.[^.]*$")
 _MOST_FOLDED = 2**27  # elements of a weight that is worked out
 
 

@@ -17,6 +17,13 @@ def _reshape(x: Array, shape: Array, allowzero: int = 0) -> Array:
     return x.reshape([x.shape[axis] if n == 0 and not allowzero else n for axis, n in enumerate(shape.tolist())])
 
 
+def _slice(x: Array, starts: Array, ends: Array, axes: Array, steps: Array) -> Array:
+    ranges = [slice(None)] * x.ndim
+    for axis, *limits in zip(*(part.tolist() for part in (axes, starts, ends, steps)), strict=True):
+        ranges[axis] = slice(*limits)
+    return x[tuple(ranges)]
+
+
 _KINDS: Mapping[str, Callable[..., Array]] = {
     "Add": np.add,
     "Concat": lambda *parts, axis: np.concatenate(parts, axis),
@@ -26,6 +33,7 @@ _KINDS: Mapping[str, Callable[..., Array]] = {
     "Neg": np.negative,
     "Reciprocal": np.reciprocal,
     "Reshape": _reshape,
+    "Slice": _slice,
     "Sqrt": np.sqrt,
     "Squeeze": lambda x, axes: np.squeeze(x, tuple(axes)),
     "Sub": np.subtract,
