@@ -21,8 +21,9 @@ class Builder:
         self._inputs: list[Input] = []
         self._nodes: list[Node] = []
         self._outputs: dict[str, Output] = {}
-        self._origins: dict[Value, Origin] = {}
-        self._producers: dict[Value, Node] = {}
+        # What made each value so far: None for an input.
+        self._makers: dict[Value, Node | None] = {}
+        self._input_origins: dict[str, Origin] = {}
         self._names: set[str] = set()
         self._next = 0
         self._origin = NOWHERE
@@ -42,9 +43,13 @@ class Builder:
 
     def input(self, name: str, type: TensorType, role: Role = Role.DATA) -> Value:
         """A new input of the graph."""
-        value = self._value(type, name)
-        self._inputs.append(Input(value, role))
-        return value
+        return self._enter(Input(self._value(type, name), role), self._origin)
+
+    def keep_inputs(self, graph: Graph) -> None:
+        """Take over the inputs of another graph, with their values."""
+        for item in graph.inputs:
+            self._claim(item.name)
+            self._enter(item, graph.input_origins.get(item.name, NOWHERE))
 
     def add(self, operation: Operation, *inputs: Value) -> Value:
         """Add a node with one result and give that result."""
@@ -64,34 +69,38 @@ class Builder:
 
         ``types`` are those of the results, where they have been inferred from operands of these types before.
         """
-        for value in inputs:
-            if value not in self._origins:
-                raise ValueError(f"{value} is not a value of graph {self.name}")
+        self._check(inputs)
         if types is None:
-            types = operation.infer(tuple(value.type for value in inputs))
+            types = operation.infer(tuple([value.type for value in inputs]))
         wanted = names or ("",) * len(types)
+        taken = self._names
         outputs = tuple(
-            self._value(type, name if name not in self._names else "") for type, name in zip(types, wanted, strict=True)
+            [self._value(type, "" if name in taken else name) for type, name in zip(types, wanted, strict=True)]
         )
-        node = Node(operation, inputs, outputs, self._origin)
-        self._nodes.append(node)
-        self._producers.update((value, node) for value in outputs)
+        self._append(Node(operation, inputs, outputs, self._origin))
         return outputs
 
     def copy(self, node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...]:
-        """Add ``node`` again on other inputs; its names and its origin are kept."""
+        """Add ``node`` of another graph again on other inputs; its names and its origin are kept.
+
+        On the same inputs it is taken over as it is, with its results, where their names are free.
+        """
+        if inputs == node.inputs and self._names.isdisjoint([value.name for value in node.outputs]):
+            self._check(inputs)
+            self._names.update([value.name for value in node.outputs])
+            self._append(node)
+            return node.outputs
         same = [value.type for value in inputs] == [value.type for value in node.inputs]
-        types = tuple(value.type for value in node.outputs) if same else None
+        types = tuple([value.type for value in node.outputs]) if same else None
         before, self._origin = self._origin, node.origin
         try:
-            return self.add_node(node.operation, inputs, tuple(value.name for value in node.outputs), types)
+            return self.add_node(node.operation, inputs, tuple([value.name for value in node.outputs]), types)
         finally:
             self._origin = before
 
     def reserve(self, graph: Graph) -> None:
         """Keep the names of ``graph`` for copies of its values, so that a rewrite renames nothing it keeps."""
-        numbers = (int(v.name[1:]) for v in graph.values() if v.name[:1] == "t" and v.name[1:].isdecimal())
-        self._next = max(self._next, max(numbers, default=-1) + 1)
+        self._next = max(self._next, graph.free_number)
 
     def number_after(self, other: Builder) -> None:
         """Keep the names of values that ``other`` has numbered for copies of these."""
@@ -99,7 +108,7 @@ class Builder:
 
     def output(self, name: str, value: Value, updates: str | None = None) -> None:
         """Name ``value`` as a result of the graph."""
-        if value not in self._origins:
+        if value not in self._makers:
             raise ValueError(f"{value} is not a value of graph {self.name}")
         if name in self._outputs:
             raise ValueError(f"graph {self.name} has an output {name} already")
@@ -107,11 +116,12 @@ class Builder:
 
     def origin_of(self, value: Value) -> Origin:
         """Where ``value`` was made."""
-        return self._origins[value]
+        node = self._makers[value]
+        return self._input_origins[value.name] if node is None else node.origin
 
     def producer(self, value: Value) -> Node | None:
         """The node that made ``value``; None for an input."""
-        return self._producers.get(value)
+        return self._makers.get(value)
 
     @property
     def nodes(self) -> Sequence[Node]:
@@ -120,15 +130,34 @@ class Builder:
 
     def finish(self) -> Graph:
         """The graph as built so far."""
-        origins = {item.name: self._origins[item.value] for item in self._inputs}
-        return Graph(self.name, tuple(self._inputs), tuple(self._nodes), tuple(self._outputs.values()), origins)
+        inputs, nodes, outputs = tuple(self._inputs), tuple(self._nodes), tuple(self._outputs.values())
+        return Graph(self.name, inputs, nodes, outputs, dict(self._input_origins))
 
     def _value(self, type: TensorType, name: str) -> Value:
+        """A new value, with a number for a name where it is given none."""
+        while not name:
+            number, self._next = f"t{self._next}", self._next + 1
+            name = "" if number in self._names else number
+        self._claim(name)
+        return Value(name, type)
+
+    def _claim(self, name: str) -> None:
         if name in self._names:
             raise ValueError(f"graph {self.name} has a value {name} already")
-        while not name or name in self._names:
-            name, self._next = f"t{self._next}", self._next + 1
-        value = Value(name, type)
         self._names.add(name)
-        self._origins[value] = self._origin
-        return value
+
+    def _check(self, inputs: tuple[Value, ...]) -> None:
+        for value in inputs:
+            if value not in self._makers:
+                raise ValueError(f"{value} is not a value of graph {self.name}")
+
+    def _enter(self, item: Input, origin: Origin) -> Value:
+        self._inputs.append(item)
+        self._makers[item.value] = None
+        self._input_origins[item.name] = origin
+        return item.value
+
+    def _append(self, node: Node) -> None:
+        self._nodes.append(node)
+        for value in node.outputs:
+            self._makers[value] = node

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
@@ -133,6 +133,25 @@ class Graph:
         return {value: tuple(nodes) for value, nodes in found.items()}
 
     @cached_property
+    def reads(self) -> Mapping[Value, int]:
+        """How often each value is read, once for each operand and each output that it is; those that are not lack."""
+        found: dict[Value, int] = {}
+        for node in self.nodes:
+            for value in node.inputs:
+                found[value] = found.get(value, 0) + 1
+        for output in self.outputs:
+            found[output.value] = found.get(output.value, 0) + 1
+        return found
+
+    @cached_property
+    def free_number(self) -> int:
+        """The first n such that no value is named ``t`` and n or a larger number."""
+        numbers = [
+            int(name[1:]) for name in (v.name for v in self.values()) if name[:1] == "t" and name[1:].isdecimal()
+        ]
+        return max(numbers, default=-1) + 1
+
+    @cached_property
     def output_values(self) -> frozenset[Value]:
         return frozenset(output.value for output in self.outputs)
 
@@ -161,7 +180,8 @@ class Graph:
 
     def output(self, name: str) -> Value:
         """The value of the output ``name``; KeyError where there is none."""
-        for item in self.outputs:
-            if item.name == name:
-                return item.value
-        raise KeyError(name)
+        return self._by_output[name]
+
+    @cached_property
+    def _by_output(self) -> Mapping[str, Value]:
+        return {item.name: item.value for item in self.outputs}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from weakref import WeakSet
+
 from compiler.ir.dims import Symbol, as_symbol
 from compiler.ir.graph import Graph, Node, Role, Value
 from compiler.ir.types import TensorType, TypeMismatch
@@ -11,13 +14,22 @@ class VerificationError(Exception):
     """A graph that is not sound: always a mistake in dlc, never in a user's file."""
 
 
-def verify(graph: Graph) -> None:
+# The graphs that were found sound, for as long as they are there.
+_sound: WeakSet[Graph] = WeakSet()
+
+
+def verify(graph: Graph, before: Graph | None = None) -> None:
     """Check the graph; raises VerificationError that shows the nodes around the fault.
 
     Holds afterwards: every operand is made before it is read; names are unique; every result has the type that its
     operation infers; every symbol is the size of some input and has one bound; an update fits what it
     replaces, and nothing is updated twice.
+
+    What types a node's operation infers is not asked again of the very nodes of ``before``, the graph that this one was
+    made from, where that was found sound: nodes do not change.
     """
+    if graph in _sound:
+        return
     known: set[Value] = set()
     names: set[str] = set()
     for item in graph.inputs:
@@ -28,11 +40,24 @@ def verify(graph: Graph) -> None:
             bound.setdefault(dim_symbol.name, dim_symbol)
     for item in graph.inputs:
         _verify_symbols(graph, item.value.type, bound, None)
+    typed = _typed(before, bound)
     for node in graph.nodes:
-        _verify_node(graph, node, known, bound)
+        for value in node.inputs:
+            if value not in known:
+                raise _fault(graph, node, f"{value} is read before it is made")
+        if node not in typed:
+            _verify_types(graph, node, bound)
         for value in node.outputs:
             _define(graph, value, known, names, node)
     _verify_outputs(graph, known)
+    _sound.add(graph)
+
+
+def _typed(before: Graph | None, bound: Mapping[str, Symbol]) -> Collection[Node]:
+    """The nodes whose types are known to be right in a graph with these symbols."""
+    if before is None or before not in _sound or any(bound.get(s.name) != s for s in before.symbols):
+        return ()
+    return set(before.nodes)
 
 
 def _define(graph: Graph, value: Value, known: set[Value], names: set[str], node: Node | None) -> None:
@@ -42,10 +67,7 @@ def _define(graph: Graph, value: Value, known: set[Value], names: set[str], node
     names.add(value.name)
 
 
-def _verify_node(graph: Graph, node: Node, known: set[Value], bound: dict[str, Symbol]) -> None:
-    for value in node.inputs:
-        if value not in known:
-            raise _fault(graph, node, f"{value} is read before it is made")
+def _verify_types(graph: Graph, node: Node, bound: dict[str, Symbol]) -> None:
     try:
         types = node.operation.infer(tuple(value.type for value in node.inputs))
     except (TypeMismatch, ValueError) as mismatch:

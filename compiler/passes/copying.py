@@ -1,4 +1,4 @@
-"""Rebuilding a graph: what a pass does not touch is copied, names and origins included."""
+"""Rebuilding a graph: what a pass does not touch stays as it is, names and origins included."""
 
 from __future__ import annotations
 
@@ -11,17 +11,15 @@ from compiler.ops.fused import FusedOp
 class Copy:
     """A graph under reconstruction: ``values`` maps each value of the old graph to its counterpart in ``b``.
 
-    Inputs are taken over at once, with names, roles and origins; names of copied values are kept.
+    Inputs are taken over at once, and so are nodes as long as they read the same values; others keep their names.
     """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.b = Emit(graph.name)
         self.b.reserve(graph)
-        self.values: dict[Value, Value] = {}
-        for item in graph.inputs:
-            with self.b.at(graph.origin_of(item.value)):
-                self.values[item.value] = self.b.input(item.name, item.value.type, item.role)
+        self.b.keep_inputs(graph)
+        self.values: dict[Value, Value] = {item.value: item.value for item in graph.inputs}
 
     def operands(self, node: Node) -> tuple[Value, ...]:
         """The counterparts of a node's operands."""

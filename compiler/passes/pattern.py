@@ -28,7 +28,8 @@ class Numeral:
 
 @dataclass(frozen=True)
 class Made:
-    """The result of one of ``operations`` on operands that fit, on any where they are None.
+    """The result of one of ``operations`` on operands that fit, on any where they are None, or on any of which one is
+    made by an operation that it ``reads``.
 
     Two operands fit in either order where the order does not count. ``once`` asks that nothing but the node that is
     looked at reads the result.
@@ -38,6 +39,7 @@ class Made:
     operands: tuple[Pattern, ...] | None
     name: str = ""
     once: bool = False
+    reads: tuple[type[Op], ...] = ()
 
 
 # A name stands for any value; the same name twice, for the same value twice.
@@ -50,9 +52,10 @@ def made(operations: type[Op] | Sequence[type[Op]], *operands: Pattern, name: st
     return Made(classes, operands, name, once)
 
 
-def any_of(operations: Sequence[type[Op]]) -> Made:
-    """A pattern for the result of one of several operations, whatever the operands."""
-    return Made(tuple(operations), None)
+def any_of(operations: Sequence[type[Op]], *reads: type[Op]) -> Made:
+    """A pattern for the result of one of several operations, whatever the operands; or where one of those is the result
+    of an operation that is among ``reads``."""
+    return Made(tuple(operations), None, reads=reads)
 
 
 def number(value: float) -> Numeral:
@@ -101,16 +104,52 @@ class Match:
         return Origin.merge((*(node.origin for node in reversed(self.nodes)), self.builder.origin))
 
 
+# What a constant may go through and still have one number in all of its elements.
+_REPEATING = (Expand, Reshape)
+
+
 def uniform(builder: Emit, value: Value) -> Number | None:
     """The number that all elements of ``value`` are, known where it is made from a constant by repeating at most."""
     node = builder.producer(value)
-    while node is not None and isinstance(node.operation, Expand | Reshape):
+    while node is not None and isinstance(node.operation, _REPEATING):
         node = builder.producer(node.inputs[0])
     if node is None or not isinstance(node.operation, Constant) or node.operation.array.size == 0:
         return None
     array = node.operation.array
     first: Number = array.flat[0].item()
     return first if array.size == 1 or bool((array == array.flat[0]).all()) else None
+
+
+# The class of the operation that made a value: None for an input.
+Maker: TypeAlias = type[Operation] | None
+
+
+def may_fit(pattern: Made, operation: Operation, makers: Sequence[Maker], distinct: bool) -> bool:
+    """Whether ``pattern`` can fit a node of ``operation``, whose class is one of the pattern's, on operands that
+    ``makers`` made, and that are all ``distinct`` or not."""
+    wanted = pattern.operands
+    if wanted is None:
+        return _reads(pattern, makers)
+    names = [item for item in wanted if isinstance(item, str)]
+    if len(wanted) != len(makers) or (distinct and len(names) > len(set(names))):
+        return False
+    orders = (wanted, wanted[::-1]) if isinstance(operation, Op) and operation.commutative else (wanted,)
+    return any(all(map(_may_be, makers, order)) for order in orders)
+
+
+def _may_be(maker: Maker, pattern: Pattern) -> bool:
+    if isinstance(pattern, str):
+        return True
+    return _is_of(maker, (Constant, *_REPEATING) if isinstance(pattern, Numeral) else pattern.operations)
+
+
+def _reads(pattern: Made, makers: Sequence[Maker]) -> bool:
+    """Whether one of ``makers`` is what the pattern reads, if it says that."""
+    return not pattern.reads or any(_is_of(maker, pattern.reads) for maker in makers)
+
+
+def _is_of(maker: Maker, classes: tuple[type[Op], ...]) -> bool:
+    return maker is not None and issubclass(maker, classes)
 
 
 # Told why a pattern does not fit.
@@ -137,7 +176,11 @@ class Matcher:
     ) -> Iterator[_Found]:
         wanted = pattern.operands
         if wanted is None:
-            yield found
+            makers = [self.builder.producer(value) for value in inputs]
+            if _reads(pattern, [None if node is None else type(node.operation) for node in makers]):
+                yield found
+            elif self.refuse:
+                self.refuse(f"no operand is made by {_listed(pattern.reads)}")
         elif len(wanted) == len(inputs):
             yield from self._in_order(wanted, inputs, found)
             plain = all(isinstance(item, str) for item in wanted)
@@ -193,4 +236,8 @@ class Matcher:
 
 def _other_maker(pattern: Made, value: Value, node: Node | None) -> str:
     maker = "an input" if node is None else f"made by {node.operation.opcode}"
-    return f"{value} is {maker}, not by {' or '.join(cls.opcode for cls in pattern.operations)}"
+    return f"{value} is {maker}, not by {_listed(pattern.operations)}"
+
+
+def _listed(classes: Sequence[type[Op]]) -> str:
+    return " or ".join(cls.opcode for cls in classes)

@@ -72,7 +72,7 @@ class Pipeline:
 
 def _verify(step: Pass, before: Graph, after: Graph) -> None:
     try:
-        verify(after)
+        verify(after, before)
     except VerificationError as error:
         raise PipelineError(f"pass {step.name} left an unsound graph: {error}") from error
     if step.keeps_signature and _signature(before) != _signature(after):

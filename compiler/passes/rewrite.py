@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import ClassVar, TypeAlias
 
 from compiler.ir.graph import Graph, Node, Operation, Output, Value
@@ -12,7 +12,7 @@ from compiler.ir.types import TensorType
 from compiler.ops.emit import Emit
 from compiler.passes.base import Pass
 from compiler.passes.dead import live_nodes
-from compiler.passes.pattern import Made, Match, Matcher
+from compiler.passes.pattern import Made, Maker, Match, Matcher, may_fit
 
 # More places than these tell a reader nothing, and a long chain of rewrites would collect them all.
 _MOST_SPANS = 8
@@ -20,13 +20,15 @@ _MOST_SPANS = 8
 _DEEPEST = 30
 # Uses are counted anew in each sweep, so that a rule which needs a value to have one use may fire a sweep later.
 _MOST_SWEEPS = 10
+# How many combinations of classes a table of rules keeps; operations of many operands can have any number of them.
+_MOST_KINDS = 4096
 
 
 def _nothing_against(match: Match) -> str | None:
     return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rule:
     """A rewrite: where ``pattern`` fits and ``condition`` has nothing against it, ``replace`` makes another value.
 
@@ -76,58 +78,99 @@ def rewrite(graph: Graph, rules: Sequence[Rule], tracer: Tracer | None = None) -
     Gives ``graph`` itself where none fits. Takes time in proportion to the number of nodes, as each new node is
     rewritten when it is made. Raises RuntimeError where the rules go round in circles.
     """
-    by_class: dict[type[Operation], list[Rule]] = {}
-    for rule in rules:
-        for cls in rule.pattern.operations:
-            by_class.setdefault(cls, []).append(rule)
+    candidates = _candidates(tuple(rules))
     for _ in range(_MOST_SWEEPS):
-        if not any(type(node.operation) in by_class for node in graph.nodes):
+        if not any(type(node.operation) in candidates.classes for node in graph.nodes):
             break
-        sweep = _Sweep(graph, by_class, tracer)
-        after = sweep.run()
-        graph = after if sweep.fired else graph
+        sweep = _Sweep(graph, candidates, tracer)
+        graph = sweep.run()
         if not sweep.fired or not sweep.uses_counted:
             break
     return graph
 
 
+class _Candidates:
+    """Which of some rules may fit a node, told by the class of its operation and by those that made its operands: most
+    nodes have none, which so costs one look into a table."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        # Those that begin with each class.
+        self.classes: dict[type[Operation], list[Rule]] = {}
+        for rule in rules:
+            for cls in rule.pattern.operations:
+                self.classes.setdefault(cls, []).append(rule)
+        self._found: dict[tuple[type[Operation], bool, tuple[Maker, ...]], tuple[Rule, ...]] = {}
+
+    def of(
+        self, operation: Operation, inputs: Sequence[Value], producer: Callable[[Value], Node | None]
+    ) -> Sequence[Rule]:
+        """The rules for an operation on values that ``producer`` knows the nodes of."""
+        beginning = self.classes.get(type(operation))
+        if beginning is None:
+            return ()
+        nodes = [producer(value) for value in inputs]
+        makers = tuple([None if node is None else type(node.operation) for node in nodes])
+        distinct = len(inputs) == len(set(inputs))
+        key = (type(operation), distinct, makers)
+        found = self._found.get(key)
+        if found is None:
+            found = tuple(rule for rule in beginning if may_fit(rule.pattern, operation, makers, distinct))
+            if len(self._found) < _MOST_KINDS:
+                self._found[key] = found
+        return found
+
+
+@lru_cache(maxsize=64)
+def _candidates(rules: tuple[Rule, ...]) -> _Candidates:
+    return _Candidates(rules)
+
+
 class _Sweep(Emit):
     """One walk over a graph: a builder that tries the rules on every node before it adds it."""
 
-    def __init__(self, graph: Graph, rules: Mapping[type[Operation], Sequence[Rule]], tracer: Tracer | None) -> None:
+    def __init__(self, graph: Graph, candidates: _Candidates, tracer: Tracer | None) -> None:
         super().__init__(graph.name)
         self.reserve(graph)
+        self.keep_inputs(graph)
         self.fired = False
         # Whether a rule did not fire because a value has other uses, some of which may be gone after the sweep.
         self.uses_counted = False
         self._graph = graph
-        self._rules = rules
+        self._candidates = candidates
         self._tracer = tracer
-        # How often each value made so far will be read.
-        self._uses: Counter[Value] = Counter()
+        # What stands for values of the graph in place of themselves, and how often it is read for them.
+        self._instead: dict[Value, Value] = {}
+        self._uses: dict[Value, int] = {}
         self._matcher = Matcher(self, self._is_used_once)
         self._unnamed: set[Value] = set()
         self._depth: list[str] = []
 
     def run(self) -> Graph:
-        graph = self._graph
-        values: dict[Value, Value] = {}
+        graph, values = self._graph, self._instead
         names: dict[Value, str] = {}
-        outputs = Counter(output.value for output in graph.outputs)
-        for item in graph.inputs:
-            with self.at(graph.origin_of(item.value)):
-                values[item.value] = self.input(item.name, item.value.type, item.role)
-            self._uses[values[item.value]] += len(graph.users[item.value]) + outputs[item.value]
         for node in graph.nodes:
-            made = self.copy(node, tuple(values[value] for value in node.inputs))
+            inputs = tuple([values.get(value, value) for value in node.inputs])
+            made = self.copy(node, inputs)
+            if made is node.outputs:
+                continue
             for before, after in zip(node.outputs, made, strict=True):
                 values[before] = after
-                self._uses[after] += len(graph.users[before]) + outputs[before]
+                self._uses[after] = self._uses.get(after, 0) + graph.reads.get(before, 0)
                 if after in self._unnamed:
                     names.setdefault(after, before.name)
+        if not self.fired:
+            return graph
         for output in graph.outputs:
-            self.output(output.name, values[output.value], output.updates)
+            self.output(output.name, values.get(output.value, output.value), output.updates)
         return _renamed(self.finish(), names)
+
+    def copy(self, node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...]:
+        before, self._origin = self._origin, node.origin
+        try:
+            replaced = self._replacement(node.operation, inputs, tuple([value.name for value in node.outputs]))
+        finally:
+            self._origin = before
+        return super().copy(node, inputs) if replaced is None else (replaced,)
 
     def add_node(
         self,
@@ -136,17 +179,29 @@ class _Sweep(Emit):
         names: tuple[str, ...] = (),
         types: tuple[TensorType, ...] | None = None,
     ) -> tuple[Value, ...]:
-        for rule in self._rules.get(type(operation), ()):
-            replaced = self._apply(rule, operation, inputs, names)
-            if replaced is not None:
-                return (replaced,)
+        if names:
+            return super().add_node(operation, inputs, names, types)
+        replaced = self._replacement(operation, inputs, names)
+        if replaced is not None:
+            return (replaced,)
         made = super().add_node(operation, inputs, names, types)
-        if not names:
-            self._unnamed.update(made)
+        self._unnamed.update(made)
         return made
 
+    def _replacement(self, operation: Operation, inputs: tuple[Value, ...], names: tuple[str, ...]) -> Value | None:
+        """What the first rule that fits makes of a node."""
+        if self._tracer is not None:
+            rules: Sequence[Rule] = self._candidates.classes.get(type(operation), ())
+        else:
+            rules = self._candidates.of(operation, inputs, self.producer)
+        for rule in rules:
+            replaced = self._apply(rule, operation, inputs, names)
+            if replaced is not None:
+                return replaced
+        return None
+
     def _is_used_once(self, value: Value) -> bool:
-        shared = self._uses[value] > 1
+        shared = self._graph.reads.get(value, 0) + self._uses.get(value, 0) > 1
         self.uses_counted |= shared
         return not shared
 
@@ -194,16 +249,11 @@ def _renamed(graph: Graph, names: dict[Value, str]) -> Graph:
     What stands for a value of the graph before so has its name, and a diff shows one changed line.
     """
     values: dict[Value, Value] = {}
-
-    def renamed(value: Value) -> Value:
-        return values.get(value, value)
-
     nodes = []
     for node in live_nodes(graph):
-        for value in node.outputs:
-            if value in names:
-                values[value] = Value(names[value], value.type)
-        inputs, outputs = (tuple(map(renamed, side)) for side in (node.inputs, node.outputs))
-        nodes.append(Node(node.operation, inputs, outputs, node.origin))
-    results = tuple(Output(item.name, renamed(item.value), item.updates) for item in graph.outputs)
+        values.update((value, Value(names[value], value.type)) for value in node.outputs if value in names)
+        inputs, outputs = (tuple([values.get(value, value) for value in side]) for side in (node.inputs, node.outputs))
+        same = inputs == node.inputs and outputs == node.outputs
+        nodes.append(node if same else Node(node.operation, inputs, outputs, node.origin))
+    results = tuple(Output(item.name, values.get(item.value, item.value), item.updates) for item in graph.outputs)
     return replace(graph, nodes=tuple(nodes), outputs=results)

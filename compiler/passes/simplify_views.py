@@ -133,11 +133,6 @@ def _unrepeated(b: Emit, value: Value) -> Value:
     return node.inputs[0] if node is not None and isinstance(node.operation, Expand) else value
 
 
-def _some_repeat(m: Match) -> str | None:
-    repeated = any(_unrepeated(m.builder, value) is not value for value in m.inputs)
-    return None if repeated else "no operand repeats its elements"
-
-
 def _compute_then_repeat(b: Emit, m: Match) -> Value:
     return b.expand(b.add(m.operation, *(_unrepeated(b, value) for value in m.inputs)), m.type.shape)
 
@@ -171,5 +166,5 @@ VIEWS = (
         lambda b, m: b.add(m.operation, m["x"]),
         _sums_what_was_scattered,
     ),
-    Rule("compute-then-repeat", any_of(_ELEMENTWISE), _compute_then_repeat, _some_repeat),
+    Rule("compute-then-repeat", any_of(_ELEMENTWISE, Expand), _compute_then_repeat),
 )

@@ -65,6 +65,8 @@ def test_builds_what_was_asked() -> None:
     assert graph.producers[b] is graph.nodes[1]
     assert graph.users[x] == (graph.nodes[0],)
     assert graph.users[b] == ()
+    assert graph.reads == {x: 1, w: 1, y: 1, a: 1, b: 1}
+    assert graph.free_number == 3
     assert graph.inputs_of(Role.WEIGHT) == (w,)
     assert graph.output_values == {a, b}
     assert list(graph.values()) == [x, w, y, a, b]
@@ -160,6 +162,27 @@ def test_copies_keep_names_and_origins() -> None:
     for before, after in copies.items():
         assert (before.name, before.type) == (after.name, after.type)
         assert graph.origin_of(before) == copied.origin_of(after)
+
+
+def test_what_reads_the_same_values_is_taken_over_as_it_is() -> None:
+    graph = source_graph()
+    join, twice, last = graph.nodes
+    builder = Builder("copy")
+    builder.reserve(graph)
+    builder.keep_inputs(graph)
+    assert builder.copy(join, join.inputs) is join.outputs
+    other = builder.add(Join(), join.output, join.output)
+    halves = builder.copy(twice, (other,))
+    assert names(halves) == ["left", "t7"]
+    assert halves[0] is not twice.outputs[0]
+    assert names(builder.copy(join, join.inputs)) == ["t9"]  # its name is taken
+    with pytest.raises(ValueError, match="%left is not a value of graph copy"):
+        builder.copy(last, last.inputs)
+    copied = builder.finish()
+    assert copied.inputs == graph.inputs
+    assert copied.input_origins == graph.input_origins
+    assert copied.nodes[0] is join
+    assert builder.origin_of(join.output) == join.origin
 
 
 def test_a_wanted_name_that_is_taken_becomes_a_number() -> None:

@@ -171,3 +171,44 @@ def test_outputs() -> None:
     assert message(Output("n", x, updates="x")) == "graph g: output n does not fit x, which it updates"
     assert message(Output("n", x, updates="none")) == "graph g: output n does not fit none, which it updates"
     assert message(Output("n", x, updates="w"), Output("m", x, updates="w")) == "graph g: w is updated twice"
+
+
+def test_nodes_of_a_sound_graph_are_not_asked_for_their_types_again(work) -> None:
+    x, nodes = chain(20)
+    before = graph_of(*nodes, x=x, outputs=(Output("y", nodes[-1].output),))
+    first = work(lambda: verify(before))
+    more = Node(Join(), (x, x), (Value("more", ROW),))
+    after = graph_of(*nodes, more, x=x, outputs=before.outputs)
+    alone = graph_of(*nodes, more, x=x, outputs=before.outputs)
+    assert work(lambda: verify(after, before)) < first / 2 < work(lambda: verify(alone))
+    assert work(lambda: verify(after)) < 10  # it was found sound
+
+
+def test_nodes_of_another_graph_are_no_excuse() -> None:
+    x, nodes = chain(2)
+    wrong = Node(Join(), (x, x), (Value("wrong", TensorType(DType.F32, (3,))),))
+    before = graph_of(*nodes, wrong, x=x)
+    after = graph_of(nodes[0], wrong, x=x)
+    for known in (None, before):  # which nobody has looked at
+        with pytest.raises(VerificationError, match="the results have other types"):
+            verify(after, known)
+    verify(sound := graph_of(*nodes, x=x))
+    with pytest.raises(VerificationError, match="the results have other types"):
+        verify(after, sound)
+    with pytest.raises(VerificationError, match="read before it is made"):
+        verify(graph_of(nodes[1], nodes[0], x=x), sound)
+
+
+def test_types_are_asked_for_again_where_a_symbol_has_another_bound() -> None:
+    x, nodes = chain(1)
+    y = Value("y", TensorType(DType.F32, (T,)))
+    before = graph_of(
+        *nodes,
+        Node(Make(TensorType(DType.F32, (T, 2))), (), (Value("m", TensorType(DType.F32, (T, 2))),)),
+        x=x,
+        inputs=(Input(y),),
+    )
+    verify(before)
+    z = Value("y", TensorType(DType.F32, (symbol("T", 9),)))
+    with pytest.raises(VerificationError, match="two bounds"):
+        verify(graph_of(*before.nodes, x=x, inputs=(Input(z),)), before)

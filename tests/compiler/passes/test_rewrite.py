@@ -10,7 +10,7 @@ from compiler.ir.graph import Origin, Role
 from compiler.ir.types import DType, TensorType
 from compiler.ops import Emit
 from compiler.ops.elementwise import Add, Multiply, Subtract
-from compiler.ops.unary import Absolute, Exp, Log, Negative, Sign, Square
+from compiler.ops.unary import Absolute, Exp, Log, Negative, Sign, Sin, Square
 from compiler.passes.pattern import Numeral, any_of, made, number
 from compiler.passes.rewrite import Refusal, Rule, rewrite
 from compiler.passes.simplify import Simplify
@@ -163,6 +163,35 @@ def test_work_grows_with_the_nodes(graphs, work) -> None:
     assert work(lambda: Simplify().apply(large)) < 12 * work(lambda: Simplify().apply(small))
 
 
+def test_what_no_rule_changes_stays_the_very_node(graphs) -> None:
+    def make(b: Emit, x):
+        kept = b.add(x, b.sin(x))
+        return b.add(b.cos(kept), b.neg(b.neg(kept)))
+
+    before = graphs.built(make, X)
+    after = rewrite(before, (DOUBLE_NEGATIVE,))
+    assert after.inputs == before.inputs
+    assert after.nodes[:3] == before.nodes[:3]
+    assert after.nodes[3] is not before.nodes[-1]
+
+
+def test_rules_that_cannot_fit_cost_nothing(graphs, work) -> None:
+    """By the classes of what made the operands it is known that none of a hundred rules fits."""
+
+    def make(b: Emit, x):
+        for _ in range(100):
+            x = b.mul(x, x)
+        return x
+
+    never = tuple(
+        Rule(f"never-{n}", made(Multiply, "x", made((Exp, Log), "y")), lambda b, m: m["x"]) for n in range(100)
+    )
+    graph = graphs.built(make, X)
+    one, all_of_them = (lambda rules=rules: rewrite(graph, rules) for rules in (never[:1], never))
+    one(), all_of_them()
+    assert work(all_of_them) == work(one)
+
+
 # Patterns.
 
 
@@ -184,6 +213,8 @@ def test_work_grows_with_the_nodes(graphs, work) -> None:
         (made((Absolute, Sign), made((Exp, Log), "x")), lambda b, x, y: b.sign(b.log(x)), True),
         (made((Absolute, Sign), made((Exp, Log), "x")), lambda b, x, y: b.sign(b.sin(x)), False),
         (any_of((Add, Exp)), lambda b, x, y: b.add(x, y), True),
+        (any_of((Add, Exp), Sin, Log), lambda b, x, y: b.add(x, b.log(y)), True),
+        (any_of((Add, Exp), Sin, Log), lambda b, x, y: b.add(x, b.exp(y)), False),
     ],
 )
 def test_patterns(graphs, pattern, make, fits: bool) -> None:

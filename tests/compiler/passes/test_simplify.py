@@ -206,7 +206,7 @@ STAYS = [
         lambda b, x, i: b.sum(b.scatter_along((N, 5), i, x, 1)),
         "the sum goes over the axes (0, 1)",
     ),
-    ("compute-then-repeat", (X, ROW), lambda b, x, y: b.add(x, y), "no operand repeats its elements"),
+    ("compute-then-repeat", (X, ROW), lambda b, x, y: b.add(x, y), "no operand is made by expand"),
 ]  # fmt: skip
 
 
