@@ -21,6 +21,7 @@ from compiler.ops.pool import MaxPool, MaxPoolGradient
 from compiler.ops.resize import Resize, ResizeGradient
 from compiler.ops.rnn import Rnn, RnnGradient
 from compiler.ops.running_norm import RunningNorm
+from compiler.ops.scalar_steps import ScalarSteps
 from compiler.ops.sum_product import SumProduct
 from compiler.ops.weight_step import WeightStep
 
@@ -60,6 +61,7 @@ __all__ = [
     "Rnn",
     "RnnGradient",
     "RunningNorm",
+    "ScalarSteps",
     "Step",
     "SumProduct",
     "WeightStep",

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 
-from compiler.ir.graph import Value
 from compiler.ir.types import DType, TensorType
 from compiler.ops.arrays import row_major
 from compiler.ops.base import NumpyLowering, Op, Sample, operation, without
 from compiler.ops.chain import Step
 from compiler.ops.elementwise import Add, Binary, Divide, Multiply, Subtract
-from compiler.ops.emit import Emit
-from compiler.ops.fused import FusedOp, StepLowering
+from compiler.ops.fused import StepLowering
+from compiler.ops.steps import Steps
 from compiler.ops.unary import Sqrt, Square, Unary
 
 # Weights of more elements than this are worked on in parts of so many, 128 KiB of f32: what one statement writes is in
@@ -40,33 +38,17 @@ def can_be_step(operation: Op) -> bool:
 
 @operation
 @dataclass(frozen=True)
-class WeightStep(FusedOp):
+class WeightStep(Steps):
     """Elementwise operations on a weight, its gradient and the optimizer's slots, all of one type, and on scalars.
 
-    There are ``operands`` of them; ``results`` are the numbers of the steps that give the next contents. In a program
-    all weights that are treated alike share one function, which updates them where they are.
+    The results are the next contents. In a program all weights that are treated alike share one function, which updates
+    them where they are.
     """
-
-    operands: int
-    steps: tuple[Step, ...]
-    results: tuple[int, ...]
 
     opcode = "weight_step"
     onnx = without("the steps of an optimizer are not written for ONNX")
 
-    @cached_property
-    def _hash(self) -> int:
-        return hash((self.operands, self.steps, self.results))
-
-    def __hash__(self) -> int:
-        # A network has as many of these as weights, equal ones as a rule.
-        return self._hash
-
-    def expand(self, b: Emit, *inputs: Value) -> tuple[Value, ...]:
-        values = list(inputs)
-        for step in self.steps:
-            values.append(b.add(step.operation, *(values[index] for index in step.operands)))
-        return tuple(values[self.operands + number] for number in self.results)
+    __hash__ = Steps.__hash__
 
     def overwritable(self, result: int) -> tuple[int, ...]:
         # Those that nothing needs once the step has written there.

@@ -12,6 +12,7 @@ from compiler.passes.fold_padding import FoldPadding
 from compiler.passes.fold_scale import FoldScale
 from compiler.passes.fuse_elementwise import FuseElementwise
 from compiler.passes.fuse_linear import FuseLinear
+from compiler.passes.fuse_scalars import FuseScalars
 from compiler.passes.fuse_sums import FuseSums
 from compiler.passes.join_slices import JoinSlices
 from compiler.passes.pipeline import Pipeline
@@ -53,6 +54,7 @@ NUMPY: tuple[Pass, ...] = (
     FuseLinear(),
     FuseSums(),
     FuseElementwise(),
+    FuseScalars(),
     DeadCode(),
 )
 

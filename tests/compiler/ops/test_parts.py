@@ -17,7 +17,7 @@ from compiler.ops.parts import SUM, Cut, Joined
 from compiler.ops.random import Random
 
 # What mixes samples, or has none: no sample of these can run in parts.
-NEVER = {"arange", "batch_norm", "batch_norm_gradient", "constant", "sinusoids", "size", "weight_step"}
+NEVER = {"arange", "batch_norm", "batch_norm_gradient", "constant", "scalar_steps", "sinusoids", "size", "weight_step"}
 START = TensorType(DType.I64)
 
 
