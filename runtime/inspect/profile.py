@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import compiler
@@ -48,13 +48,8 @@ class _TimedEngine(Engine):
     def __init__(self, text: str, kept: Mapping[str, Array], name: str, profiler: Profiler) -> None:
         super().__init__(text, kept, name)
         self._module["_enter"] = profiler.enter
-        self._run_all = _in_turn
-
-
-def _in_turn(tasks: Iterable[Callable[[], object]]) -> None:
-    """Threads would be in several places at once."""
-    for task in tasks:
-        task()
+        # Who shared the work would be in several places at once.
+        self._sharing = {}
 
 
 def profiled(job: Job, profiler: Profiler) -> Job:

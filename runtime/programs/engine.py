@@ -14,8 +14,9 @@ import numpy as np
 
 from compiler.diagnostics import Diagnostic, DiagnosticError, error
 from runtime.disk.tensors import Array
+from runtime.programs import helpers, threads
 from runtime.programs.blas import single_threaded_blas
-from runtime.programs.threads import run_all
+from runtime.programs.visible import is_visible, memory
 
 _Function: TypeAlias = Callable[..., dict[str, Array]]
 
@@ -46,7 +47,9 @@ class Engine:
         self._arguments = {key: tuple(signature["inputs"]) for key, signature in self._signatures.items()}
         self._bindings = _Bindings()
         self._updating = threading.Lock()
-        self._run_all: Callable[[Sequence[Callable[[], object]]], None] = run_all
+        self._sharing: Mapping[str, Callable[..., Any]] = {"share": threads.share}
+        if helpers.can_help() and is_visible(self.kept.values()):
+            self._sharing = {"share": helpers.share, "memory": memory}
 
     @property
     def functions(self) -> tuple[str, ...]:
@@ -59,7 +62,8 @@ class Engine:
         The results are the function's own: its next call in this thread overwrites them, so that only a copy of one
         can be an argument again. Floating-point warnings are silenced, as the numbers show what they tell. Raises
         InputError for an array of a wrong type or shape, ValueError for a size out of its symbol's range, KeyError
-        where an array is missing or there is no such function, DiagnosticError E0611 for an index out of range.
+        where an array is missing or there is no such function, DiagnosticError E0611 for an index out of range, E0820
+        where a process is gone that shared the work.
         """
         arrays = [inputs[argument] for argument in self._arguments[name]]
         key = (name, *[(array.shape, array.dtype) for array in arrays])
@@ -72,6 +76,9 @@ class Engine:
                 return bound(*arrays)
         except IndexError as failure:
             raise DiagnosticError([_out_of_range(failure)]) from None
+        except helpers.HelperGone as failure:
+            advice = "set the environment variable DLC_THREADS to 1 to do without, and see whether memory is short"
+            raise DiagnosticError([error("E0820", str(failure), None, help=advice)]) from None
 
     def bind(self, name: str, inputs: Mapping[str, Array]) -> None:
         """Make the function ``name`` ready for inputs of these shapes without running it.
@@ -86,7 +93,7 @@ class Engine:
     def _bind(self, name: str, arrays: Sequence[Array], key: tuple[object, ...]) -> _Function:
         signature = self._signatures[name]
         sizes = _sizes(name, signature, arrays)
-        how = {"run": self._run_all} if "in_parts" in signature else {}
+        how = self._sharing if "in_parts" in signature else {}
         function: _Function = self._module[signature["bind"]](self.kept, **sizes, **how)
         bound: _Function = np.errstate(all="ignore")(function)
         if signature["updates"]:

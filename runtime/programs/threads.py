@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from queue import SimpleQueue
 from typing import TypeAlias
 
@@ -28,6 +29,11 @@ def thread_count() -> int:
         title = f"the environment variable {VARIABLE} is {asked!r}, not a number of threads"
         raise DiagnosticError([error("E0819", title, None, help="set it to a whole number from 1 on, or not at all")])
     return int(asked)
+
+
+def share(tasks: Sequence[Task]) -> Callable[[], None]:
+    """A function that calls every one of ``tasks``, on as many threads as there are."""
+    return partial(run_all, tasks)
 
 
 def run_all(tasks: Sequence[Task]) -> None:

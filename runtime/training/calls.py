@@ -15,6 +15,7 @@ from compiler.passes.accumulate import BEFORE, SHARE, sum_name
 from compiler.program import TrainProgram
 from runtime.data.batches import Batches
 from runtime.disk.tensors import Array
+from runtime.programs.visible import visible
 from runtime.training.evaluation import Executor
 
 
@@ -35,12 +36,14 @@ class Calls:
         self._program = program
         self._sums = [[sum_name(weight.name) for weight in graph.inputs_of(Role.WEIGHT)] for graph in program.updates]
         own = {SHARE, BEFORE}.union(*self._sums)
-        self.state: dict[str, Array] = {
-            value.name: np.zeros([evaluate(dim, {}) for dim in value.type.shape], value.type.dtype.numpy)
-            for graph in (*program.steps, *program.updates)
-            for value in graph.inputs_of(Role.STATE)
-            if value.name in own
-        }
+        self.state = visible(
+            {
+                value.name: np.zeros([evaluate(dim, {}) for dim in value.type.shape], value.type.dtype.numpy)
+                for graph in (*program.steps, *program.updates)
+                for value in graph.inputs_of(Role.STATE)
+                if value.name in own
+            }
+        )
 
     def of(self, index: int, inputs: Mapping[str, Array], rows: int) -> Iterator[Call]:
         """The calls for minimize statement ``index`` on a step's samples, one after the other: the state is made ready

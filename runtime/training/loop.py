@@ -19,6 +19,7 @@ from runtime.data.batches import Batches, DataSet
 from runtime.data.split import Splits
 from runtime.disk.files import reason, write_text
 from runtime.disk.tensors import Array
+from runtime.programs.visible import visible
 from runtime.training.calls import Calls, check_batches
 from runtime.training.checkpoint import (
     Checkpoint,
@@ -431,15 +432,16 @@ class Trainer:
 
 
 def initial_state(program: TrainProgram, make_engine: MakeEngine) -> dict[str, Array]:
-    """Every weight and state by name, as the program's seed makes them, or as they come from elsewhere."""
+    """Every weight and state by name, as the program's seed makes them, or as they come from elsewhere; where the
+    processes that share the work see them."""
     seed = np.array(program.settings.seed, np.int64)
     outputs = make_engine({"seed": seed, **read_given(program.given)}).call("initial", {})
-    state = {"seed": seed} | {name: np.array(array, order="C") for name, array in outputs.items()}
+    state: dict[str, Array] = {"seed": seed, **outputs}
     for graph in (*program.steps, *program.updates, program.evaluate):
         for value in graph.inputs_of(Role.STATE):
             if value.name == "step":
                 state.setdefault("step", np.zeros((), np.int64))
-    return state
+    return visible(state)
 
 
 def _where_pictures_go(program: TrainProgram, run: RunFolder) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from compiler.ir.dims import Dim, Symbol, substitute, symbol
+from compiler.ir.dims import Dim, substitute, symbol
 from compiler.ir.graph import Graph, Input, Node, Role, Value
 from compiler.ir.types import TensorType
-from compiler.targets.numpy import preamble
 from compiler.targets.numpy.literals import quoted
 from compiler.targets.numpy.memory import Block, Slot, assign_slots
 from compiler.targets.numpy.module import Shared
@@ -34,11 +33,12 @@ class FunctionWriter:
     ``once`` and ``call`` are the statements that are executed when the function is bound, and at each call.
     """
 
-    def __init__(self, graph: Graph, shared: Shared, symbols: Sequence[Symbol] | None = None) -> None:
-        """``symbols`` are those whose sizes the function is bound to, where they are more than the graph's own."""
-        self.graph, self.shared = graph, shared
-        self._bound_to = graph.symbols if symbols is None else symbols
-        self.plan = make_plan(graph)
+    def __init__(self, graph: Graph, shared: Shared, stage_of: Graph | None = None) -> None:
+        """A stage of another graph is bound to the sizes of all its symbols, and to the arrays that it reads: these
+        are always the same."""
+        self.graph, self.shared, self.is_stage = graph, shared, stage_of is not None
+        self._bound_to = (stage_of or graph).symbols
+        self.plan = make_plan(graph, Home.GIVEN if self.is_stage else Home.DATA)
         self.names = Names(shared.names.taken)
         self.name, self.bind_name = self.names.new(graph.name), self.names.new(f"bind_{graph.name}")
         self.symbols: dict[str, Dim] = {s.name: symbol(self.names.new(s.name)) for s in self._bound_to}
@@ -57,8 +57,8 @@ class FunctionWriter:
         # The bytes of what is made once.
         self.tables: list[Dim] = []
         self._place = ""
-        # Whether something in it may run at the same time as something else.
-        self.runs = False
+        # Whether something in it may run at the same time as something else; only a stage lets it.
+        self.shares = False
         self._write()
         places, self.slots = assign_slots(self._blocks)
         self._slot_names = [self.names.new(f"memory_{number}") for number in range(1, len(self.slots) + 1)]
@@ -101,6 +101,16 @@ class FunctionWriter:
             self.call.append(f"# {place or 'from no line of the source'}")
         self.call.append(text)
 
+    def share(self, calls: Sequence[str], place: str) -> None:
+        """Add calls that may run at the same time."""
+        self.shares = True
+        if self.is_stage:
+            name = self.names.new("shared")
+            self.once.append(f"{name} = share([{', '.join(f'lambda: {call}' for call in calls)}])")
+            calls = [f"{name}()"]
+        for call in calls:
+            self.statement(call, place)
+
     # The graph, from the inputs to the end
 
     def _write(self) -> None:
@@ -119,7 +129,9 @@ class FunctionWriter:
 
     def _write_input(self, item: Input) -> None:
         name = self.expressions[item.value] = self.names.new(input_name(item, self._common))
-        if item.role is not Role.DATA:
+        if self.plan.home[item.value] is Home.GIVEN:
+            self.fixed.add(name)
+        elif item.role is not Role.DATA:
             type = item.value.type
             where = f"{quoted(item.name)}, {self.shared.dtype(type.dtype)}, {self.shape(type.shape)}"
             self.once.append(f"{name} = _kept(kept, {where})")
@@ -171,31 +183,34 @@ class FunctionWriter:
         return [self.expressions[value] for value in self.graph.inputs_of(Role.DATA)]
 
     def lines(self, timed: bool = False) -> Iterator[str]:
-        """The ``bind_…`` function, which makes the function of one step and gives it back. A ``timed`` one tells
-        ``_enter`` where it is."""
-        run = [f"run={self.shared.helper('in_turn', preamble.IN_TURN)}"] if self.runs else []
-        yield f"def {self.bind_name}({', '.join(['kept', *self.sizes, *run])}):"
+        """The ``bind_…`` function, which makes the function of one step and gives it back, for a stage with its
+        results. A ``timed`` one tells ``_enter`` where it is."""
+        given = ["memory", "share", *self.data] if self.is_stage else []
+        yield f"def {self.bind_name}({', '.join(['kept', *self.sizes, *given])}):"
         yield f'    """Make `{self.name}` for these sizes."""'
         yield from size_checks(zip(self._bound_to, self.sizes, strict=True), self.required)
         if self.slots:
             yield "    # Memory, each piece for one result after the other."
         for name, slot in zip(self._slot_names, self.slots, strict=True):
-            yield f"    {name} = _memory({self._slot_text(slot)})"
+            yield f"    {name} = {'' if self.is_stage else '_'}memory({self._slot_text(slot)})"
         yield "    # Arrays that stay the same at every call."
         for line in self.once:
             yield f"    {line if isinstance(line, str) else self._declaration(line)}"
         yield from self._results()
         yield ""
-        yield f"    def {self.name}({', '.join(self.data)}):"
+        yield f"    def {self.name}({'' if self.is_stage else ', '.join(self.data)}):"
         for line in self.call:
             yield f"        {line}"
             if timed and line.startswith("# "):
                 yield f"        _enter({quoted(self.graph.name)}, {quoted(line[2:])})"
         if timed:
             yield '        _enter("", "")'
-        yield "        return results"
+        if not self.is_stage:
+            yield "        return results"
+        elif not self.call:
+            yield "        pass"
         yield ""
-        yield f"    return {self.name}"
+        yield f"    return {self.name}{', results' if self.is_stage else ''}"
 
     def _results(self) -> Iterator[str]:
         items = [f"{quoted(name)}: {expression}" for name, expression in self.results.items()]
@@ -208,7 +223,7 @@ class FunctionWriter:
 
     def entry(self) -> Iterator[str]:
         """The entry in the module's table of functions."""
-        return entry(self.graph, self.bind_name, self.symbols, in_parts=self.runs)
+        return entry(self.graph, self.bind_name, self.symbols, in_parts=False)
 
     def _slot_text(self, slot: Slot) -> str:
         sizes = [str(substitute(size, self.symbols)) for size in slot.sizes]
@@ -218,10 +233,10 @@ class FunctionWriter:
         return f"{line.name} = _array({self._memory[line.block]}, {line.dtype}, {line.shape})"
 
 
-def written(graph: Graph, shared: Shared, symbols: Sequence[Symbol] | None = None) -> FunctionWriter:
+def written(graph: Graph, shared: Shared, stage_of: Graph | None = None) -> FunctionWriter:
     """The function of ``graph``, written anew where something of the module's took the name of one of its arrays."""
     while True:
-        writer = FunctionWriter(graph, shared, symbols)
+        writer = FunctionWriter(graph, shared, stage_of)
         if not writer.names.given & shared.names.taken:
             shared.names.taken |= {writer.name, writer.bind_name}
             return writer

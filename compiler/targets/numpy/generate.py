@@ -14,7 +14,7 @@ from compiler.targets.numpy.module import Shared
 from compiler.targets.numpy.names import place_of
 from compiler.targets.numpy.plan import byte_size, make_plan
 from compiler.targets.numpy.staged import StagedWriter
-from compiler.targets.numpy.stages import Staged
+from compiler.targets.numpy.stages import Staged, at_once
 
 
 def generate(
@@ -28,8 +28,8 @@ def generate(
     call. Arguments have to be contiguous arrays of the types in ``SIGNATURES``. Equal graphs give equal texts.
     A ``timed`` module calls its ``_enter``, which is to be replaced, wherever it goes on at another place.
 
-    A graph in stages takes one more argument when it is bound: a function which calls all the functions in a list, in
-    any order or at the same time. Its results are the same whatever that does.
+    A graph in stages takes two more arguments when it is bound: what gives memory, and what makes one function of a
+    list of them, which may call these in any order or at the same time. Its results are the same whatever that does.
     """
     shared = Shared()
     writers = [_write(graph, shared) for graph in graphs]
@@ -58,15 +58,20 @@ def planned_memory(graph: Graph | Staged, sizes: Mapping[str, int]) -> int:
     Weights, state, arguments and constants come on top. Raises KeyError for a symbol without a size.
     """
     if isinstance(graph, Graph):
-        return _working_memory(written(graph, Shared()), sizes)
+        writer = written(graph, Shared())
+        if not writer.shares:
+            return _working_memory(writer, sizes)
+        graph = at_once(graph)
     total, types = 0, {}
-    parts = [{**sizes, graph.symbol: size} for size in graph.part_sizes(sizes[graph.symbol])]
+    parts = [{**sizes, graph.symbol: size} for size in graph.part_sizes(sizes.get(graph.symbol, 1))]
     for stage in graph.stages:
-        writer = written(stage.graph, Shared(), graph.graph.symbols)
+        writer = written(stage.graph, Shared(), graph.graph)
         total += sum(_working_memory(writer, each) for each in (parts if stage.in_parts else [sizes]))
         types.update({value.name: value.type for value in (*stage.graph.inputs_of(Role.DATA), *_given(stage.graph))})
-    # What is put together has memory of its own, and so has what is cut along an inner axis.
-    apart = [*graph.joins, *(name for name, axis in graph.cuts.items() if axis)]
+    # Arguments have memory of their own, what is cut along an inner axis, and what is put together of several.
+    apart = [value.name for value in graph.graph.inputs_of(Role.DATA)]
+    apart += [name for name, axis in graph.cuts.items() if axis]
+    apart += graph.joins if len(parts) > 1 else []
     return total + sum(evaluate(byte_size(types[name]), sizes) for name in apart)
 
 
@@ -92,7 +97,13 @@ def result_memory(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
 
 
 def _write(graph: Graph | Staged, shared: Shared) -> FunctionWriter | StagedWriter:
-    return StagedWriter(graph, shared) if isinstance(graph, Staged) else written(graph, shared)
+    if isinstance(graph, Staged):
+        return StagedWriter(graph, shared)
+    writer = written(graph, shared)
+    if not writer.shares:
+        return writer
+    shared.names.taken -= {writer.name, writer.bind_name}
+    return StagedWriter(at_once(graph), shared)
 
 
 def _header(writers: Sequence[FunctionWriter | StagedWriter], title: str, source: Source | None) -> str:
@@ -104,7 +115,7 @@ def _header(writers: Sequence[FunctionWriter | StagedWriter], title: str, source
     ]
     lines += [f"    {line}" for writer in writers for line in _usage(writer)]
     lines += ["", *preamble.WHAT_HOLDS.splitlines()]
-    if any(isinstance(writer, StagedWriter) or writer.runs for writer in writers):
+    if any(isinstance(writer, StagedWriter) for writer in writers):
         lines += preamble.IN_PARTS.splitlines()
     text = "\n".join(lines).replace("\\", r"\\").replace('"""', r"\"\"\"")
     return f'"""{text}\n"""'

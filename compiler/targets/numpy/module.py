@@ -8,7 +8,7 @@ from compiler.targets.numpy.literals import array_text, dtype_text, number_text,
 from compiler.targets.numpy.names import Names
 
 # The names that every generated module has.
-_FIXED = ("np", "os", "base64", "bfloat16", "kept", "results", "run", "SIGNATURES", "_enter")
+_FIXED = ("np", "os", "base64", "bfloat16", "kept", "memory", "share", "results", "SIGNATURES", "_enter")
 
 
 class Shared:

@@ -56,8 +56,7 @@ class NodeLowering:
             self._writer.once.append(statement)
 
     def together(self, calls: Sequence[str]) -> None:
-        self._writer.runs = True
-        self.line(f"run([{', '.join(f'lambda: {call}' for call in calls)}])")
+        self._writer.share(calls, place_of(self._node.origin))
 
     def contiguous(self, index: int) -> bool:
         return self._node.inputs[index] in self._writer.plan.contiguous

@@ -21,6 +21,7 @@ class Home(Enum):
     """What kind of array holds a value."""
 
     DATA = "data"  # an argument of the call
+    GIVEN = "given"  # data that is always in the same array, as what goes from one stage to another
     KEPT = "kept"  # a weight or state, before its update
     CONSTANT = "constant"
     OWN = "own"  # written by the program: into a block, or into the kept array that it updates
@@ -57,15 +58,14 @@ class Plan:
         return home is Home.CONSTANT or (home is not Home.DATA and self.root[value] is not value)
 
 
-def make_plan(graph: Graph) -> Plan:
-    """Plan the memory of ``graph``; takes time in proportion to its nodes.
+def make_plan(graph: Graph, data: Home = Home.DATA) -> Plan:
+    """Plan the memory of ``graph``, whose data inputs are at home in ``data``; takes time in proportion to its nodes.
 
     Raises ValueError where an operation's storage contradicts its operands.
     """
     plan = Plan(graph, len(graph.nodes))
     for item in graph.inputs:
-        home = Home.DATA if item.role is Role.DATA else Home.KEPT
-        _add_root(plan, item.value, home)
+        _add_root(plan, item.value, data if item.role is Role.DATA else Home.KEPT)
     for node in graph.nodes:
         _find_roots(plan, node)
     _find_last_uses(plan)

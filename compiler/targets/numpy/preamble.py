@@ -26,8 +26,9 @@ one thread gives the numbers that training gave.\
 """
 
 IN_PARTS = """
-A function `in_parts` takes the parts of a batch one after the other; give its `bind_...`, as `run`, what calls all the
-functions in a list on threads, and the numbers stay the same.\
+A function `in_parts` does one part of its work after the other. Its `bind_...` also takes `share`, which makes one
+function of a list of them that may run at the same time, and `memory`, which gives so many bytes that all who run them
+can see; the numbers stay the same.\
 """
 
 SIGNATURES = """\
@@ -70,7 +71,11 @@ def _enter(function, place):
 
 IN_TURN = '''\
 def in_turn(tasks):
-    """Call each of `tasks`."""
-    for task in tasks:
-        task()
+    """A function that calls each of `tasks`."""
+
+    def call():
+        for task in tasks:
+            task()
+
+    return call
 '''

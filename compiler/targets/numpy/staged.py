@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from compiler.ir.dims import Dim, substitute, symbol
-from compiler.ir.graph import Role
+from compiler.ir.graph import Role, Value
 from compiler.ops.parts import SUM, Place
 from compiler.targets.numpy import preamble
 from compiler.targets.numpy.function import FunctionWriter, written
 from compiler.targets.numpy.literals import quoted
 from compiler.targets.numpy.module import Shared
 from compiler.targets.numpy.names import Names
+from compiler.targets.numpy.plan import byte_size
 from compiler.targets.numpy.signature import entry, size_checks, tuple_text
-from compiler.targets.numpy.stages import PARTS, START, Stage, Staged
+from compiler.targets.numpy.stages import START, Stage, Staged
 
 
 class StagedWriter:
     """Writes a graph in stages; the counterpart of ``FunctionWriter``."""
 
     def __init__(self, staged: Staged, shared: Shared) -> None:
-        self.staged, self.graph = staged, staged.graph
+        self.staged, self.graph, self._shared = staged, staged.graph, shared
         self.names = Names(shared.names.taken)
         self.name, self.bind_name = self.names.new(self.graph.name), self.names.new(f"bind_{self.graph.name}")
         shared.names.taken |= {self.name, self.bind_name}
         self.symbols: dict[str, Dim] = {s.name: symbol(self.names.new(s.name)) for s in self.graph.symbols}
-        self.writers = [written(stage.graph, shared, self.graph.symbols) for stage in staged.stages]
+        self.writers = [written(stage.graph, shared, self.graph) for stage in staged.stages]
         self.data = [self.names.new(value.name) for value in self.graph.inputs_of(Role.DATA)]
         self.results = dict(staged.results)
         # The values that parts make and read.
@@ -36,10 +37,11 @@ class StagedWriter:
             for output in stage.graph.outputs
             if staged.joins.get(output.name) != SUM
         }
-        self._in_stages = shared.helper("in_stages", IN_STAGES)
-        self._cut = shared.helper("cut_batch", CUT_BATCH)
-        shared.helper("join_parts", JOIN_PARTS)
-        self._in_turn = shared.helper("in_turn", preamble.IN_TURN)
+        shared.helper("in_turn", preamble.IN_TURN)
+        if staged.counts:
+            shared.helper("cut_batch", CUT_BATCH)
+            shared.helper("in_parts", IN_PARTS)
+            shared.names.taken |= {"with_copies", "joined", "adding", "adding_up"}
 
     @property
     def sizes(self) -> list[str]:
@@ -49,38 +51,69 @@ class StagedWriter:
         for writer in self.writers:
             yield from writer.lines(timed)
             yield "\n"
-        yield f"def {self.bind_name}({', '.join(['kept', *self.sizes])}, run={self._in_turn}):"
-        yield f'    """Make `{self.name}` for these sizes, in stages; `run` may take the parts of one in any order."""'
+        yield f"def {self.bind_name}({', '.join(['kept', *self.sizes])}, memory=_memory, share=in_turn):"
+        yield f'    """Make `{self.name}` for these sizes, in stages."""'
         yield from size_checks(zip(self.graph.symbols, self.sizes, strict=True), self._required())
-        yield f"    batch = {self._cut}({self.symbols[self.staged.symbol]}, {PARTS}, {self.staged.least})"
-        yield "    # For each stage what it reads, what of that is cut along which axis, and what every part has whole;"
-        yield "    # what is put together behind it; and its functions."
-        yield "    stages = ["
+        yield "    # Arguments are copied into arrays that are always the same."
+        own = [self.names.new(f"own_{name}") for name in self.data]
+        for name, value in zip(own, self._arguments, strict=True):
+            yield f"    {name} = {self._array(value)}"
+        yield "    # What stages read and make, by name."
+        pairs = zip(self._arguments, own, strict=True)
+        yield f"    whole = {{{', '.join(f'{quoted(value.name)}: {name}' for value, name in pairs)}}}"
+        if self.staged.counts:
+            counts = ", ".join(f"{count}: {least}" for count, least in self.staged.counts.items())
+            yield f"    parts = cut_batch({self.symbols[self.staged.symbol]}, {{{counts}}})"
+        yield "    steps = []"
         for stage, writer in zip(self.staged.stages, self.writers, strict=True):
-            yield from self._stage(stage, writer)
-        yield "    ]"
-        yield f"    joins = {{{', '.join(f'{quoted(n)}: {self._join(n)}' for n in self.staged.joins)}}}"
-        results = ", ".join(f"{quoted(name)}: {quoted(value)}" for name, value in self.results.items())
-        arguments = tuple_text(quoted(value.name) for value in self.graph.inputs_of(Role.DATA))
-        yield f"    return {self._in_stages}({arguments}, stages, batch, joins, {{{results}}}, run)"
+            yield from self._in_parts(stage, writer) if stage.in_parts else self._at_once(stage, writer)
+        results = ", ".join(f"{quoted(name)}: whole[{quoted(value)}]" for name, value in self.results.items())
+        yield f"    results = {{{results}}}"
+        yield ""
+        yield f"    def {self.name}({', '.join(self.data)}):"
+        yield from (f"        np.copyto({target}, {name})" for target, name in zip(own, self.data, strict=True))
+        yield "        for step in steps:"
+        yield "            step()"
+        yield "        return results"
+        yield ""
+        yield f"    return {self.name}"
 
-    def _stage(self, stage: Stage, writer: FunctionWriter) -> Iterator[str]:
+    def _at_once(self, stage: Stage, writer: FunctionWriter) -> Iterator[str]:
+        """A stage that runs as a whole."""
+        given = [f"whole[{quoted(value.name)}]" for value in stage.graph.inputs_of(Role.DATA)]
+        call = f"{writer.bind_name}({', '.join(['kept', *self.sizes, 'memory', 'share', *given])})"
+        yield f"    step, made = {call}"
+        yield "    steps.append(step)"
+        yield "    whole.update(made)"
+
+    def _in_parts(self, stage: Stage, writer: FunctionWriter) -> Iterator[str]:
+        """A stage in parts: what it reads, what of that is cut along which axis, and what every part has whole; what is
+        put together behind it, and how. A part does not share its work: the others have parts of their own."""
         taken = [value.name for value in stage.graph.inputs_of(Role.DATA)]
-        cuts = {name: self.staged.cuts[name] for name in taken if stage.in_parts and name in self.staged.cuts}
-        given = [output.name for output in stage.graph.outputs if output.name in self.staged.joins]
+        cuts = {name: self.staged.cuts[name] for name in taken if name in self.staged.cuts}
         whole = [name for name in taken if name != START and name not in cuts and name not in self._own]
-        # A part does not share its work with other threads: these have parts of their own.
-        bound = f"{writer.bind_name}({', '.join(['kept', *self.sizes, *['run=run'] * writer.runs])})"
-        if stage.in_parts:
-            sizes = ["size" if name == self.staged.symbol else str(dim) for name, dim in self.symbols.items()]
-            bound = f"[{writer.bind_name}({', '.join(['kept', *sizes])}) for _, size in batch]"
-        yield "        ("
-        yield f"            {tuple_text(map(quoted, taken))},"
-        yield f"            {{{', '.join(f'{quoted(name)}: {axis}' for name, axis in cuts.items())}}},"
-        yield f"            {tuple_text(map(quoted, whole))},"
-        yield f"            {tuple_text(map(quoted, given))},"
-        yield f"            {bound},"
-        yield "        ),"
+        joins = [output.name for output in stage.graph.outputs if output.name in self.staged.joins]
+        sizes = ["size" if name == self.staged.symbol else str(dim) for name, dim in self.symbols.items()]
+        bound = f"{writer.bind_name}({', '.join(['kept', *sizes, 'memory', 'in_turn', '*given'])})"
+        yield "    steps += in_parts("
+        yield "        whole,"
+        yield "        parts,"
+        yield f"        {tuple_text(map(quoted, taken))},"
+        yield f"        {{{', '.join(f'{quoted(name)}: {axis}' for name, axis in cuts.items())}}},"
+        yield f"        {tuple_text(map(quoted, whole))},"
+        yield f"        {{{', '.join(f'{quoted(name)}: {self._join(name)}' for name in joins)}}},"
+        yield f"        lambda size, *given: {bound},"
+        yield "        memory,"
+        yield "        share,"
+        yield "    )"
+
+    @property
+    def _arguments(self) -> Sequence[Value]:
+        return self.graph.inputs_of(Role.DATA)
+
+    def _array(self, value: Value) -> str:
+        size, *shape = (str(substitute(dim, self.symbols)) for dim in (byte_size(value.type), *value.type.shape))
+        return f"_array(memory({size}), {self._shared.dtype(value.type.dtype)}, {tuple_text(shape)})"
 
     def _required(self) -> dict[str, str]:
         return {
@@ -97,76 +130,98 @@ class StagedWriter:
 
 
 CUT_BATCH = '''\
-def cut_batch(size, most, least):
-    """A batch cut evenly into at most so many parts, of at least so many samples: where each begins, and its size.
-    There are 1, 2, 4 … of them, which two threads can share evenly."""
-    count = 1 << max(1, min(most, size // least)).bit_length() - 1
+def cut_batch(size, counts):
+    """A batch cut evenly into as many parts as may be, each of which has the least samples that `counts` tells for that
+    many, or into one: where each lies, and what it reads and makes, by name."""
+    count = next((count for count, least in counts.items() if size >= count * least), 1)
     ends = [size * number // count for number in range(count + 1)]
-    return [(start, end - start) for start, end in zip(ends, ends[1:])]
+    return [(slice(start, end), {"samples before": np.array(start)}) for start, end in zip(ends, ends[1:])]
 '''
 
-IN_STAGES = '''\
-def in_stages(arguments, stages, batch, joins, results, run):
-    """A function that runs `stages` one after the other; those in parts by `run`, which calls every one of the
-    functions that it is given, and comes back when all are done."""
-    whole = {}
-    parts = [{"samples before": np.array(start)} for start, _ in batch]
+IN_PARTS = '''\
+def in_parts(whole, parts, taken, cuts, shown, joins, bind, memory, share):
+    """The steps of a stage in parts. `bind` makes the function of a part, and its results, of its size and of what is
+    `taken`: some of that is cut out of the whole, along an axis, some is `shown` to every part, the rest is its own.
+    What is in `joins` is put together: one behind the other along an axis, in each of the runs that the axis is made
+    of, or added up."""
+    tasks, before, after = [], [[] for _ in parts], [[] for _ in parts]
+    for (place, values), copies in zip(parts, before):
+        values.update((name, whole[name]) for name in shown)
+        for name, axis in cuts.items():
+            values[name] = piece = whole[name][(*[slice(None)] * axis, place)]
+            if not piece.flags.c_contiguous:
+                values[name] = _array(memory(piece.nbytes), piece.dtype, piece.shape)
+                copies.append((values[name], piece))
+        function, made = bind(place.stop - place.start, *[values[name] for name in taken])
+        values.update(made)
+        tasks.append(function)
+    sums = []
+    for name, how in joins.items():
+        own = [values[name] for _, values in parts]
+        if len(own) == 1:
+            whole[name] = own[0]
+        elif how is None:
+            whole[name] = _array(memory(own[0].nbytes), own[0].dtype, own[0].shape)
+            sums.append((whole[name], own))
+        else:
+            whole[name], places = joined(own, *how, memory)
+            for copies, copy in zip(after, places):
+                copies.append(copy)
+    tasks = [with_copies(*each) for each in zip(before, tasks, after)]
+    return [share(tasks), *adding(sums, len(parts), share)]
 
-    def advance(function, taken, values):
-        return lambda: values.update(function(*[values[name] for name in taken]))
 
-    def join(name):
-        def put_together():
-            whole[name] = join_parts([values[name] for values in parts], joins[name], whole.get(name))
+def with_copies(before, function, after):
+    """The function of a part, and what is copied before and after it."""
+    if not before and not after:
+        return function
 
-        return put_together
-
-    def read(cuts, given):
-        for values, (start, size) in zip(parts, batch):
-            values.update((name, whole[name]) for name in given)
-            for name, axis in cuts.items():
-                own = whole[name][(*[slice(None)] * axis, slice(start, start + size))]
-                values[name] = np.ascontiguousarray(own)
-
-    def stage(taken, cuts, given, joined, functions):
-        if not isinstance(functions, list):
-            return advance(functions, taken, whole)
-        tasks = [advance(function, taken, values) for function, values in zip(functions, parts)]
-        endings = [join(name) for name in joined]
-
-        def in_parts():
-            read(cuts, given)
-            run(tasks)
-            run(endings)
-
-        return in_parts
-
-    steps = [stage(*each) for each in stages]
-
-    def call(*arrays):
-        whole.update(zip(arguments, arrays))
-        for step in steps:
-            step()
-        return {name: whole[value] for name, value in results.items()}
+    def call():
+        for target, source in before:
+            np.copyto(target, source)
+        function()
+        for target, source in after:
+            np.copyto(target, source)
 
     return call
-'''
 
-JOIN_PARTS = '''\
-def join_parts(parts, how, out):
-    """What parts give, put together, into `out` if there is one: added up where `how` is None, else one behind the
-    other along an axis, in each of the runs that the axis is made of."""
-    if how is None:
-        out = np.empty_like(parts[0]) if out is None else out
-        np.copyto(out, parts[0])
-        for part in parts[1:]:
-            np.add(out, part, out=out)
-        return out
-    axis, runs = how
-    before, after = parts[0].shape[:axis], parts[0].shape[axis + 1 :]
-    places = sum(part.shape[axis] for part in parts)
-    out = np.empty((*before, places, *after), parts[0].dtype) if out is None else out
-    joined = out.reshape(*before, runs, -1, *after)
-    np.concatenate([part.reshape(*before, runs, -1, *after) for part in parts], axis + 1, out=joined)
-    return out
+
+def joined(own, axis, runs, memory):
+    """An array for what parts have one behind the other, and for each of them what is to be copied into it."""
+    before, after = own[0].shape[:axis], own[0].shape[axis + 1 :]
+    shape = (*before, sum(part.shape[axis] for part in own), *after)
+    whole = _array(memory(sum(part.nbytes for part in own)), own[0].dtype, shape)
+    target = whole.reshape(*before, runs, -1, *after)
+    copies, start = [], 0
+    for part in own:
+        source = part.reshape(*before, runs, -1, *after)
+        end = start + source.shape[axis + 1]
+        copies.append((target[(*[slice(None)] * (axis + 1), slice(start, end))], source))
+        start = end
+    return whole, copies
+
+
+def adding(sums, count, share):
+    """The steps that add up what parts give, in one order whoever does it: large arrays in so many pieces."""
+    pieces = [[] for _ in range(count)]
+    for total, own in sums:
+        rows = len(total) if total.ndim and total.size >= 16384 else 0
+        if rows < count:
+            pieces[0].append((total, own))
+            continue
+        for number, piece in enumerate(pieces):
+            place = slice(rows * number // count, rows * (number + 1) // count)
+            piece.append((total[place], [part[place] for part in own]))
+    tasks = [adding_up(piece) for piece in pieces if piece]
+    return [share(tasks)] if len(tasks) > 1 else tasks
+
+
+def adding_up(sums):
+    def call():
+        for total, (first, second, *others) in sums:
+            np.add(first, second, out=total)
+            for other in others:
+                np.add(total, other, out=total)
+
+    return call
 '''

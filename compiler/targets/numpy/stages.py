@@ -1,8 +1,8 @@
-"""Cutting a graph into stages that run one after the other: some as a whole, others in parts, on several threads.
+"""Cutting a graph into stages that run one after the other: some as a whole, others in parts, at the same time.
 
 Each part has some of the samples of a batch. What stands for all samples, as the gradient of a weight does, is put
 together from the parts before a whole stage reads it: always in the same order, so that it does not matter which part
-was done first, or how many threads there are.
+was done first, or how many share the work.
 """
 
 from __future__ import annotations
@@ -18,12 +18,10 @@ from compiler.ops.parts import SUM, Place, Standing
 from compiler.ops.random import Random
 from compiler.targets.numpy.flat import Flat, Item, Made, sink
 
-# The number of parts does not depend on the number of threads, so that results don't either; it is one that two
-# threads and four can share evenly.
-PARTS = 4
-# The least work of a part, in multiply-adds: some ten milliseconds. In less, NumPy's calls are so short that threads
-# wait for Python's lock most of the time.
-LEAST_WORK = 200_000_000
+# The least work of a part, in multiply-adds, for a batch cut into so many. How many there are does not depend on who
+# shares them, so that results don't either. In four parts NumPy's calls are shorter, which costs most where they are
+# short already; two of little work are not worth the microseconds that it takes to tell others of them.
+LEAST_WORK = {4: 200_000_000, 2: 2_000_000}
 # The input of a stage in parts that tells how many samples come before the part.
 START = "samples before"
 
@@ -40,12 +38,12 @@ class Stage:
 class Staged:
     """A graph in stages. ``cuts`` tells along which axis a value is cut that a stage takes in parts, ``joins`` how a
     value is put together that a stage gives in parts and something takes whole; ``results`` which value each output is,
-    and ``required`` what sizes the operations ask for that were written out. A batch is cut into parts of at least
-    ``least`` samples each, ``PARTS`` at the most."""
+    and ``required`` what sizes the operations ask for that were written out. ``counts`` has into how many parts a batch
+    is cut, most first, and how many samples each of so many has to have; of none, no stage is in parts."""
 
     graph: Graph
     symbol: str
-    least: int
+    counts: Mapping[int, int]
     stages: tuple[Stage, ...]
     cuts: Mapping[str, int]
     joins: Mapping[str, Standing]
@@ -54,7 +52,7 @@ class Staged:
 
     def part_sizes(self, size: int) -> list[int]:
         """How many samples each part of a batch of so many has, as the written program cuts it."""
-        count = 1 << max(1, min(PARTS, size // self.least)).bit_length() - 1
+        count = next((count for count, least in self.counts.items() if size >= count * least), 1)
         return [size * (number + 1) // count - size * number // count for number in range(count)]
 
     def through(self, passes: Callable[[Graph], Graph]) -> Staged:
@@ -64,9 +62,16 @@ class Staged:
 
 def in_stages(graph: Graph, symbol: str, batch: int) -> Staged | None:
     """The graph in stages, cut by ``symbol``; None where the work on ``batch`` samples does not pay for it."""
-    flat = Flat(graph, symbol, batch // PARTS)
-    least = -(-LEAST_WORK // max(1, flat.work))
-    return None if batch < 2 * least else _Assembly(flat).finish(least)
+    flat = Flat(graph, symbol, batch // max(LEAST_WORK))
+    counts = {count: -(-least // max(1, flat.work)) for count, least in LEAST_WORK.items()}
+    paid = any(batch >= count * least for count, least in counts.items())
+    return _Assembly(flat).finish(counts) if paid else None
+
+
+def at_once(graph: Graph) -> Staged:
+    """A graph as one stage, which shares the work of single operations."""
+    results = {output.name: output.name for output in graph.outputs if output.updates is None}
+    return Staged(graph, "", {}, (Stage(graph, in_parts=False),), {}, {}, results, ())
 
 
 class _Maker:
@@ -154,7 +159,7 @@ class _Assembly:
         elif item.made is Made.WHOLE and isinstance(standing, Place):
             self.cuts[value.name] = standing.axis
 
-    def finish(self, least: int) -> Staged:
+    def finish(self, counts: Mapping[int, int]) -> Staged:
         results: dict[str, str] = {}
         final = self.makers[self.last][0]
         for output in self.flat.graph.outputs:
@@ -169,7 +174,7 @@ class _Assembly:
                 final.b.output(results[output.name], self._need(final, value))
         stages = tuple(stage for pair in self.makers for maker in pair if (stage := _stage(maker)) is not None)
         flat = self.flat
-        return Staged(flat.graph, flat.symbol, least, stages, self.cuts, self.joins, results, tuple(flat.required))
+        return Staged(flat.graph, flat.symbol, counts, stages, self.cuts, self.joins, results, tuple(flat.required))
 
 
 def _stage(maker: _Maker) -> Stage | None:

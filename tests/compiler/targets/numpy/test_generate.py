@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -262,7 +263,7 @@ def test_large_matrices_are_shared_by_threads() -> None:
     text = generate([shared_work()])
     module: dict[str, Any] = {}
     exec(text, module)
-    assert text.count("run([") == 3
+    assert text.count("share([") == 3
     assert module["SIGNATURES"]["step"]["in_parts"]
     random = np.random.default_rng(0)
     x, y = (random.normal(size=(3, 1030)).astype(np.float32) for _ in range(2))
@@ -272,12 +273,16 @@ def test_large_matrices_are_shared_by_threads() -> None:
         kept = {"w": w.copy()}
         seen: list[int] = []
 
-        def run(tasks: list[Any], order: int = order, seen: list[int] = seen) -> None:
+        def share(tasks: list[Any], order: int = order, seen: list[int] = seen) -> Callable[[], None]:
             seen.append(len(tasks))
-            for task in tasks[::order]:
-                task()
 
-        back = module["bind_step"](kept, 3, run=run)(x, y)["back"].copy()
+            def call() -> None:
+                for task in tasks[::order]:
+                    task()
+
+            return call
+
+        back = module["bind_step"](kept, 3, share=share)(x, y)["back"].copy()
         assert seen == [4, 4, 4]
         found.append((kept["w"].tobytes(), back.tobytes()))
         np.testing.assert_allclose(kept["w"], w - 0.5 * x.T @ y, rtol=1e-5, atol=1e-5)

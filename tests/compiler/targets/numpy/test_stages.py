@@ -50,18 +50,21 @@ train t(x: f32[N, 4], label: i64[N]) {
 }
 """
 PROGRAMS = {"images": IMAGES, "sequences": SEQUENCES, "texts": TEXTS, "mixing": MIXING}
-Run = Callable[[Sequence[Callable[[], object]]], None]
+Share = Callable[[Sequence[Callable[[], object]]], Callable[[], None]]
 
 
-def backwards(tasks: Sequence[Callable[[], object]]) -> None:
-    for task in reversed(tasks):
-        task()
+def backwards(tasks: Sequence[Callable[[], object]]) -> Callable[[], None]:
+    def call() -> None:
+        for task in reversed(tasks):
+            task()
+
+    return call
 
 
 @pytest.fixture(autouse=True)
 def little_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """Any work pays for parts."""
-    monkeypatch.setattr(stages, "LEAST_WORK", 1)
+    monkeypatch.setattr(stages, "LEAST_WORK", {4: 1, 2: 1})
 
 
 def program_of(text: str) -> TrainProgram:
@@ -95,12 +98,14 @@ def arrays(module: dict[str, Any], size: int, seed: int) -> list[np.ndarray]:
     return made
 
 
-def train(text: str, size: int, run: Run | None = None, steps: int = 3) -> tuple[dict[str, np.ndarray], list[float]]:
+def train(
+    text: str, size: int, share: Share | None = None, steps: int = 3
+) -> tuple[dict[str, np.ndarray], list[float]]:
     """The arrays that are kept after some steps, and the losses on the way."""
     module = module_of(text)
     kept = kept_for(module)
     sizes = [{"N": size, "T": 6}[name] for name in module["SIGNATURES"]["step0"]["sizes"]]
-    step = module["bind_step0"](kept, *sizes, **({} if run is None else {"run": run}))
+    step = module["bind_step0"](kept, *sizes, **({} if share is None else {"share": share}))
     with np.errstate(all="ignore"):
         losses = [float(step(*arrays(module, size, number))["loss"]) for number in range(steps)]
     return kept, losses
@@ -169,9 +174,15 @@ def test_a_matrix_too_large_for_few_samples_is_multiplied_whole(monkeypatch: pyt
 
 def test_the_parts_of_a_batch_are_a_power_of_two() -> None:
     found: dict[str, Any] = {}
-    exec(staged.CUT_BATCH, found)
-    cuts = {size: [each for _, each in found["cut_batch"](size, 4, 10)] for size in (5, 19, 20, 39, 42, 400)}
-    assert cuts == {5: [5], 19: [19], 20: [10, 10], 39: [19, 20], 42: [10, 11, 10, 11], 400: [100] * 4}
+    exec("import numpy as np\n" + staged.CUT_BATCH, found)
+    counts = {4: 10, 2: 3}
+    cuts = {
+        size: [place.stop - place.start for place, _ in found["cut_batch"](size, counts)]
+        for size in (5, 6, 39, 42, 400)
+    }
+    assert cuts == {5: [5], 6: [3, 3], 39: [19, 20], 42: [10, 11, 10, 11], 400: [100] * 4}
+    for size, parts in cuts.items():
+        assert stages.Staged(None, "N", counts, (), {}, {}, {}, ()).part_sizes(size) == parts  # type: ignore[arg-type]
 
 
 def test_dropout_is_that_of_the_whole_batch() -> None:

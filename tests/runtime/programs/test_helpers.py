@@ -1,0 +1,214 @@
+"""Processes that share work: what they do is seen, what goes wrong in them is told, and none outlives its use."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from compiler.diagnostics import DiagnosticError
+from runtime.programs import helpers, visible
+from runtime.programs.engine import Engine
+from runtime.programs.helpers import HelperGone, share
+
+pytestmark = pytest.mark.skipif(not helpers.can_help(), reason="this system forks no helpers")
+
+
+@pytest.fixture(autouse=True)
+def three_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLC_THREADS", "3")
+
+
+def numbers(size: int) -> np.ndarray:
+    return np.ndarray((size,), np.int64, visible.memory(8 * size))
+
+
+def noting(target: np.ndarray) -> list[Callable[[], object]]:
+    """Tasks, each of which notes the process that it runs in."""
+
+    def note(place: int) -> Callable[[], object]:
+        return lambda: target.__setitem__(place, os.getpid())
+
+    return [note(place) for place in range(len(target))]
+
+
+def test_three_processes_share_the_tasks() -> None:
+    seen = numbers(7)
+    run = share(noting(seen))
+    run()
+    first = seen.copy()
+    assert len(set(first)) == 3
+    assert first[0] == os.getpid()
+    seen[:] = 0
+    run()
+    assert seen.tolist() == first.tolist()
+
+
+def test_two_tasks_take_two_processes() -> None:
+    seen = numbers(2)
+    share(noting(seen))()
+    assert len(set(seen)) == 2
+
+
+def test_one_task_takes_no_other_process() -> None:
+    seen = numbers(1)
+    share(noting(seen))()
+    assert seen.tolist() == [os.getpid()]
+
+
+def test_one_thread_does_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLC_THREADS", "1")
+    seen = numbers(4)
+    share(noting(seen))()
+    assert set(seen) == {os.getpid()}
+
+
+def test_what_is_made_later_is_shared_too() -> None:
+    first, second = numbers(3), numbers(3)
+    one = share(noting(first))
+    one()
+    two = share(noting(second))
+    two()
+    before = second.copy()
+    one()
+    two()
+    assert set(first) == set(second) == set(before)
+
+
+def test_work_inside_of_work_is_done_by_who_does_that() -> None:
+    inner = numbers(4)
+    run = share(noting(inner))
+    outer = share([run, lambda: None])
+    outer()
+    assert set(inner) == {os.getpid()}
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_an_index_out_of_range_is_told(place: int) -> None:
+    def fail() -> None:
+        raise IndexError("class 7 of 3")
+
+    done = numbers(2)
+    tasks = noting(done)
+    run = share([*tasks[:place], fail, *tasks[place:]])
+    for _ in range(2):
+        done[:] = 0
+        with pytest.raises(IndexError, match="class 7 of 3"):
+            run()
+        assert done.all()
+
+
+def test_another_failure_says_where_it_was() -> None:
+    def fail() -> None:
+        raise KeyError("x" * 5000)
+
+    with pytest.raises(RuntimeError, match="KeyError in a process that shared the work: 'xxx"):
+        share([lambda: None, fail])()
+
+
+def test_a_helper_that_is_killed_is_an_error_and_another_takes_its_place() -> None:
+    seen = numbers(2)
+    run = share(noting(seen))
+    run()
+    os.kill(int(seen[1]), signal.SIGKILL)
+    with pytest.raises(HelperGone, match="SIGKILL"):
+        run()
+    seen[:] = 0
+    run()
+    assert seen.all()
+
+
+def test_helpers_go_with_what_they_were_made_for() -> None:
+    seen = numbers(2)
+    run = share(noting(seen))
+    run()
+    helper = int(seen[1])
+    os.kill(helper, 0)
+    del run
+    gc.collect()
+    with pytest.raises(ProcessLookupError):
+        os.kill(helper, 0)
+
+
+def test_a_forked_process_has_helpers_of_its_own() -> None:
+    text = """
+import os
+from runtime.programs import helpers, visible
+import numpy as np
+seen = np.ndarray((4,), np.int64, visible.memory(32))
+run = helpers.share([lambda place=place: seen.__setitem__(place, os.getpid()) for place in range(4)])
+run()
+before = seen.copy()
+child = os.fork()
+if not child:
+    run()
+    os._exit(0 if not set(seen) & set(before) else 1)
+assert os.waitpid(child, 0)[1] == 0
+run()
+assert seen.tolist() == before.tolist()
+"""
+    environment = {**os.environ, "DLC_THREADS": "2", "PYTHONWARNINGS": "ignore"}
+    subprocess.run([sys.executable, "-c", text], env=environment, check=True, timeout=60)
+
+
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "pass"])
+def test_helpers_end_with_the_process(end: str) -> None:
+    text = f"""
+import os
+from runtime.programs import helpers, visible
+import numpy as np
+seen = np.ndarray((3,), np.int64, visible.memory(24))
+run = helpers.share([lambda place=place: seen.__setitem__(place, os.getpid()) for place in range(3)])
+run()
+print(*seen, flush=True)
+{end}
+"""
+    # Helpers hold the pipe too: it would stay open for as long as they live.
+    found = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60, check=False)
+    processes = [int(word) for word in found.stdout.split()]
+    assert len(set(processes)) == 3
+    deadline = time.monotonic() + 30
+    while any(os.path.exists(f"/proc/{process}") for process in processes):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+MODULE = """
+import os
+import numpy as np
+SIGNATURES = {"f": {"bind": "bind_f", "sizes": (), "inputs": {}, "outputs": {}, "updates": (), "in_parts": True}}
+def bind_f(kept, memory, share):
+    return share([lambda: None, lambda: os.kill(os.getpid(), 9)])
+"""
+
+
+def test_a_program_says_that_a_helper_is_gone() -> None:
+    engine = Engine(MODULE, visible.visible({"w": np.zeros(3)}))
+    with pytest.raises(DiagnosticError) as caught:
+        engine.call("f", {})
+    assert caught.value.diagnostics[0].code == "E0820"
+
+
+def test_what_is_not_visible_is_shared_by_threads() -> None:
+    text = MODULE.replace("memory, share", "share").replace(
+        "lambda: os.kill(os.getpid(), 9)", "lambda: kept['w'].fill(1)"
+    )
+    kept = {"w": np.zeros(3)}
+    Engine(text, kept).call("f", {})
+    assert kept["w"].all()
+
+
+def test_memory_is_visible_aligned_and_of_the_size_asked_for() -> None:
+    for size in (0, 1, 64, 100, 1 << 18, (1 << 18) + 1, 3 << 20):
+        found = visible.memory(size)
+        assert found.size == size
+        assert visible.is_visible([found, found[size // 2 :].view(np.uint8)])
+        assert found.ctypes.data % 64 == 0 or not size
+    assert not visible.is_visible([np.zeros(3)])
