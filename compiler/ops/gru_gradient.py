@@ -10,6 +10,7 @@ import numpy as np
 from compiler.ir.types import TensorType
 from compiler.ops.arrays import row_major
 from compiler.ops.base import Array, NumpyLowering, Sample, Sizes, operation
+from compiler.ops.recurrent import N, T
 from compiler.ops.recurrent_gradient import SAMPLED, RecurrentGradient, gradient_sample
 from compiler.ops.recurrent_numpy import mask_of, pair, with_helpers
 
@@ -67,7 +68,8 @@ class GruGradient(RecurrentGradient):
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
-        return tuple(gradient_sample(cls(*flags), units, 3, (3, 2)) for flags, units in SAMPLED)
+        uses = ((cls(*flags), units) for flags, units in SAMPLED)
+        return tuple(gradient_sample(each, units, 3, ((T, 3 * units, N), (T, 2 * units, N))) for each, units in uses)
 
 
 GRU_GRADIENT = '''\

@@ -12,8 +12,8 @@ from compiler.ir.graph import Value
 from compiler.ir.types import TensorType
 from compiler.ops.base import Array, NumpyLowering, Sample, Values, operation, without
 from compiler.ops.lstm_gradient import LstmGradient
-from compiler.ops.recurrent import Recurrent, Run, flat_gates, flat_steps, sigmoid
-from compiler.ops.recurrent_numpy import mask_of, pair, part_of, states_of, with_helpers
+from compiler.ops.recurrent import Recurrent, Run, flat_steps, sigmoid
+from compiler.ops.recurrent_numpy import mask_of, pair, part_of, states_of, together, with_helpers
 
 if TYPE_CHECKING:
     from compiler.ops.emit import Emit
@@ -50,17 +50,17 @@ class Lstm(Recurrent):
         self, b: Emit, flags: tuple[bool, bool, bool, bool], operands: Values, x: Value, weight_ih: Value
     ) -> tuple[Value, tuple[Value, ...], tuple[Value, ...]]:
         d_sums, d_weight_hh, *d_states = b.add_node(LstmGradient(*flags), operands)
-        d_gates = flat_gates(b, d_sums)
-        d_x = b.matmul(b.transpose(d_gates, (1, 0)), weight_ih)
-        d_bias = [b.sum(d_gates, (1,))] * (2 * self.bias)
-        return d_x, (b.matmul(d_gates, flat_steps(b, x)), d_weight_hh, *d_bias), tuple(d_states)
+        d_sums = flat_steps(b, d_sums)
+        d_weight_ih = b.matmul(b.transpose(d_sums, (1, 0)), flat_steps(b, x))
+        d_bias = [b.sum(d_sums, (0,))] * (2 * self.bias)
+        return b.matmul(d_sums, weight_ih), (d_weight_ih, d_weight_hh, *d_bias), tuple(d_states)
 
     def numpy(self, c: NumpyLowering) -> None:
         x, units = c.input_types[0], c.input_types[2].shape[1]
         steps, batch, _ = x.shape
         for place in range(len(self.reversals)):
-            gates, cells = c.scratch(x.with_shape((steps, 4 * units, batch))), c.scratch(x.with_shape((units, batch)))
-            lower_lstm(self, c, place, gates, cells)
+            gates, cell = (4, steps, batch, units), (batch, units)
+            lower_lstm(self, c, place, c.scratch(x.with_shape(gates)), c.scratch(x.with_shape(cell)))
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
@@ -70,8 +70,8 @@ class Lstm(Recurrent):
 @operation
 @dataclass(frozen=True)
 class LstmTraining(Lstm):
-    """An LSTM that keeps what its gradient needs as two more results for each direction: the gates [T, 4·H, N] after
-    their activations, in the order o, i, f, g, and the cells [T, H, N]. Where a sequence takes no part in a step, f is
+    """An LSTM that keeps what its gradient needs as two more results for each direction: the gates [4, T, N, H] after
+    their activations, in the order o, i, f, g, and the cells [T, N, H]. Where a sequence takes no part in a step, f is
     1 for it and the others are 0, as nothing changes then."""
 
     opcode = "lstm_training"
@@ -81,7 +81,7 @@ class LstmTraining(Lstm):
 
     def infer(self, inputs: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
         (steps, batch, _), units = inputs[0].shape, inputs[2].shape[1]
-        kept = (inputs[0].with_shape((steps, count * units, batch)) for count in (4, 1))
+        kept = (inputs[0].with_shape(shape) for shape in ((4, steps, batch, units), (steps, batch, units)))
         return *super().infer(inputs), *tuple(kept) * len(self.reversals)
 
     def kept(self, b: Emit, inputs: Values, outputs: Values) -> Values:
@@ -92,9 +92,9 @@ class LstmTraining(Lstm):
         for step in run.steps:
             into, keep, new, out = (np.where(step.alive, x, 0) for x in activated(step.inputs + step.hidden))
             keep = np.where(step.alive, keep, 1)
-            gates.append(np.hstack([out, into, keep, new]).T)
-            cells.append((keep * step.states[1] + into * new).T)
-        return gates, cells
+            gates.append([out, into, keep, new])
+            cells.append(keep * step.states[1] + into * new)
+        return np.swapaxes(gates, 0, 1), cells
 
     def numpy(self, c: NumpyLowering) -> None:
         for place in range(len(self.reversals)):
@@ -112,54 +112,65 @@ def lower_lstm(op: Recurrent, c: NumpyLowering, place: int, gates: str, cells: s
     given, type, count = op.named(c.inputs), c.input_types[0], len(op.reversals)
     (steps, batch, features), units = type.shape, c.input_types[2].shape[1]
     weight_ih, weight_hh, biases = given.weights[place]
-    width, gate, state = features + op.bias, (4 * units, batch), (units, batch)
-    shapes = ((steps, width, batch), (4 * units, width), (4 * units, units), gate, state, state)
+    width, state = features + op.bias, (batch, units)
+    shapes = ((steps, batch, width), (4, width, units), (4, units, units), (4, *state), state, state)
     work = [c.scratch(type.with_shape(shape)) for shape in shapes]
     c.helper("lstm_weights", LSTM_WEIGHTS)
+    c.helper("lstm_sums", LSTM_SUMS)
     c.line(
         f"{with_helpers(c, 'lstm', LSTM)}({given.x}, {weight_ih}, {weight_hh}, {pair(biases)}, "
-        f"{pair(states_of(given.states, place, count))}, {mask_of(c, given.lengths, steps, batch)}, "
+        f"{pair(states_of(given.states, place, count))}, {mask_of(c, given.lengths, steps, batch, (1,))}, "
         f"{op.reversals[place]}, {pair(part_of(c.outputs[:3], units, place, count, c))}, "
-        f"{gates}, {cells}, {pair(work)}, {c.scalar(0.5, type.dtype)})"
+        f"{gates}, {cells}, {together(units)}, {pair(work)}, {c.scalar(0.5, type.dtype)})"
     )
 
 
 # sigmoid(x) = (tanh(x / 2) + 1) / 2, so that one tanh serves all gates: the factor goes into the weights.
 LSTM_WEIGHTS = '''\
 def lstm_weights(weight_ih, weight_hh, biases, from_input, from_state):
-    """The weights of the gates in the order o, i, f, g, with half of those that go into a sigmoid; behind those of
-    the input stands the sum of the biases."""
-    units, features = weight_hh.shape[1], weight_ih.shape[1]
-    for first, last, at, factor in ((3, 4, 0, 0.5), (0, 2, 1, 0.5), (2, 3, 3, 1.0)):
-        rows = slice(first * units, last * units)
-        to = slice(at * units, (at + last - first) * units)
-        np.multiply(weight_ih[rows], factor, out=from_input[to, :features])
-        np.multiply(weight_hh[rows], factor, out=from_state[to])
+    """The weights of the gates as what rows are multiplied by, [4, F, H] and [4, H, H], in the order o, i, f, g, with
+    half of those that go into a sigmoid; behind those of the input stands the sum of the biases."""
+    features, units = weight_ih.shape[1], weight_hh.shape[1]
+    for gate, (place, factor) in enumerate(((3, 0.5), (0, 0.5), (1, 0.5), (2, 1.0))):
+        rows = slice(place * units, (place + 1) * units)
+        np.multiply(weight_ih[rows].T, factor, out=from_input[gate, :features])
+        np.multiply(weight_hh[rows].T, factor, out=from_state[gate])
         if biases:
-            bias = from_input[to, features]
+            bias = from_input[gate, features]
             np.add(biases[0][rows], biases[1][rows], out=bias)
             np.multiply(bias, factor, out=bias)
 '''
 
+LSTM_SUMS = '''\
+def lstm_sums(rows, from_input, gates, together, reverse):
+    """What the input gives to the sums of the gates: for each step its part of `gates`, into which that is written for
+    several steps `together`, shortly before it is read."""
+    steps, batch, width = rows.shape
+    starts = range(0, steps, together)
+    for start in reversed(starts) if reverse else starts:
+        part = slice(start, min(start + together, steps))
+        count = (part.stop - start) * batch
+        np.matmul(rows[part].reshape(count, width), from_input, out=gates[:, part].reshape(4, count, gates.shape[3]))
+        yield from gates[:, part].transpose(1, 0, 2, 3)[:: -1 if reverse else 1]
+'''
+
 LSTM = '''\
-def lstm(x, weight_ih, weight_hh, biases, states, mask, reverse, results, gates, cells, work, half):
-    """An LSTM over all steps of x [T, N, F]. Arrays of one step hold a unit in each row and a sequence in each column,
-    so that a gate is a contiguous block. `gates` has all steps, `cells` has them where they are kept, else one."""
+def lstm(x, weight_ih, weight_hh, biases, states, mask, reverse, results, gates, cells, together, work, half):
+    """An LSTM over all steps of x [T, N, F]. `gates` [4, T, N, H] has all steps, so that a gate is contiguous in each
+    of them; `cells` has them where they are kept, else one."""
     y, h, c = results
-    columns, from_input, from_state, through_state, hidden, product = work
-    steps, batch, units = y.shape
-    recurrent_columns(x, columns)
+    rows, from_input, from_state, through_state, product, first = work
+    recurrent_rows(x, rows)
     lstm_weights(weight_ih, weight_hh, biases, from_input, from_state)
-    np.matmul(from_input, columns, out=gates)
-    cell = product
-    np.copyto(hidden, states[0].T if states else 0)
-    np.copyto(cell, states[1].T if states else 0)
-    for gate, after, y_t, alive, dead in recurrent_steps(
-        mask, reverse, gates, cells if cells.ndim == 3 else [cells] * steps, y.transpose(0, 2, 1)
-    ):
-        out, into, keep, new = gate.reshape(4, units, batch)
-        squashed = gate[: 3 * units]
-        np.dot(from_state, hidden, out=through_state)
+    hidden, cell = h, first
+    np.copyto(hidden, states[0] if states else 0)
+    np.copyto(cell, states[1] if states else 0)
+    through_input = lstm_sums(rows, from_input, gates, together, reverse)
+    each_cell = cells if cells.ndim == 3 else [cells] * len(y)
+    for gate, (after, y_t, alive, dead) in zip(through_input, recurrent_steps(mask, reverse, each_cell, y)):
+        out, into, keep, new = gate
+        squashed = gate[:3]
+        np.matmul(hidden, from_state, out=through_state)
         np.add(gate, through_state, out=gate)
         np.tanh(gate, out=gate)
         np.multiply(squashed, half, out=squashed)
@@ -171,13 +182,12 @@ def lstm(x, weight_ih, weight_hh, biases, states, mask, reverse, results, gates,
         np.multiply(into, new, out=product)
         np.add(after, product, out=after)
         np.tanh(after, out=product)
-        np.multiply(out, product, out=product)
-        np.copyto(y_t, product)
+        np.multiply(out, product, out=y_t)
         if mask:
-            np.copyto(hidden, product, where=alive)
+            np.copyto(hidden, y_t, where=alive)
         else:
-            hidden = product
+            hidden = y_t
         cell = after
-    np.copyto(h, hidden.T)
-    np.copyto(c, cell.T)
+    np.copyto(h, hidden)
+    np.copyto(c, cell)
 '''

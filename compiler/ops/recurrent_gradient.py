@@ -94,11 +94,11 @@ SAMPLED = (
 )
 
 
-def gradient_sample(operation: RecurrentGradient, units: int, gates: int, kept: Sequence[int]) -> Sample:
-    """A sample with seeded operands; what is kept is [T, n·units, N] for each n of ``kept``, and y is 0 beyond the
-    lengths, as it always is."""
+def gradient_sample(operation: RecurrentGradient, units: int, gates: int, kept: Sequence[tuple[Dim, ...]]) -> Sample:
+    """A sample with seeded operands; ``kept`` are the shapes of what is kept, and y is 0 beyond the lengths, as it
+    always is."""
     y, state = (T, N, units), (N, units)
-    shapes: list[tuple[Dim, ...]] = [(gates * units, units), y, *((T, n * units, N) for n in kept)]
+    shapes: list[tuple[Dim, ...]] = [(gates * units, units), y, *kept]
     shapes += [state] * (operation.state_count * operation.state)
     types = [TensorType(F32, shape) for shape in shapes]
     types += [TensorType(DType.I64, (N,))] * operation.lengths

@@ -40,6 +40,13 @@ def states_of(states: Sequence[str], place: int, count: int) -> list[str]:
     return list(states) if count == 1 else [f"{state}[:, {place}]" for state in states]
 
 
+def together(units: Dim) -> int:
+    """For how many steps to work out at once what need not go step by step: so many that, with some dozens of
+    sequences, it is in a processor's cache when the steps read it."""
+    assert isinstance(units, int), "weights have fixed sizes"
+    return max(1, 512 // units)
+
+
 def with_helpers(c: NumpyLowering, name: str, source: str) -> str:
     """The name of a function of the generated module that calls those which recurrent layers share."""
     for shared, text in HELPERS.items():
@@ -56,6 +63,13 @@ def recurrent_columns(x, columns):
     np.copyto(columns[:, :features], x.transpose(0, 2, 1))
     columns[:, features:] = 1
 ''',
+    "recurrent_rows": '''\
+def recurrent_rows(x, rows):
+    """The inputs of each step as rows, with a column of ones for the bias where `rows` has room for it."""
+    features = x.shape[2]
+    np.copyto(rows[:, :, :features], x)
+    rows[:, :, features:] = 1
+''',
     "recurrent_steps": '''\
 def recurrent_steps(mask, reverse, *sequences):
     """For each step, from the last one on where `reverse`, its part of each sequence and of the two masks."""
@@ -69,8 +83,8 @@ def weight_through_states(d_sums, y, reverse, out):
     """What all steps but the first give to the gradient of the weights of the state, in one product."""
     batch, states = y.shape[1], y.reshape(-1, y.shape[2])
     if reverse:
-        np.matmul(d_sums[:, :-batch], states[batch:], out=out)
+        np.matmul(d_sums[..., :-batch], states[batch:], out=out)
     else:
-        np.matmul(d_sums[:, batch:], states[:-batch], out=out)
+        np.matmul(d_sums[..., batch:], states[:-batch], out=out)
 ''',
 }

@@ -129,9 +129,8 @@ def rnn(x, weight_ih, weight_hh, biases, states, mask, reverse, results, work, f
     """A recurrent layer over all steps of x [T, N, F]: with ReLU where there is a `floor` of zeros, else tanh."""
     y, h = results
     rows, from_input, from_state, product, hidden = work
+    recurrent_rows(x, rows)
     features = x.shape[2]
-    np.copyto(rows[:, :, :features], x)
-    rows[:, :, features:] = 1
     np.copyto(from_input[:, :features], weight_ih)
     if biases:
         np.add(*biases, out=from_input[:, features])

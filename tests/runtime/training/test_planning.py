@@ -115,9 +115,10 @@ def test_training_takes_what_was_planned(name: str, in_parts: bool, monkeypatch:
 def test_inference_takes_what_was_planned(name: str) -> None:
     job = job_of(name)
     model = job.project.model()
-    plan = plan_inference(model, inference_sizes(model, 24))
     fresh = job.trainer(job.prepare()).weights
     inputs = {"x": np.ascontiguousarray(np.resize(PROGRAMS[name][1]["x"], (24, *PROGRAMS[name][1]["x"].shape[1:])))}
+    sizes = inference_sizes(model, 24)
+    plan = plan_inference(model, sizes | {"T": inputs["x"].shape[1]} if "T" in sizes else sizes)
 
     def make() -> Callable[[], object]:
         predictor = Predictor(model, {name: weight.copy() for name, weight in fresh.items()})
