@@ -8,6 +8,9 @@
     scores = model.predict(images)          # u8[N, 8, 8] in, f32[N, 10] out
     model.export("digits.onnx")             # certified against ONNX Runtime
 
+    session = dlc.InferenceSession("digits.onnx")
+    scores = session.run({"image": images})["output"]
+
 Mistakes in a file, in data or in arguments are :class:`DiagnosticError`; as text it is what the terminal shows.
 Importing this package is cheap: what a call needs is imported when it is made.
 """
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from compiler.diagnostics import DiagnosticError
     from dlc.model import Model
     from runtime.inference.certify import Certificate
-    from runtime.inference.session import Device, Session
+    from runtime.inference.session import InferenceSession
     from runtime.training.callbacks import Callback
     from runtime.training.history import History
     from runtime.training.loop import Interrupted
@@ -31,8 +34,8 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
-    "Callback", "Certificate", "DiagnosticError", "History", "Interrupted", "Model", "Session", "StopTraining",
-    "__version__", "load", "loads", "open_onnx",
+    "Callback", "Certificate", "DiagnosticError", "History", "InferenceSession", "Interrupted", "Model", "StopTraining",
+    "__version__", "load", "loads",
 ]  # fmt: skip
 
 
@@ -69,22 +72,13 @@ def loads(
     return Model(project_of_text(text, Path(folder), constant_texts(set or {})), model, train)
 
 
-def open_onnx(path: str | Path, device: Device = "cpu", threads: int | None = None) -> Session:
-    """An ONNX file in ONNX Runtime: ``open_onnx("digits.onnx").run({"image": images})["output"]``.
-
-    Its ``batches`` runs on more than memory holds at once, ``warm_up`` before the first answer has to be quick, and
-    ``labels`` are the names of the classes. It works on ``threads`` threads, without it as many as ONNX Runtime likes.
-    With ``device="cuda"`` it runs on the GPU or not at all. Raises DiagnosticError for a file that can't be read or
-    run (E0905 to E0909); its ``run`` explains arrays that do not fit (E0910 to E0912).
-    """
-    from runtime.inference.session import Session
-
-    return Session(path, device, threads=threads)
-
-
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'dlc' has no attribute {name!r}")
+    if name == "InferenceSession":  # what runs a file starts without what trains
+        from runtime.inference.session import InferenceSession
+
+        return InferenceSession
     from dlc import offered
 
     return getattr(offered, name)

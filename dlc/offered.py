@@ -4,7 +4,7 @@ from compiler.diagnostics import DiagnosticError
 from compiler.version import VERSION
 from dlc.model import Model
 from runtime.inference.certify import Certificate
-from runtime.inference.session import Session
+from runtime.inference.session import InferenceSession
 from runtime.training.callbacks import Callback
 from runtime.training.history import History
 from runtime.training.loop import Interrupted
@@ -13,6 +13,6 @@ from runtime.training.progress import StopTraining
 __version__ = VERSION
 
 __all__ = [
-    "Callback", "Certificate", "DiagnosticError", "History", "Interrupted", "Model", "Session", "StopTraining",
+    "Callback", "Certificate", "DiagnosticError", "History", "InferenceSession", "Interrupted", "Model", "StopTraining",
     "__version__",
 ]  # fmt: skip

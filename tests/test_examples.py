@@ -48,7 +48,7 @@ def trained(
 
 def assert_onnx_agrees(model: Any, path: Path, **arrays: np.ndarray[Any, Any]) -> None:
     """NumPy and ONNX Runtime to 1e-5, whatever the batch size, which was never the one of the training."""
-    session = dlc.open_onnx(path)
+    session = dlc.InferenceSession(path)
     for size in (1, 2, 7, 64):
         batch = {name: np.resize(rows, (size, *rows.shape[1:])) for name, rows in arrays.items()}
         (result,) = session.run(batch).values()
@@ -141,7 +141,7 @@ def test_the_digits_that_a_transfer_begins_with(tmp_path: Path) -> None:
 
 
 def test_the_stored_network_is_that_of_its_file() -> None:
-    stored = dlc.open_onnx(EXAMPLES / "data" / "low_digits.onnx")
+    stored = dlc.InferenceSession(EXAMPLES / "data" / "low_digits.onnx")
     assert stored.description.source_sha256 == open_project(EXAMPLES / "low_digits.dl").fingerprint
     with np.load(EXAMPLES / "data" / "low_digits.npz") as data:
         (scores,) = stored.run({"image": data["image"]}).values()
@@ -312,7 +312,7 @@ def test_dates_are_translated(tmp_path: Path) -> None:
 def test_intents_are_told_in_phrasings_that_training_never_saw(tmp_path: Path) -> None:
     model, _ = trained("intents", tmp_path, epochs=3)
     assert model.evaluate(split="test")["accuracy"] > 0.8
-    metadata = dlc.open_onnx(tmp_path / "intents.onnx").metadata
+    metadata = dlc.InferenceSession(tmp_path / "intents.onnx").metadata
     assert {intent for _, intent in rows_of("intents.csv")} == set(json.loads(metadata["dlc.labels"]))
     for size in (80, 33):
         text = np.random.default_rng(0).integers(0, 65, (64, size))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from runtime.data.readers.images import Resize
     from runtime.disk.tensors import Array
     from runtime.inference.results import Writer
-    from runtime.inference.session import Device, Session
+    from runtime.inference.session import Device, InferenceSession
 
 _STANDARD = "-"
 
@@ -63,11 +63,11 @@ def run(
       dlc run flowers.onnx --input image=pictures --resize crop -o classes.jsonl
       dlc run iris.onnx --jsonl - --batch 1 < samples.jsonl
     """
-    from runtime.inference.session import Session
+    from runtime.inference.session import InferenceSession
 
     if jsonl is not None and (inputs or columns):
         raise click.UsageError("--jsonl gives all inputs: leave --input and --columns out")
-    session = Session(model, device, threads=threads)
+    session = InferenceSession(model, device, threads=threads)
     if jsonl is not None:
         batches = _from_lines(session, jsonl, batch)
     else:
@@ -83,7 +83,7 @@ def run(
 
 
 def _from_files(
-    session: Session, inputs: Mapping[str, str], columns: Mapping[str, str], resize: Resize, batch: int
+    session: InferenceSession, inputs: Mapping[str, str], columns: Mapping[str, str], resize: Resize, batch: int
 ) -> Iterator[dict[str, Array]]:
     import numpy as np
 
@@ -99,10 +99,10 @@ def _from_files(
         name: read_array(Path(file), ports[name], Reading(chosen.get(name, ()), resize)) if name in ports
         else np.empty(0) for name, file in inputs.items()
     }  # fmt: skip
-    return session.batches(arrays, batch, inputs)
+    return session.batches(arrays, batch, described=inputs)
 
 
-def _from_lines(session: Session, file: str, batch: int) -> Iterator[dict[str, Array]]:
+def _from_lines(session: InferenceSession, file: str, batch: int) -> Iterator[dict[str, Array]]:
     from compiler.diagnostics import DiagnosticError
     from runtime.inference.feed import in_rows, json_lines
 
@@ -110,7 +110,7 @@ def _from_lines(session: Session, file: str, batch: int) -> Iterator[dict[str, A
     with _opened(file) as stream:
         for lines in json_lines(stream, source, session.inputs, session.most_rows(batch)):
             try:
-                yield session.run(lines.arrays, dict.fromkeys(lines.arrays, str(lines)))
+                yield session.run(lines.arrays, described=dict.fromkeys(lines.arrays, str(lines)))
             except DiagnosticError as failure:
                 raise in_rows(failure, f"in {lines} of {source}") from failure
 
@@ -133,7 +133,7 @@ def _opened(file: str) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _writer(output: Path | None, session: Session) -> Iterator[Writer]:
+def _writer(output: Path | None, session: InferenceSession) -> Iterator[Writer]:
     from runtime.inference.results import JsonLines, writing
 
     if output is None or str(output) == _STANDARD:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -18,13 +17,10 @@ from runtime.data.columns import ArrayOrColumn, Column, blocks
 from runtime.data.readers import Content
 from runtime.data.readers.content import Names
 from runtime.data.sources import FileArrays
-from runtime.data.widening import keeps_values
-from runtime.disk.tensors import Array
+from runtime.data.widening import ArrayLike, as_array, keeps_values
 
 # How much of a list of classes or characters is shown.
 _LISTED = 100
-# NumPy arrays, what turns into one, or nested lists of numbers.
-ArrayLike: TypeAlias = Any
 
 
 def bind(program: TrainProgram, arrays: Mapping[str, ArrayLike], *, at: Span | None = None) -> DataSet:
@@ -254,19 +250,6 @@ class _Binding:
         text = f"it stands for one of {item.size} here"
         notes = [note] if note else []
         self.sink.report(error(code, title, item.span, text, labels=labels, notes=notes, help=advice))
-
-
-def as_array(value: ArrayLike, wanted: DType) -> Array:
-    """``value`` as an array; numbers of Python have no element type of their own and take the wanted one."""
-    array = np.asarray(value)
-    if hasattr(value, "dtype") or hasattr(value, "__array__") or wanted is DType.BOOL:
-        return array
-    kinds = "biuf" if wanted.is_float else "biu"
-    if array.dtype.kind in kinds:
-        cast = array.astype(wanted.numpy)
-        if wanted.is_float or (cast == array).all():
-            return cast
-    return array
 
 
 def _dims(found: Mapping[Value, ArrayOrColumn]) -> Iterator[tuple[Value, int, Dim, int]]:

@@ -11,12 +11,13 @@ from compiler.diagnostics import Diagnostic, DiagnosticError, Span, error
 from compiler.program import TrainProgram
 from compiler.sources import DataSetting, DataSource, SetAsideSetting, Share, SplitKind
 from runtime.data.batches import DataSet
-from runtime.data.bind import ArrayLike, bind
+from runtime.data.bind import bind
 from runtime.data.choose import split
 from runtime.data.classes import Keys, unseen
 from runtime.data.readers import Request
 from runtime.data.readers.content import Names
 from runtime.data.sources import like, load_arrays
+from runtime.data.widening import ArrayLike
 
 Arrays: TypeAlias = Mapping[str, ArrayLike]
 # What may be given in place of a statement; samples that come one after another are gathered before.

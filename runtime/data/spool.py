@@ -13,10 +13,10 @@ import numpy as np
 from compiler.diagnostics import DiagnosticError, error
 from compiler.ir.types import TensorType
 from compiler.program import TrainProgram
-from runtime.data.bind import as_array
 from runtime.data.columns import ArrayOrColumn
 from runtime.data.filerows import FileRows, OpenFile
 from runtime.data.memory import holds
+from runtime.data.widening import as_array
 from runtime.disk.files import reason
 from runtime.disk.tensors import Array
 

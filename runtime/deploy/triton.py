@@ -17,7 +17,7 @@ from runtime.deploy.folder import publish
 from runtime.disk.tensors import Array
 from runtime.inference.bench import Plan, inputs_for
 from runtime.inference.careful import careful
-from runtime.inference.session import Device, Session
+from runtime.inference.session import Device, InferenceSession
 from runtime.programs.signature import Port
 from runtime.serving.independence import why_alone
 from runtime.serving.protocol import DATATYPES
@@ -60,7 +60,7 @@ def deploy_triton(path: Path, repository: Path, name: str, how: Triton, replace:
     E0801 where the folder can't be written.
     """
     content = careful(path)
-    session = Session(content)
+    session = InferenceSession(content)
     session.name = str(path)
     alone = why_alone(session)
     batch = 0 if alone else session.most_rows(how.batch)
@@ -73,7 +73,7 @@ def deploy_triton(path: Path, repository: Path, name: str, how: Triton, replace:
     return Repository(folder, batch, alone)
 
 
-def config(session: Session, name: str, batch: int, how: Triton) -> str:
+def config(session: InferenceSession, name: str, batch: int, how: Triton) -> str:
     """The text of ``config.pbtxt``, where ``batch`` rows run together, or 0 where rows don't. Raises DiagnosticError
     E0941."""
     faults = [*_faults(session.inputs, "input", batch), *_faults(session.outputs, "output", batch)]
@@ -120,7 +120,7 @@ def _faults(ports: Sequence[Port], kind: str, batch: int) -> list[tuple[str, str
     return found
 
 
-def _sizes_of_outputs(session: Session) -> Mapping[str, list[int]]:
+def _sizes_of_outputs(session: InferenceSession) -> Mapping[str, list[int]]:
     """The shapes of the outputs, -1 where free. ONNX files need not tell them: what a run gives tells how many
     dimensions there are."""
     told = {port.name: _sizes(port.shape or ()) for port in session.outputs}

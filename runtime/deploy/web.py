@@ -16,7 +16,7 @@ from compiler.ir.types import DType
 from runtime.deploy.folder import publish
 from runtime.deploy.npm import web_runtime
 from runtime.inference.careful import careful
-from runtime.inference.session import Session
+from runtime.inference.session import InferenceSession
 from runtime.programs.signature import Port
 
 _MARK = "model.json"
@@ -50,7 +50,7 @@ def deploy_web(
     ONNX Runtime for browsers is not found, E0940 and E0801 where the folder can't be written.
     """
     content = careful(path)
-    session = Session(content)
+    session = InferenceSession(content)
     session.name = str(path)
     described = description(session, name, values)
     ort = web_runtime(runtime, Path.cwd())
@@ -67,7 +67,7 @@ def deploy_web(
     return Page(folder, ort.version, [port.name for port in session.inputs], described["image"] is not None)
 
 
-def description(session: Session, name: str, values: tuple[float, float] | None) -> dict[str, Any]:
+def description(session: InferenceSession, name: str, values: tuple[float, float] | None) -> dict[str, Any]:
     """What the page is told of the model. Raises DiagnosticError E0941."""
     for kind, port in [*(("input", x) for x in session.inputs), *(("output", x) for x in session.outputs)]:
         if port.shape is None or port.dtype is DType.F16:

@@ -14,7 +14,7 @@ from compiler.version import VERSION
 from runtime.disk.tensors import Array
 from runtime.inference.certify import Certificate, certified_export, trial_inputs
 from runtime.inference.saving import save_model
-from runtime.inference.session import Device, Session
+from runtime.inference.session import Device, InferenceSession
 
 
 def compile_again(file: Path, output: Path, device: Device, certify: bool, opset: int) -> Certificate | None:
@@ -40,7 +40,7 @@ def compile_again(file: Path, output: Path, device: Device, certify: bool, opset
         return None
     graph = compiler.onnx_graph(foreign.program)
     weights = {item.name: foreign.weights[item.name] for item in graph.inputs if item.name in foreign.weights}
-    original = Session(foreign.content, device)
+    original = InferenceSession(foreign.content, device)
 
     def reference(inputs: Mapping[str, Array]) -> dict[str, Array]:
         return original.run(inputs)

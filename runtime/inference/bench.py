@@ -20,7 +20,7 @@ from compiler.targets.onnx.metadata import bounds
 from runtime.data.columns import ArrayOrColumn, gather
 from runtime.disk.tensors import Array
 from runtime.inference.cases import random_array
-from runtime.inference.session import Device, Session
+from runtime.inference.session import Device, InferenceSession
 
 # Of symbols that are not the batch, where the file does not bound them.
 _SIZE = 16
@@ -82,11 +82,11 @@ def measure(files: Sequence[Path], plan: Plan, clock: Clock = perf_counter) -> l
     for _ in range(_STARTS):
         for file in files:
             before = clock()
-            Session(file, plan.device)
+            InferenceSession(file, plan.device)
             starts[file].append(clock() - before)
     speeds: dict[Path, list[Speed]] = {file: [] for file in files}
     for threads in plan.threads:
-        sessions = {file: Session(file, plan.device, threads=threads) for file in files}
+        sessions = {file: InferenceSession(file, plan.device, threads=threads) for file in files}
         for rows in _rows_of_all(list(sessions.values()), plan.rows):
             inputs = {file: inputs_for(session, rows, plan) for file, session in sessions.items()}
             timed = take_turns(sessions, inputs, plan.runs, clock)
@@ -100,7 +100,10 @@ def measure(files: Sequence[Path], plan: Plan, clock: Clock = perf_counter) -> l
 
 
 def take_turns(
-    sessions: Mapping[_Key, Session], inputs: Mapping[_Key, Mapping[str, Array]], runs: int, clock: Clock = perf_counter
+    sessions: Mapping[_Key, InferenceSession],
+    inputs: Mapping[_Key, Mapping[str, Array]],
+    runs: int,
+    clock: Clock = perf_counter,
 ) -> dict[_Key, list[float]]:
     """The seconds of each of ``runs`` runs of every session, which run one after another in each turn."""
     for key, session in sessions.items():
@@ -121,13 +124,13 @@ def ratio(own: Sequence[float], others: Sequence[float]) -> float:
     return median(a / max(b, 1e-12) for a, b in zip(own, others, strict=True))
 
 
-def _rows_of_all(sessions: Sequence[Session], asked: Sequence[int]) -> list[int]:
+def _rows_of_all(sessions: Sequence[InferenceSession], asked: Sequence[int]) -> list[int]:
     """The numbers of rows that every file takes, each once."""
     found = [min(session.most_rows(rows) for session in sessions) for rows in asked]
     return list(dict.fromkeys(found))
 
 
-def inputs_for(session: Session, rows: int, plan: Plan) -> dict[str, Array]:
+def inputs_for(session: InferenceSession, rows: int, plan: Plan) -> dict[str, Array]:
     """Arrays of ``rows`` rows for every input: from the data of the plan, of which rows come again where it has too
     few, or seeded random ones. Floats are standard normal; whole numbers are those of the range that the file
     tells, or for which it has names, all that 8 bits hold, or else 0 and 1, which any index allows."""
@@ -170,7 +173,7 @@ def growth(file: Path, plan: Plan) -> int | None:
 
     runtime_version()  # so that ONNX Runtime itself is there before
     before = _peak()
-    session = Session(file, plan.device, threads=plan.threads[-1])
+    session = InferenceSession(file, plan.device, threads=plan.threads[-1])
     session.warm_up(inputs_for(session, session.most_rows(max(plan.rows)), plan))
     after = _peak()
     return None if before is None or after is None else after - before
@@ -185,11 +188,11 @@ def _peak() -> int | None:
     return int(found[1]) * 1024 if found else None
 
 
-def check_names(files: Sequence[Path], names: Sequence[str], device: Device) -> dict[str, Session]:
+def check_names(files: Sequence[Path], names: Sequence[str], device: Device) -> dict[str, InferenceSession]:
     """For each name of an input a session that has it. Raises DiagnosticError E0910 for one that a file lacks."""
-    found: dict[str, Session] = {}
+    found: dict[str, InferenceSession] = {}
     for file in files:
-        session = Session(file, device)
+        session = InferenceSession(file, device)
         for name in names:
             if name not in {port.name for port in session.inputs}:
                 held = ", ".join(port.name for port in session.inputs) or "nothing"

@@ -7,23 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from runtime.data.widening import ArrayLike
 from runtime.disk.tensors import Array
 from runtime.inference.ranges import check_ranges
-from runtime.programs.signature import Port
+from runtime.programs.signature import Port, by_name
 
 if TYPE_CHECKING:
-    from runtime.inference.session import Session
+    from runtime.inference.session import InferenceSession
 
 
 class Binding:
     """Inputs of a session that are copied to its device once, and results that are copied from it only when they are
     asked for: ``binding.run()``, then ``binding.result("output")``.
 
-    Made by :meth:`Session.bind`. ``feed`` gives an input another array, ``connect`` the result of the run before, which
-    never leaves the device: that is how a state goes from step to step. On a CPU it saves the checks of each run.
+    Made by :meth:`InferenceSession.bind`. ``feed`` gives an input another array, ``connect`` the result of the run
+    before, which never leaves the device: that is how a state goes from step to step. On a CPU it saves the checks of
+    each run.
     """
 
-    def __init__(self, session: Session, inputs: Mapping[str, Array]) -> None:
+    def __init__(self, session: InferenceSession, inputs: ArrayLike | Mapping[str, ArrayLike]) -> None:
         self._session = session
         self._device = session.device
         self._binding: Any = session.io_binding()
@@ -31,12 +33,13 @@ class Binding:
         self._results: dict[str, Any] = {}
         self.feed(inputs)
 
-    def feed(self, inputs: Mapping[str, Array]) -> None:
+    def feed(self, inputs: ArrayLike | Mapping[str, ArrayLike]) -> None:
         """Give these inputs, which may be some of the model's, new arrays. Raises DiagnosticError as ``run`` does."""
+        given = by_name(self._session.inputs, inputs, self._session.name)
         ports = {port.name: port for port in self._session.inputs}
-        held = {name: _outline(value, ports[name]) for name, value in self._held.items() if name not in inputs}
-        self._session.check({**held, **inputs})
-        arrays = {name: np.asarray(array, ports[name].dtype.numpy, order="C") for name, array in inputs.items()}
+        held = {name: _outline(value, ports[name]) for name, value in self._held.items() if name not in given}
+        self._session.check({**held, **given})
+        arrays = {name: np.asarray(array, ports[name].dtype.numpy, order="C") for name, array in given.items()}
         told = self._session.description
         check_ranges(arrays, told.ranges, told.names, {})
         for name, array in arrays.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runtime.inference.session import Device, Session
+from runtime.inference.session import Device, InferenceSession
 
 
 def careful(path: Path) -> bytes:
@@ -19,8 +19,8 @@ def careful(path: Path) -> bytes:
     return bytes(load(path).SerializeToString(deterministic=True))
 
 
-def careful_session(path: Path, device: Device = "cpu", threads: int | None = None) -> Session:
-    """A session of what :func:`careful` gives. Raises DiagnosticError as it and Session do."""
-    session = Session(careful(path), device, threads=threads)
+def careful_session(path: Path, device: Device = "cpu", threads: int | None = None) -> InferenceSession:
+    """A session of what :func:`careful` gives. Raises DiagnosticError as it and InferenceSession do."""
+    session = InferenceSession(careful(path), device, threads=threads)
     session.name = str(path)
     return session

@@ -25,7 +25,7 @@ from compiler.version import VERSION
 from runtime.inference.cases import random_inputs, size_cases
 from runtime.inference.cuda import PROVIDER
 from runtime.inference.locate import Trial, first_fault
-from runtime.inference.session import Device, Session, runtime_version
+from runtime.inference.session import Device, InferenceSession, runtime_version
 
 # Takes the data arrays by name and gives the outputs by name; its arrays may be reused by its next call.
 Reference: TypeAlias = Callable[[Mapping[str, Array]], Mapping[str, Array]]
@@ -96,7 +96,7 @@ def certify(
     it; ``samples`` is a batch of real inputs to try as well. Raises DiagnosticError that names the first
     layer that differs (E0914), or where no output was a finite number, so that nothing is proved (E0915).
     """
-    sessions = [Session(content, device, optimise, _THREADS) for optimise in _OPTIMISATIONS]
+    sessions = [InferenceSession(content, device, optimise, _THREADS) for optimise in _OPTIMISATIONS]
     dtypes = dict.fromkeys(output.value.type.dtype for output in graph.outputs)
     agreement, cases, finite = Agreement(), [], False
     for sizes, inputs in trial_inputs(graph, weights, ranges, samples):
@@ -138,7 +138,7 @@ def certified_export(
     content = changed(plain, lambda file: with_metadata(file, described.as_metadata(), described.text))
     # What is handed out is tried as well, as it is: one small case, in a session of its own.
     sizes, inputs = next(trial_inputs(graph, weights, ranges, None))
-    results = Session(content, device, threads=_THREADS).run(inputs)
+    results = InferenceSession(content, device, threads=_THREADS).run(inputs)
     _compare(Trial(content, graph, weights, inputs, sizes, device, True), results, reference(inputs))
     return content, certificate
 

@@ -16,7 +16,7 @@ from compiler.targets.onnx.metadata import describe
 from runtime.disk.output import save_output
 from runtime.disk.tensors import Array
 from runtime.inference.certify import Certificate, certified_export
-from runtime.inference.session import Device, Session
+from runtime.inference.session import Device, InferenceSession
 from runtime.training.weights import save_weights_file
 
 WEIGHTS = ".safetensors"
@@ -70,7 +70,7 @@ def _proved(foreign: ForeignModel, file: Path, name: str, stored: str, device: D
     source = Source(f"{name}.dl", made.text)
     program = compiler.compile_model(compiler.check(source), name)
     weights = _named(program, made.weights)
-    original = Session(foreign.content, device)
+    original = InferenceSession(foreign.content, device)
 
     def reference(inputs: Mapping[str, Array]) -> dict[str, Array]:
         results = original.run({key: inputs[shown] for key, shown in made.inputs.items()})

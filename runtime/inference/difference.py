@@ -17,7 +17,7 @@ from compiler.ir.types import DType
 from compiler.ops.base import Array, Sizes
 from compiler.ops.indexing import index_ranges
 from runtime.inference.cases import random_inputs, size_cases
-from runtime.inference.session import Device, Session
+from runtime.inference.session import Device, InferenceSession
 
 if TYPE_CHECKING:
     from compiler.targets.onnx.difference.loaded import Loaded
@@ -98,7 +98,7 @@ def _results(one: Loaded, other: Loaded, structure: StructureDifference, device:
     if missing:
         return ResultDifference(why_not=missing)
     try:
-        sessions = [Session(file.content, device, threads=_THREADS) for file in (one, other)]
+        sessions = [InferenceSession(file.content, device, threads=_THREADS) for file in (one, other)]
         trials = list(_trials(one.graph(), other.graph(), structure.same_inputs))
     except DiagnosticError as failure:
         return ResultDifference(why_not=_words(failure))
@@ -116,7 +116,7 @@ def _unpaired(one: Loaded, other: Loaded, structure: StructureDifference) -> str
 
 
 def _compared(
-    first: Session, second: Session, trials: Sequence[Trial], structure: StructureDifference
+    first: InferenceSession, second: InferenceSession, trials: Sequence[Trial], structure: StructureDifference
 ) -> ResultDifference:
     found: dict[str, OutputDifference] = {}
     cases: list[Sizes] = []

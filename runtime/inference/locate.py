@@ -13,7 +13,7 @@ from compiler.ops.base import Array, Op, Sizes
 from compiler.ops.interpret import interpret
 from compiler.targets.onnx.content import Content, changed, head
 from compiler.targets.onnx.names import value_names
-from runtime.inference.session import Device, Session
+from runtime.inference.session import Device, InferenceSession
 
 _TOGETHER = 64  # nodes whose values are looked at in one run
 # Rounding alone can pass the tolerance of a long sum by a little, never by this much.
@@ -48,7 +48,7 @@ class Trial:
 
         names = {value: self.visible[value] for value in values if value in self.visible}
         exposed = changed(self.content, lambda content: expose(content, names.values()))
-        session = Session(exposed, self.device, self.optimise, threads=1)
+        session = InferenceSession(exposed, self.device, self.optimise, threads=1)
         results = session.run(self.inputs)
         return {value: results[name] for value, name in names.items()}
 

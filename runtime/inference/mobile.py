@@ -16,7 +16,7 @@ from compiler.ir.tolerance import by_largest, excess, tolerance
 from compiler.ir.types import DType
 from runtime.disk.output import save_output
 from runtime.disk.tensors import Array
-from runtime.inference.session import Device, Session
+from runtime.inference.session import Device, InferenceSession
 
 SUFFIX = ".ort"
 _CONFIG = ".required_operators.config"
@@ -75,7 +75,7 @@ def save_ort(path: Path, content: bytes, trials: Iterable[Mapping[str, Array]] =
 
 
 def _prove(made: bytes, content: bytes, trials: Iterable[Mapping[str, Array]], device: Device) -> None:
-    session, original = Session(made, device, threads=1), Session(content, device, threads=1)
+    session, original = InferenceSession(made, device, threads=1), InferenceSession(content, device, threads=1)
     for inputs in trials:
         found, expected = session.run(inputs), original.run(inputs)
         for name, array in expected.items():

@@ -16,7 +16,7 @@ from compiler.targets.onnx.content import content_of
 from runtime.disk.tensors import Array
 from runtime.inference.bench import Plan, inputs_for
 from runtime.inference.careful import careful
-from runtime.inference.session import Session
+from runtime.inference.session import InferenceSession
 
 _WARM_UPS = 3
 _KERNEL = "_kernel_time"
@@ -67,7 +67,7 @@ def profile(file: Path, plan: Plan) -> InferenceProfile:
             options.profile_file_prefix = str(Path(folder, "profile"))
             options.optimized_model_filepath = str(optimised)
 
-        session = Session(content, plan.device, threads=plan.threads[-1], adjust=adjust)
+        session = InferenceSession(content, plan.device, threads=plan.threads[-1], adjust=adjust)
         session.name = str(file)
         rows = session.most_rows(plan.rows[-1])
         inputs: Mapping[str, Array] = inputs_for(session, rows, plan)

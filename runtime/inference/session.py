@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -18,13 +18,15 @@ from compiler.ops.base import Array
 from compiler.targets.onnx.content import Content, SplitModel, content_of, head
 from compiler.targets.onnx.metadata import Description, bounds, describe
 from runtime.data.columns import ArrayOrColumn, Column, whole
+from runtime.data.widening import ArrayLike
 from runtime.inference import cuda
 from runtime.inference.binding import Binding
 from runtime.inference.feed import ROWS, in_rows, outline, part, rows_symbol
 from runtime.inference.ranges import check_ranges
-from runtime.programs.signature import Port, check, match
+from runtime.programs.signature import Port, by_name, check, match
 
 Device: TypeAlias = Literal["cpu", "cuda"]
+_DEVICES = get_args(Device)
 
 _SILENT, _WARNING = 4, 2
 _ORT_FORMAT = b"ORTM"
@@ -36,13 +38,19 @@ _DTYPES = {
 _NO_NAMES: Mapping[str, str] = MappingProxyType({})
 
 
-class Session:
+class InferenceSession:
     """A loaded model: ``inputs`` and ``outputs`` tell its signature, ``metadata`` what the file says of itself.
+
+        session = dlc.InferenceSession("digits.onnx")
+        scores = session.run({"image": images})["output"]
 
     ``file`` is the path of an ONNX or an ORT file, or the content of one. ``optimise`` lets ONNX Runtime rewrite the
     graph; ``threads`` is the number of threads it works on, its own choice where None. Nothing is printed. With
     ``device`` "cuda", operations run in full f32 precision (without TF32), and a machine where CUDA does not
     work is an error, never the CPU. ``adjust`` is given the session options of ONNX Runtime before they are used.
+
+    ``batches`` runs on more than memory holds at once, ``warm_up`` before the first answer has to be quick, ``bind``
+    keeps arrays on the device, and ``labels`` are the names of the classes.
 
     Weights in other files are read where these lie in the folder of the model, and nowhere else. Raises DiagnosticError
     for a file that can't be read (E0905), is no ONNX model (E0906), is given as content and keeps data in other files
@@ -63,6 +71,8 @@ class Session:
         from compiler.targets.onnx.read.external import gather
         from compiler.targets.onnx.read.load import check_functions, check_limits, check_sizes
 
+        if device not in _DEVICES or (threads is not None and threads < 1):
+            raise ValueError(f"device is {device!r}, threads {threads}: 'cpu' or 'cuda', and 1 or more, or None")
         self.name = str(file) if isinstance(file, str | Path) else "the model"
         content = content_of(Path(file)) if isinstance(file, str | Path) else head(file)
         self._sources: Mapping[str, str] = {}
@@ -90,13 +100,17 @@ class Session:
         self.description: Description = describe(self.metadata, told.description or "")
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
 
-    def run(self, inputs: Mapping[str, Array], described: Mapping[str, str] = _NO_NAMES) -> dict[str, Array]:
-        """The outputs by name. ``described`` says in the user's words what holds each array, such as ``x.npy``.
+    def run(
+        self, inputs: ArrayLike | Mapping[str, ArrayLike], *, described: Mapping[str, str] = _NO_NAMES
+    ) -> dict[str, Array]:
+        """The outputs by name. ``inputs`` are arrays by name, or the one input; lists of numbers take its element type.
+        ``described`` says in the user's words what holds each array, such as ``x.npy``.
 
         Raises DiagnosticError where the arrays do not fit (E0910, E0911, E0912: all mistakes at once), hold values that
         the file rules out (E0917), and where the run fails (E0913).
         """
-        arrays = match(self.inputs, inputs, bounds(self.metadata), described)
+        given = by_name(self.inputs, inputs, self.name)
+        arrays = match(self.inputs, given, bounds(self.metadata), described)
         check_ranges(arrays, self.description.ranges, self.description.names, described)
         names = [port.name for port in self.outputs]
         try:
@@ -105,13 +119,13 @@ class Session:
             raise self._stopped(failure) from failure
         return dict(zip(names, results, strict=True))
 
-    def check(self, inputs: Mapping[str, Array], described: Mapping[str, str] = _NO_NAMES) -> None:
+    def check(self, inputs: Mapping[str, Array], *, described: Mapping[str, str] = _NO_NAMES) -> None:
         """Raises DiagnosticError as ``run`` does where the arrays do not fit; nothing runs."""
         check(self.inputs, inputs, bounds(self.metadata), described)
         check_ranges(inputs, self.description.ranges, self.description.names, described)
 
     def batches(
-        self, inputs: Mapping[str, ArrayOrColumn], rows: int = ROWS, described: Mapping[str, str] = _NO_NAMES
+        self, inputs: Mapping[str, ArrayOrColumn], rows: int = ROWS, *, described: Mapping[str, str] = _NO_NAMES
     ) -> Iterator[dict[str, Array]]:
         """The outputs for ``rows`` rows after another, so that memory holds no more than those; a bound that the file
         has for the number of rows makes it smaller.
@@ -130,12 +144,12 @@ class Session:
         check(self.inputs, {name: outline(x) for name, x in given.items()}, others, described)
         counts = {len(x) for x in given.values()} if free else set()
         if len(counts) != 1 or counts == {0}:
-            yield self.run({name: whole(x) for name, x in given.items()}, described)
+            yield self.run({name: whole(x) for name, x in given.items()}, described=described)
             return
         (count,), step = counts, self.most_rows(rows)
         for start in range(0, count, step):
             try:
-                yield self.run({name: part(x, start, start + step) for name, x in given.items()}, described)
+                yield self.run({name: part(x, start, start + step) for name, x in given.items()}, described=described)
             except DiagnosticError as failure:
                 raise in_rows(failure, f"in rows {start} to {min(start + step, count) - 1}, from 0 on") from failure
 
@@ -151,13 +165,13 @@ class Session:
         """The names of the classes, in the order of the last axis of the output; empty where the file has none."""
         return self.description.labels
 
-    def warm_up(self, inputs: Mapping[str, Array], runs: int = 1) -> None:
+    def warm_up(self, inputs: ArrayLike | Mapping[str, ArrayLike], runs: int = 1) -> None:
         """Runs on ``inputs`` and forgets what comes of it, so that the memory that later runs of that size need is
         there, and on a GPU its kernels are loaded. Raises DiagnosticError as ``run`` does."""
         for _ in range(runs):
             self.run(inputs)
 
-    def bind(self, inputs: Mapping[str, Array]) -> Binding:
+    def bind(self, inputs: ArrayLike | Mapping[str, ArrayLike]) -> Binding:
         """A binding: inputs that are copied to the device once, for many runs, and results that stay there until they
         are asked for. Raises DiagnosticError as ``run`` does where arrays do not fit."""
         return Binding(self, inputs)

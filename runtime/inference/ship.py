@@ -23,7 +23,7 @@ from runtime.data.readers.content import Names
 from runtime.disk.tensors import Array
 from runtime.inference.certify import Certificate, certified_export, trial_inputs
 from runtime.inference.saving import save_model
-from runtime.inference.session import Device, Session
+from runtime.inference.session import Device, InferenceSession
 from runtime.programs.predict import Predictor
 from runtime.programs.project import Project
 
@@ -52,7 +52,7 @@ def rehearse(model: ModelProgram, device: Device, opset: int = DEFAULT) -> None:
     zeros = {weight.name: _zeros(weight.type) for weight in model.weights}
     content = compiler.onnx_model(model, zeros, opset)
     if device == "cuda":
-        Session(content, device)
+        InferenceSession(content, device)
 
 
 def _zeros(type: TensorType) -> Array:

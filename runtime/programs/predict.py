@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 import compiler
 from compiler.diagnostics import DiagnosticError, error
 from compiler.ir.graph import Role
 from compiler.program import ModelProgram
-from runtime.data.bind import ArrayLike, as_array
+from runtime.data.widening import ArrayLike
 from runtime.disk.tensors import Array
 from runtime.programs.engine import Engine
-from runtime.programs.signature import Port, match
+from runtime.programs.signature import Port, by_name, match
 
 
 class Predictor:
@@ -23,7 +21,6 @@ class Predictor:
         self.program = program
         self._engine = Engine(compiler.model_module(program), weights, program.name)
         values = program.graph.inputs_of(Role.DATA)
-        self._inputs = {value.name: value for value in values}
         self._ports = tuple(
             Port(value.name, value.type.dtype, tuple(d if isinstance(d, int) else str(d) for d in value.type.shape))
             for value in values
@@ -40,11 +37,7 @@ class Predictor:
         ``given`` are the inputs by name, or the one input; lists of Python numbers take its element type. Raises
         DiagnosticError where names (E0910), element types (E0911) or shapes (E0912) do not fit, or a size is 0 (E0609).
         """
-        named = given if isinstance(given, Mapping) else {self._only_input(): given}
-        arrays = {
-            name: as_array(value, self._inputs[name].type.dtype) if name in self._inputs else np.asarray(value)
-            for name, value in named.items()
-        }
+        arrays = by_name(self._ports, given, self.program.name)
         fitting = match(self._ports, arrays, self._bounds, {})
         for name, array in fitting.items():
             if array.size == 0:
@@ -52,10 +45,3 @@ class Predictor:
                 raise DiagnosticError([error("E0609", title, None, help="give at least one sample")])
         results = self.run(fitting)
         return {name: array.copy() for name, array in results.items()}
-
-    def _only_input(self) -> str:
-        if len(self._ports) == 1:
-            return self._ports[0].name
-        title = f"{self.program.name} takes {len(self._ports)} inputs, and one array without a name was given"
-        names = ", ".join(f"{port.name!r}: …" for port in self._ports)
-        raise DiagnosticError([error("E0910", title, None, help=f"name them: {{{names}}}")])

@@ -12,7 +12,7 @@ from compiler.diagnostics import Diagnostic, DiagnosticError, did_you_mean, erro
 from compiler.ir.dims import Symbol
 from compiler.ir.types import DType
 from compiler.ops.base import Array
-from runtime.data.widening import keeps_values
+from runtime.data.widening import ArrayLike, as_array, keeps_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,21 @@ class Port:
         if self.shape is None:
             return f"{self.dtype}[...]"
         return f"{self.dtype}[{', '.join('?' if size is None else str(size) for size in self.shape)}]"
+
+
+def by_name(ports: Sequence[Port], given: ArrayLike | Mapping[str, ArrayLike], model: str) -> dict[str, Array]:
+    """The arrays by name: ``given`` has them so, or is the one input of the ``model``. Lists of Python numbers take
+    the element type of the input. Raises DiagnosticError (E0910) for one without a name where there are several."""
+    if not isinstance(given, Mapping):
+        if len(ports) != 1:
+            title = f"{model} takes {len(ports)} inputs, and one array without a name was given"
+            names = ", ".join(f"{port.name!r}: …" for port in ports)
+            raise DiagnosticError([error("E0910", title, None, help=f"name them: {{{names}}}")])
+        given = {ports[0].name: given}
+    wanted = {port.name: port.dtype for port in ports}
+    return {
+        name: as_array(value, wanted[name]) if name in wanted else np.asarray(value) for name, value in given.items()
+    }
 
 
 def match(

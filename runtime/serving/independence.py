@@ -13,12 +13,12 @@ from compiler.targets.onnx.metadata import bounds
 from runtime.disk.tensors import Array
 from runtime.inference.bench import Plan, inputs_for
 from runtime.inference.feed import rows_symbol
-from runtime.inference.session import Session
+from runtime.inference.session import InferenceSession
 
 _ROWS = 5  # whose results are compared together and alone
 
 
-def why_alone(session: Session) -> str:
+def why_alone(session: InferenceSession) -> str:
     """Why rows of different requests can't run together; empty where they can. It is tried, on random numbers: a model
     may take any number of rows and still mix them, as one that normalises over its batch does, or one with scales of
     integers that are worked out from all rows."""

@@ -10,7 +10,7 @@ from typing import Any
 from compiler.diagnostics import Diagnostic, DiagnosticError
 from runtime.disk.tensors import Array
 from runtime.inference.careful import careful_session
-from runtime.inference.session import Device, Session
+from runtime.inference.session import Device, InferenceSession
 from runtime.programs.signature import Port
 from runtime.serving.independence import why_alone
 from runtime.serving.limits import RequestError
@@ -23,7 +23,7 @@ class ServedModel:
     """An ONNX file that is ready to run: ``most_rows`` of it run together, which is 1 where rows can't, for the reason
     ``alone``: their results would depend on each other, or the file fixes their number."""
 
-    def __init__(self, name: str, session: Session, batch: int) -> None:
+    def __init__(self, name: str, session: InferenceSession, batch: int) -> None:
         self.name, self.session = name, session
         self.alone = why_alone(session)
         self.most_rows = 1 if self.alone else max(1, session.most_rows(batch))
@@ -31,7 +31,7 @@ class ServedModel:
     def check(self, arrays: Mapping[str, Array]) -> None:
         """Raises RequestError with everything that does not fit the inputs."""
         try:
-            self.session.check(arrays, dict.fromkeys(arrays, "the request"))
+            self.session.check(arrays, described=dict.fromkeys(arrays, "the request"))
         except DiagnosticError as failure:
             raise _refused(failure) from failure
 

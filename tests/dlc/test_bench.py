@@ -13,7 +13,7 @@ import pytest
 
 from runtime.inference import bench
 from runtime.inference.bench import Plan, Speed, inputs_for, measure
-from runtime.inference.session import Session
+from runtime.inference.session import InferenceSession
 
 TEXTS = "model Words(x: i64[N, T <= 9]) -> f32[N, T, 2] {\n    embed(5, 2)\n}\n"
 
@@ -27,13 +27,13 @@ def model(dlc: Callable[..., Any], net: Path) -> Path:
 
 def test_two_files_take_turns(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[str, int]] = []
-    run = Session.run
+    run = InferenceSession.run
 
-    def noted(session: Session, inputs: Any, *rest: Any) -> Any:
+    def noted(session: InferenceSession, inputs: Any, *rest: Any) -> Any:
         calls.append((session.name, len(inputs["x"])))
         return run(session, inputs, *rest)
 
-    monkeypatch.setattr(Session, "run", noted)
+    monkeypatch.setattr(InferenceSession, "run", noted)
     monkeypatch.setattr(bench, "_memory", lambda file, plan: None)
     ticks = count()
     files = [model, Path("other.onnx")]
@@ -72,7 +72,7 @@ def test_the_command(dlc: Callable[..., Any], model: Path) -> None:
 def test_inputs_are_what_the_file_allows(dlc: Callable[..., Any], net: Path) -> None:
     Path("words.dl").write_text(TEXTS)
     assert dlc("compile", "words.dl").code == 0
-    session = Session("words.onnx")
+    session = InferenceSession("words.onnx")
     assert inputs_for(session, 4, Plan())["x"].shape == (4, 9)
     assert inputs_for(session, 4, Plan(sizes={"T": 3}))["x"].shape == (4, 3)
     session.run(inputs_for(session, 4, Plan()))

@@ -15,7 +15,7 @@ import onnx
 import pytest
 
 from runtime.disk.tensors import read_tensors
-from runtime.inference.session import Session
+from runtime.inference.session import InferenceSession
 
 BLOCKER = """
 import sys
@@ -114,7 +114,7 @@ def test_a_model_for_phones(dlc: Callable[..., Any], net: Path) -> None:
     assert "certified: " in outcome.out
     assert Path("net.required_operators.config").read_text().startswith("ai.onnx;13;Gemm\n")
     x = np.random.default_rng(1).standard_normal((5, 3)).astype(np.float32)
-    phone, whole = Session("net.ort"), Session("runs/net/net.onnx")
+    phone, whole = InferenceSession("net.ort"), InferenceSession("runs/net/net.onnx")
     assert np.allclose(phone.run({"x": x})["output"], whole.run({"x": x})["output"], atol=1e-6)
     assert phone.description.metrics == {}
     assert phone.description.source_sha256 == whole.description.source_sha256

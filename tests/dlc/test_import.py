@@ -16,7 +16,7 @@ from compiler.ir.types import DType
 from runtime.inference import decompile
 from runtime.inference.cases import random_inputs, size_cases
 from runtime.inference.decompile import decompile_file, model_name
-from runtime.inference.session import Session
+from runtime.inference.session import InferenceSession
 from runtime.programs.predict import Predictor
 from runtime.programs.project import open_project
 from runtime.training.weights import fresh_weights
@@ -128,5 +128,5 @@ def test_networks_that_pytorch_exported(kind: str, exporter: str, tmp_path: Path
     sizes = size_cases(model.graph)[-1]
     inputs = random_inputs(values, sizes, {}, np.random.default_rng(0), unit=False)
     found = Predictor(model, fresh_weights(project, model)).predict(inputs)
-    for name, expected in Session(file).run(inputs).items():
+    for name, expected in InferenceSession(file).run(inputs).items():
         assert excess(found[name], expected, tolerance(DType.F32), by_largest) <= 1

@@ -17,7 +17,7 @@ from compiler.diagnostics import DiagnosticError
 from compiler.targets.onnx import export_any
 from compiler.targets.onnx import model as model_module
 from runtime.inference import saving
-from runtime.inference.session import Session
+from runtime.inference.session import InferenceSession
 
 LARGE = "model Net(x: f32[N, 64]) -> f32[N, 32] { dense(256) -> relu -> dense(32) }\n"
 
@@ -54,7 +54,7 @@ def test_the_weights_lie_beside_the_model(dlc: Callable[..., Any], net: Path, mo
 
     monkeypatch.setattr(model_module, "MOST_BYTES", 2**31)
     dlc("compile", net, "-o", "one.onnx")
-    assert np.array_equal(np.load("y.npy"), package.open_onnx("one.onnx").run({"x": x})["output"])
+    assert np.array_equal(np.load("y.npy"), package.InferenceSession("one.onnx").run({"x": x})["output"])
     # What goes on from it is one file again, and a smaller model leaves no data behind.
     assert dlc("compile", "net.onnx", "-o", "again.onnx").code == 0
     assert dlc("compile", net).code == 0
@@ -93,7 +93,7 @@ def test_a_failure_in_between_leaves_the_old_pair(
     assert written[1] == "net.onnx"
     assert {name: Path(name).read_bytes() for name in before} == before
     x = np.ones((2, 64), np.float32)
-    assert package.open_onnx("net.onnx").run({"x": x})["output"].shape == (2, 32)
+    assert package.InferenceSession("net.onnx").run({"x": x})["output"].shape == (2, 32)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_fault_is_found_in_a_large_model_too(net: Path) -> None:
     }
     content = export_any(graph, weights)
     assert not isinstance(content, bytes)
-    session = Session(content)
+    session = InferenceSession(content)
 
     def wrong(inputs: Any) -> dict[str, Any]:
         return {name: array + 1 for name, array in session.run(inputs).items()}

@@ -37,7 +37,7 @@ def test_fit_evaluate_predict_export(net: Path, data: dict[str, Any]) -> None:
     assert scores.shape == (60, 2)
     certificate = model.export("net.onnx")
     assert isinstance(certificate, dlc.Certificate)
-    assert np.allclose(dlc.open_onnx("net.onnx").run({"x": data["x"]})["output"], scores, atol=1e-5)
+    assert np.allclose(dlc.InferenceSession("net.onnx").run({"x": data["x"]})["output"], scores, atol=1e-5)
     assert not Path("runs").exists(), "nothing is written unless it is asked for"
 
 

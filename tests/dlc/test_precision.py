@@ -14,7 +14,7 @@ import pytest
 import dlc as python
 from compiler.diagnostics import DiagnosticError
 from runtime.inference.precision import shrink
-from runtime.inference.session import Session
+from runtime.inference.session import InferenceSession
 
 WIDE = ["--set", "units=64"]
 
@@ -45,7 +45,7 @@ def test_a_smaller_file(dlc: Callable[..., Any], trained: Path, precision: str) 
     assert int(before[1].replace(",", "")) > size
     judged = "judged by 12 samples of net.npz: accuracy at most 0.5 points lower"
     assert " ".join(written) == f"wrote net.{precision}.onnx, {size:,} bytes; {judged}"
-    assert Session(f"net.{precision}.onnx").metadata["dlc.precision.kind"] == precision
+    assert InferenceSession(f"net.{precision}.onnx").metadata["dlc.precision.kind"] == precision
     shown = " ".join(dlc("show", f"net.{precision}.onnx").out.split())
     assert " precision gate: accuracy " in shown
     assert f" kind: {precision} " in shown
@@ -135,7 +135,7 @@ def test_from_python(trained: Path) -> None:
     assert variant.summary().startswith(f"int8: {len(variant.content):,} bytes, ")
     assert variant.share < 0.6
     x = np.load("net.npz")["x"]
-    scores = python.open_onnx("made.onnx").run({"x": x})["output"]
+    scores = python.InferenceSession("made.onnx").run({"x": x})["output"]
     np.testing.assert_allclose(scores, model.predict(x), atol=0.02 * np.abs(scores).max())
     with pytest.raises(DiagnosticError, match="E0605"):
         model.shrink("other.onnx", data={"x": x})

@@ -33,7 +33,7 @@ def test_outputs_are_saved(dlc: Callable[..., Any], model: Path) -> None:
     outcome = dlc("run", model, "--input", "x=net.npz", "-o", "made/out.npz")
     assert outcome.out == "wrote output to made/out.npz\n"
     x = np.load("net.npz")["x"]
-    expected = python.open_onnx(model).run({"x": x})["output"]
+    expected = python.InferenceSession(model).run({"x": x})["output"]
     assert np.array_equal(np.load("made/out.npz")["output"], expected)
     dlc("run", model, "--input", "x=net.npz", "-o", "out.npy")
     assert np.array_equal(np.load("out.npy"), expected)
@@ -114,7 +114,7 @@ def test_lines_of_json(dlc: Callable[..., Any], classifier: Path, monkeypatch: p
     lines_in(monkeypatch, "\n".join(json.dumps({"x": row}) for row in x.tolist()))
     outcome = dlc("run", classifier, "--jsonl", "-", "--batch", 7, "-o", "out.jsonl")
     assert (outcome.code, outcome.out, outcome.err) == (0, "wrote output to out.jsonl\n", "")
-    expected = python.open_onnx(classifier).run({"x": x})["output"]
+    expected = python.InferenceSession(classifier).run({"x": x})["output"]
     found = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
     np.testing.assert_allclose([row["output"] for row in found], expected, rtol=1e-5, atol=1e-6)
     assert [row["label"] for row in found] == [NAMED[index] for index in expected.argmax(axis=1)]
@@ -153,7 +153,7 @@ def test_batches_give_what_one_run_gives(dlc: Callable[..., Any], classifier: Pa
     x = np.load("net.npz")["x"]
     for name in ("out.npy", "out.npz"):
         assert dlc("run", classifier, "--input", "x=net.npz", "--batch", 7, "-o", name, "--threads", 1).code == 0
-    session = python.open_onnx(classifier, threads=1)
+    session = python.InferenceSession(classifier, threads=1)
     assert session.labels == NAMED
     session.warm_up({"x": x[:1]})
     parts = [part["output"] for part in session.batches({"x": x}, rows=7)]

@@ -9,7 +9,7 @@ import numpy as np
 
 from compiler.diagnostics import DiagnosticError, error
 from runtime.disk.tensors import Array
-from runtime.inference.session import Session
+from runtime.inference.session import InferenceSession
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def find_ranges(content: bytes, inputs: Iterable[Mapping[str, Array]], limit: fl
 
     model = typed(content)
     made = float_values(model)
-    session = Session(expose(model.SerializeToString(), made), optimise=False, threads=1)
+    session = InferenceSession(expose(model.SerializeToString(), made), optimise=False, threads=1)
     values: dict[str, tuple[float, float]] = {}
     large: set[str] = set()
     for given in inputs:

@@ -25,7 +25,7 @@ from runtime.inference.precision.ranges import Ranges, find_ranges
 from runtime.inference.precision.search import Found, find_plan
 from runtime.inference.precision.variant import ROWS, Variant
 from runtime.inference.saving import one_file
-from runtime.inference.session import Session
+from runtime.inference.session import InferenceSession
 from runtime.inference.ship import Shipping, certified
 from runtime.training.job import Job
 
@@ -108,8 +108,8 @@ class Shrinker:
             case "int8-dynamic":
                 return Dynamic(self.parent)
 
-    def _session(self, content: bytes, optimise: bool = True) -> Session:
-        return Session(content, self.how.device, optimise, _THREADS)
+    def _session(self, content: bytes, optimise: bool = True) -> InferenceSession:
+        return InferenceSession(content, self.how.device, optimise, _THREADS)
 
     def _passes(self, content: bytes) -> bool:
         return self.gate.passes(self._figures(content))
@@ -125,7 +125,7 @@ class Shrinker:
             both.append(self.judge.figures(session.run, self.judged))
         return max(both, key=self.gate.excess)
 
-    def _smaller(self, content: bytes, optimise: bool = True) -> Session | None:
+    def _smaller(self, content: bytes, optimise: bool = True) -> InferenceSession | None:
         """A session of a smaller file; None where ONNX Runtime can't run what a tool of its own wrote."""
         try:
             return self._session(content, optimise) if not optimise or survives(content) else None
@@ -218,7 +218,7 @@ def shrinker(job: Job, model: ModelProgram, weights: Mapping[str, Array], how: S
     judge = judge_of(job, model.name, weights)
     written, certificate = certified(job.project, model, weights, how)
     content = one_file(written, "another precision")
-    before = judge.measured(Session(content, how.device, threads=_THREADS).run, judged)
+    before = judge.measured(InferenceSession(content, how.device, threads=_THREADS).run, judged)
     gate = make_gate(before, job.program.measures, limits)
     return Shrinker(model, content, certificate, judge, gate, judged, calibration, how)
 
@@ -242,7 +242,7 @@ def _spread(data: DataSet) -> DataSet:
     return data.take(np.linspace(0, len(data) - 1, count).astype(np.int64))
 
 
-def _with_rows(inputs: Mapping[str, Array], session: Session, rows: int) -> dict[str, Array]:
+def _with_rows(inputs: Mapping[str, Array], session: InferenceSession, rows: int) -> dict[str, Array]:
     """``inputs`` with so many rows, of which some come again; fewer where the network takes no more."""
     places = np.arange(session.most_rows(rows))
     fixed = {port.name for port in session.inputs if not port.shape or isinstance(port.shape[0], int)}

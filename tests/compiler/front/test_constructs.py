@@ -87,7 +87,7 @@ def test_results_by_name_in_the_exported_file_too(tmp_path: Path) -> None:
     x, y = X[:, 0], X[:, 1] * -1
     expected = {"larger": np.maximum(x, y), "both": (x + y).sum(1)}
     model.export(tmp_path / "net.onnx")
-    for found in (model.predict({"x": x, "y": y}), dlc.open_onnx(tmp_path / "net.onnx").run({"x": x, "y": y})):
+    for found in (model.predict({"x": x, "y": y}), dlc.InferenceSession(tmp_path / "net.onnx").run({"x": x, "y": y})):
         assert list(found) == list(expected)
         for name, array in expected.items():
             np.testing.assert_allclose(found[name], array, rtol=1e-6)

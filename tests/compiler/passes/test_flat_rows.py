@@ -10,7 +10,7 @@ import pytest
 import compiler
 from compiler.diagnostics import Source
 from compiler.passes.flat_rows import _RULES, FlatRows
-from runtime.inference.session import Session
+from runtime.inference.session import InferenceSession
 from runtime.programs.engine import Engine
 
 BEFORE = """
@@ -121,5 +121,5 @@ def test_a_transformer_has_gemm_alone_and_computes_the_same() -> None:
         x = random.standard_normal((samples, steps, 8)).astype(np.float32)
         expected = Engine(compiler.model_module(program), weights).call("infer", {"x": x})["output"]
         for optimise in (False, True):
-            found = Session(content, optimise=optimise).run({"x": x})["output"]
+            found = InferenceSession(content, optimise=optimise).run({"x": x})["output"]
             np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)

@@ -15,7 +15,7 @@ from compiler.ops import Emit, RunningNorm
 from compiler.ops.conv import Conv, ConvTranspose
 from compiler.passes.fold_norm import FoldNorm
 from compiler.passes.order import ONNX, Pipeline
-from runtime.inference.session import Session
+from runtime.inference.session import InferenceSession
 from runtime.programs.engine import Engine
 
 F32 = DType.F32
@@ -171,7 +171,7 @@ def test_a_file_holds_the_folded_weights_alone() -> None:
     x = random.standard_normal((3, 3, 6, 6)).astype(np.float32)
     expected = Engine(compiler.model_module(program), weights).call("infer", {"x": x})["output"]
     for optimise in (False, True):
-        found = Session(content, optimise=optimise).run({"x": x})["output"]
+        found = InferenceSession(content, optimise=optimise).run({"x": x})["output"]
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 

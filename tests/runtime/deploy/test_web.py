@@ -22,7 +22,7 @@ from compiler.diagnostics import DiagnosticError
 from compiler.targets.onnx.file import with_metadata
 from runtime.deploy.npm import web_runtime
 from runtime.deploy.web import deploy_web, description
-from runtime.inference.session import Session
+from runtime.inference.session import InferenceSession
 
 ROOT = Path(__file__).parents[3]
 TEXT = """\
@@ -141,7 +141,7 @@ def last_run(page: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def check_last_run(page: Any, model: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     inputs, outputs = last_run(page)
-    expected = Session(model).run(inputs)
+    expected = InferenceSession(model).run(inputs)
     for name, array in expected.items():
         np.testing.assert_allclose(outputs[name], array, rtol=1e-5, atol=1e-5)
     return inputs, outputs
@@ -287,7 +287,7 @@ def test_narrow_pages_have_one_column(opened: Callable[..., Any]) -> None:
 def test_what_is_a_picture(tmp_path: Path, shape: str, dtype: str, expected: Any) -> None:
     text = f"model Any(image: {dtype}[{shape}]) -> f32[{shape}] {{\n    cast(f32)\n}}\n"
     dlc.loads(text).export(tmp_path / "any.onnx")
-    found = description(Session(tmp_path / "any.onnx"), "any", None)["image"]
+    found = description(InferenceSession(tmp_path / "any.onnx"), "any", None)["image"]
     keys = ("rows", "columns", "channels", "layout", "high")
     assert (found and tuple(found[key] for key in keys)) == expected
 
@@ -296,7 +296,7 @@ def test_what_the_page_says_of_the_model(tmp_path: Path) -> None:
     about = 'description "Nothing is changed."\nauthor "Ada"\n'
     text = f"{about}model Any(x: f32[N, 4]) -> f32[N, 4] {{\n    relu\n}}\n"
     dlc.loads(text).export(tmp_path / "any.onnx")
-    facts = dict(description(Session(tmp_path / "any.onnx"), "any", None)["facts"])
+    facts = dict(description(InferenceSession(tmp_path / "any.onnx"), "any", None)["facts"])
     assert (facts["what it is"], facts["author"]) == ("Nothing is changed.", "Ada")
     assert "runtime ONNX Runtime" in facts["certificate"]
 

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from compiler.diagnostics import DiagnosticError
 from runtime.inference.again import compile_again
-from runtime.inference.session import Session
+from runtime.inference.session import InferenceSession
 
 
 @pytest.fixture
@@ -49,17 +49,17 @@ def test_what_comes_out_is_the_same_network_and_smaller(network: Callable[..., P
     assert certificate is not None
     assert len(certificate.cases) > 1
     x = {"in/image:0": np.random.default_rng(1).normal(size=(3, 3, 6, 6)).astype(np.float32)}
-    old, new = (Session(path).run(x) for path in (before, after))
+    old, new = (InferenceSession(path).run(x) for path in (before, after))
     np.testing.assert_allclose(new["out:0"], old["out:0"], rtol=1e-4, atol=1e-6)
     kinds = [node.op_type for node in onnx.load(after).graph.node]
     assert "BatchNormalization" not in kinds
-    assert Session(after).metadata["mean"] == "0.485"
-    assert "dlc.certificate.difference" in Session(after).metadata
+    assert InferenceSession(after).metadata["mean"] == "0.485"
+    assert "dlc.certificate.difference" in InferenceSession(after).metadata
 
 
 def test_without_a_certificate(network: Callable[..., Path], tmp_path: Path) -> None:
     assert compile_again(network(), tmp_path / "again.onnx", "cpu", False, 20) is None
-    metadata = Session(tmp_path / "again.onnx").metadata
+    metadata = InferenceSession(tmp_path / "again.onnx").metadata
     assert metadata["mean"] == "0.485"
     assert "dlc.certificate.difference" not in metadata
 

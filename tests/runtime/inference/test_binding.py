@@ -11,11 +11,11 @@ from onnx import TensorProto, helper
 
 from compiler.diagnostics import DiagnosticError
 from compiler.targets.onnx.metadata import Description
-from runtime.inference.session import Session
+from runtime.inference.session import InferenceSession
 
 
 @pytest.fixture
-def session() -> Session:
+def session() -> InferenceSession:
     """Adds x to a state and gives twice the sum; i picks a row of a table of 3."""
     table = onnx.numpy_helper.from_array(np.float32([[1], [2], [3]]), "table")
     nodes = [
@@ -30,7 +30,7 @@ def session() -> Session:
     graph = helper.make_graph(nodes, "g", inputs, outputs, [table])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
     helper.set_model_props(model, Description(ranges={"i": (0, 2)}).as_metadata())
-    return Session(model.SerializeToString(), threads=1)
+    return InferenceSession(model.SerializeToString(), threads=1)
 
 
 def arrays(x: float = 1, state: float = 0, i: int = 0, rows: int = 2) -> dict[str, np.ndarray]:
@@ -39,7 +39,7 @@ def arrays(x: float = 1, state: float = 0, i: int = 0, rows: int = 2) -> dict[st
     }  # fmt: skip
 
 
-def test_a_binding_gives_what_a_run_gives(session: Session) -> None:
+def test_a_binding_gives_what_a_run_gives(session: InferenceSession) -> None:
     given = arrays(x=5, state=7, i=2)
     binding = session.bind(given)
     binding.run()
@@ -47,7 +47,7 @@ def test_a_binding_gives_what_a_run_gives(session: Session) -> None:
         assert np.array_equal(binding.result(name), expected)
 
 
-def test_a_result_becomes_an_input_without_being_overwritten(session: Session) -> None:
+def test_a_result_becomes_an_input_without_being_overwritten(session: InferenceSession) -> None:
     binding = session.bind(arrays())
     totals = []
     for _ in range(5):
@@ -58,7 +58,7 @@ def test_a_result_becomes_an_input_without_being_overwritten(session: Session) -
     assert totals == [(2, 4), (4, 8), (6, 12), (8, 16), (10, 20)]
 
 
-def test_some_inputs_are_given_anew_and_may_have_another_size(session: Session) -> None:
+def test_some_inputs_are_given_anew_and_may_have_another_size(session: InferenceSession) -> None:
     binding = session.bind(arrays())
     binding.run()
     binding.feed({"x": np.full((2, 1), 10, np.float32)})
@@ -79,7 +79,7 @@ def test_some_inputs_are_given_anew_and_may_have_another_size(session: Session) 
     ],
 )
 def test_what_does_not_fit_is_refused_and_nothing_changes(
-    session: Session, change: Callable[[object], None], code: str
+    session: InferenceSession, change: Callable[[object], None], code: str
 ) -> None:
     binding = session.bind(arrays())
     with pytest.raises(DiagnosticError) as refused:
@@ -89,7 +89,7 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(
     assert binding.result("next").tolist() == [[2], [2]]
 
 
-def test_missing_inputs_and_results_that_are_not_there(session: Session) -> None:
+def test_missing_inputs_and_results_that_are_not_there(session: InferenceSession) -> None:
     with pytest.raises(DiagnosticError, match="input `i` is missing"):
         session.bind({name: array for name, array in arrays().items() if name != "i"})
     binding = session.bind(arrays())

@@ -32,7 +32,7 @@ from runtime.inference import cases as cases_module
 from runtime.inference.cases import random_inputs, size_cases
 from runtime.inference.certify import Agreement, Certificate, certified_export, certify
 from runtime.inference.locate import Trial, first_fault
-from runtime.inference.session import Session
+from runtime.inference.session import InferenceSession
 
 N, T = symbol("N"), symbol("T", 16)
 F32, I64, U8 = DType.F32, DType.I64, DType.U8
@@ -260,7 +260,7 @@ class TestCertifiedExport:
     def test_the_file_tells_what_was_found(self, graph, weights):
         description = Description(source_sha256="ab", labels=("one", "two"), metrics={"val.accuracy": 0.98})
         content, certificate = certified_export(graph, weights, meaning(graph, weights), description=description)
-        told = describe(Session(content).metadata)
+        told = describe(InferenceSession(content).metadata)
         assert (told.source_sha256, told.labels, told.metrics) == ("ab", ("one", "two"), {"val.accuracy": 0.98})
         assert told.certificate == certificate.as_metadata()
         assert told.version

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 
 from compiler.diagnostics import DiagnosticError
 from runtime.inference.mobile import save_ort, to_ort
-from runtime.inference.session import Session
+from runtime.inference.session import InferenceSession
 
 
 def onnx_file(factor: float) -> bytes:
@@ -44,5 +44,5 @@ def test_a_damaged_ort_file(tmp_path: Path) -> None:
     content = to_ort(onnx_file(1.0)).content
     for broken in (content[:100], content[:20], content[:8] + bytes(len(content) - 8)):
         with pytest.raises(DiagnosticError) as refused:
-            Session(broken)
+            InferenceSession(broken)
         assert refused.value.diagnostics[0].code == "E0908"

@@ -21,7 +21,7 @@ from compiler.ops.elementwise import Add
 from compiler.targets.onnx import export
 from compiler.targets.onnx.content import MOST_BYTES
 from runtime.inference import cuda
-from runtime.inference.session import Session
+from runtime.inference.session import InferenceSession
 from runtime.programs.signature import Port
 
 N, T = symbol("N"), symbol("T", 16)
@@ -55,13 +55,13 @@ X = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N"])
 
 def reported(content: bytes | str | Path, **options: object) -> tuple[Diagnostic, ...]:
     with pytest.raises(DiagnosticError) as raised:
-        Session(content, **options)
+        InferenceSession(content, **options)
     return raised.value.diagnostics
 
 
 class TestLoading:
     def test_signature_and_metadata(self, content):
-        session = Session(content)
+        session = InferenceSession(content)
         assert session.inputs == (Port("image", F32, ("N", 8, "T")), Port("other", F32, ("N", 1, "T")))
         assert session.outputs == (Port("total", F32, ("N", 8, "T")),)
         assert [str(port) for port in session.inputs] == ["f32[N, 8, T]", "f32[N, 1, T]"]
@@ -71,22 +71,30 @@ class TestLoading:
     def test_from_a_path(self, content, tmp_path):
         path = tmp_path / "sum.onnx"
         path.write_bytes(content)
-        assert Session(path).outputs == Session(str(path)).outputs == Session(content).outputs
+        assert (
+            InferenceSession(path).outputs == InferenceSession(str(path)).outputs == InferenceSession(content).outputs
+        )
+
+    @pytest.mark.parametrize("settings", [{"device": "gpu"}, {"device": "CUDA"}, {"threads": 0}, {"threads": -1}])
+    def test_settings_that_there_are_not(self, content, settings):
+        with pytest.raises(ValueError, match="'cpu' or 'cuda', and 1 or more"):
+            InferenceSession(content, **settings)
 
     @pytest.mark.parametrize("optimise", [True, False])
     def test_run(self, content, optimise):
         image, other = np.random.default_rng(0).standard_normal((2, 3, 8, 5)).astype(np.float32)
-        total = Session(content, optimise=optimise, threads=1).run({"image": image, "other": other[:, :1]})["total"]
+        session = InferenceSession(content, optimise=optimise, threads=1)
+        total = session.run({"image": image, "other": other[:, :1]})["total"]
         np.testing.assert_array_equal(total, image + other[:, :1])
 
     def test_strange_layouts_and_byte_orders_are_understood(self, content):
         image = np.arange(48, dtype=">f4").reshape(3, 8, 2).T.copy().T
         other = np.zeros((3, 1, 4), np.float32)[..., ::2]
-        np.testing.assert_array_equal(Session(content).run({"image": image, "other": other})["total"], image)
+        np.testing.assert_array_equal(InferenceSession(content).run({"image": image, "other": other})["total"], image)
 
     def test_scalars(self):
         content = export(added(TensorType(F32), TensorType(F32)), {})
-        result = Session(content).run({"image": np.float32(2), "other": np.array(3, np.float32)})["total"]
+        result = InferenceSession(content).run({"image": np.float32(2), "other": np.array(3, np.float32)})["total"]
         assert (result.shape, float(result)) == ((), 5.0)
 
 
@@ -152,7 +160,7 @@ class TestRefusedFiles:
 class TestInputs:
     def refused(self, content: bytes, **inputs: np.ndarray) -> list[tuple[str, str, str]]:
         with pytest.raises(DiagnosticError) as raised:
-            Session(content).run(inputs, {"image": "x.npy"})
+            InferenceSession(content).run(inputs, described={"image": "x.npy"})
         return [(d.code, d.title, d.help[0]) for d in raised.value.diagnostics]
 
     def other(self, n: int = 10, t: int = 4) -> np.ndarray:
@@ -180,8 +188,8 @@ class TestInputs:
     @pytest.mark.parametrize("dtype", ["f2", "u1", "i2", "?", ">f4"])
     def test_what_loses_nothing_is_widened(self, content, dtype):
         image = (self.image() + 3).astype(dtype)
-        (wanted,) = Session(content).run({"image": image.astype(np.float32), "other": self.other()}).values()
-        (found,) = Session(content).run({"image": image, "other": self.other()}).values()
+        (wanted,) = InferenceSession(content).run({"image": image.astype(np.float32), "other": self.other()}).values()
+        (found,) = InferenceSession(content).run({"image": image, "other": self.other()}).values()
         assert np.array_equal(found, wanted)
 
     def test_objects(self, content):
@@ -213,7 +221,7 @@ class TestInputs:
         assert found == [("E0912", title, "give arrays that agree on N")]
 
     def test_upper_bound(self, content):
-        Session(content).run({"image": self.image(t=16), "other": self.other(t=16)})
+        InferenceSession(content).run({"image": self.image(t=16), "other": self.other(t=16)})
         found = self.refused(content, image=self.image(t=17), other=self.other(t=17))
         assert found[0] == (
             "E0912",
@@ -227,7 +235,7 @@ class TestInputs:
 
     def test_an_input_of_any_rank_takes_any_array(self):
         anything = helper.make_tensor_value_info("x", TensorProto.FLOAT, None)
-        session = Session(onnx_file([helper.make_node("Relu", ["x"], ["y"])], [anything]))
+        session = InferenceSession(onnx_file([helper.make_node("Relu", ["x"], ["y"])], [anything]))
         assert str(session.inputs[0]) == "f32[...]"
         assert session.run({"x": np.full((1, 2, 3), -1, np.float32)})["y"].tolist() == [[[0] * 3] * 2]
 
@@ -236,7 +244,9 @@ def test_a_value_that_stops_the_run_names_the_node():
     node = helper.make_node("Gather", ["x", "i"], ["y"], name="GPT.token/Gather")
     node.metadata_props.add(key="source", value="gpt.dl:5:9")
     index = helper.make_tensor_value_info("i", TensorProto.INT64, ["N"])
-    session = Session(onnx_file([node], [helper.make_tensor_value_info("x", TensorProto.FLOAT, [65, 2]), index]))
+    session = InferenceSession(
+        onnx_file([node], [helper.make_tensor_value_info("x", TensorProto.FLOAT, [65, 2]), index])
+    )
     with pytest.raises(DiagnosticError) as raised:
         session.run({"x": np.zeros((65, 2), np.float32), "i": np.array([70])})
     (diagnostic,) = raised.value.diagnostics
@@ -287,12 +297,29 @@ def test_nothing_is_printed(content, tmp_path):
         "import runtime.inference.session as session\n"
         "assert not {'onnx', 'onnxruntime'} & set(sys.modules)\n"
         "x = np.zeros((2, 8, 4), np.float32)\n"
-        "session.Session(sys.argv[1]).run({'image': x, 'other': x[:, :1]})\n"
+        "session.InferenceSession(sys.argv[1]).run({'image': x, 'other': x[:, :1]})\n"
         "for content, device in ((sys.argv[1], 'cuda'), (b'nonsense', 'cpu')):\n"
         "    try:\n"
-        "        session.Session(content, device)\n"
+        "        session.InferenceSession(content, device)\n"
         "    except DiagnosticError:\n"
         "        pass\n"
     )
     done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_the_one_input_needs_no_name_and_lists_take_its_element_type() -> None:
+    session = InferenceSession(onnx_file([helper.make_node("Neg", ["x"], ["y"])], [X]))
+    given = [session.run(x)["y"] for x in ([0.5, 1], np.array([0.5, 1], np.float32), {"x": [0.5, 1]})]
+    assert [found.tolist() for found in given] == [[-0.5, -1.0]] * 3
+    bound = session.bind([2, 3])
+    bound.run()
+    assert bound.result("y").tolist() == [-2.0, -3.0]
+    session.warm_up([1.5])
+
+
+def test_of_several_inputs_each_has_a_name(content) -> None:
+    with pytest.raises(DiagnosticError) as raised:
+        InferenceSession(content).run(np.zeros((3, 8, 5), np.float32))
+    (found,) = raised.value.diagnostics
+    assert (found.code, found.help) == ("E0910", ("name them: {'image': …, 'other': …}",))

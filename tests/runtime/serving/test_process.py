@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.inference.session import Session
+from runtime.inference.session import InferenceSession
 from runtime.serving import process
 from runtime.serving.limits import Limits
 from runtime.serving.model import ServedModel
@@ -95,7 +95,7 @@ def test_the_public_client(start: Callable[..., Server], models: Path) -> None:
     client_module = pytest.importorskip("tritonclient.http")
     server = start(names=("images", "net"))
     image = np.arange(12, dtype=np.uint8).reshape(3, 2, 2)
-    expected = Session(models / "images.onnx").run({"image": image})["output"]
+    expected = InferenceSession(models / "images.onnx").run({"image": image})["output"]
     with closing(client_module.InferenceServerClient(f"127.0.0.1:{server.port}")) as client:
         assert client.is_server_live()
         assert client.is_server_ready()

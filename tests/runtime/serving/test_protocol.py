@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.inference.session import Session
+from runtime.inference.session import InferenceSession
 from runtime.programs.signature import Port
 from runtime.serving.app import application
 from runtime.serving.limits import Limits, RequestError
@@ -30,8 +30,8 @@ K = {"name": "k", "datatype": "INT64", "shape": [2], "data": [0, 6]}
 
 
 @pytest.fixture
-def net(models: Path) -> Session:
-    return Session(models / "net.onnx")
+def net(models: Path) -> InferenceSession:
+    return InferenceSession(models / "net.onnx")
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_health_and_metadata(client: Any) -> None:
     }
 
 
-def test_json(client: Any, net: Session) -> None:
+def test_json(client: Any, net: InferenceSession) -> None:
     found = client.post(NET, json=asked(X, K, id="number 7")).json()
     expected = net.run({"x": np.array(X["data"], np.float32).reshape(2, 3), "k": np.array([0, 6])})
     assert (found["model_name"], found["model_version"], found["id"]) == ("net", "1", "number 7")
@@ -88,7 +88,7 @@ def test_json(client: Any, net: Session) -> None:
     assert nested.json()["outputs"][0]["data"] == [2, 4, 6, 8, 10, 13]
 
 
-def test_binary_tensors(client: Any, net: Session) -> None:
+def test_binary_tensors(client: Any, net: InferenceSession) -> None:
     x, k = np.array(X["data"], "<f4").reshape(2, 3), np.array([0, 6], "<i8")
     described = [
         {"name": "k", "datatype": "INT64", "shape": [2], "parameters": {"binary_data_size": 16}},
@@ -126,7 +126,7 @@ def test_classes(client: Any, models: Path) -> None:
     outputs = [{"name": "output", "parameters": {"classification": 2}}]
     (found,) = client.post("/v2/models/images/infer", json=asked(given, outputs=outputs)).json()["outputs"]
     assert (found["datatype"], found["shape"]) == ("BYTES", [2, 2])
-    scores = Session(models / "images.onnx").run({"image": image})["output"]
+    scores = InferenceSession(models / "images.onnx").run({"image": image})["output"]
     names = ("cat", "dog", "größer")
     expected = [f"{row[i]!s}:{i}:{names[i]}" for row in scores for i in np.argsort(-row)[:2]]
     assert found["data"] == expected
@@ -249,7 +249,7 @@ def test_any_bytes_are_answered_or_refused_in_words(data: st.DataObject, parts: 
 @pytest.fixture(scope="module")
 def parts(models: Path) -> tuple[bytes, list[Port]]:
     head = json.dumps(asked(K, BINARY, id="a", outputs=[{"name": "k", "parameters": {"classification": 1}}])).encode()
-    return head + bytes(24), list(Session(models / "net.onnx").inputs)
+    return head + bytes(24), list(InferenceSession(models / "net.onnx").inputs)
 
 
 def test_no_rows(client: Any) -> None:

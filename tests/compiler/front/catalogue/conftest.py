@@ -18,7 +18,7 @@ from compiler.ops.base import Array
 from compiler.passes.autodiff import gradient
 from compiler.passes.order import COMMON, TRAIN, Pipeline
 from compiler.program import ModelProgram
-from runtime.inference.session import Session
+from runtime.inference.session import InferenceSession
 from runtime.programs.engine import Engine
 
 RECEIVED = "received"
@@ -130,7 +130,7 @@ class Bench:
             part = {name: np.ascontiguousarray(array[:count]) for name, array in inputs.items()}
             expected = engine.call("infer", part)["output"].copy()
             for optimise in (False, True):
-                given = Session(content, optimise=optimise).run(part)["output"]
+                given = InferenceSession(content, optimise=optimise).run(part)["output"]
                 np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-5)
         return expected
 

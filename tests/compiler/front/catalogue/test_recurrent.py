@@ -13,7 +13,7 @@ import pytest
 
 import compiler
 from compiler.diagnostics import DiagnosticError, Source
-from runtime.inference.session import Session
+from runtime.inference.session import InferenceSession
 from runtime.programs.engine import Engine
 
 RNG = np.random.default_rng(0)
@@ -289,7 +289,7 @@ EXPORTED = [
 @pytest.mark.parametrize(("body", "more"), EXPORTED)
 def test_exported_files_run_at_sizes_never_seen(body: str, more: str) -> None:
     content, engine = model_file(body, f"x: f32[N, T, 4]{more}")
-    sessions = [Session(content, optimise=optimise) for optimise in (False, True)]
+    sessions = [InferenceSession(content, optimise=optimise) for optimise in (False, True)]
     for batch, steps in product((1, 3, 64), (1, 7, 130)):
         inputs = {"x": numbers(batch, steps, 4)}
         if "n:" in more:

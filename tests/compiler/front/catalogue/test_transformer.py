@@ -10,7 +10,7 @@ import pytest
 import compiler
 from compiler import Checked
 from compiler.diagnostics import Source
-from runtime.inference.session import Session
+from runtime.inference.session import InferenceSession
 from runtime.programs.engine import Engine
 
 torch = pytest.importorskip("torch", reason="PyTorch is the oracle here")
@@ -105,7 +105,7 @@ def test_its_file_runs_at_lengths_never_seen(checked: Checked, first: dict[str, 
     leaves = {name: torch.tensor(array) for name, array in weights.items()}
     random = np.random.default_rng(1)
     for optimise in (False, True):
-        session = Session(content, optimise=optimise)
+        session = InferenceSession(content, optimise=optimise)
         for samples, steps in ((1, 1), (3, 17), (2, 64)):
             tokens = random.integers(0, 65, (samples, steps))
             expected = gpt(torch.tensor(tokens), leaves).numpy()

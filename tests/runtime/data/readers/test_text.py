@@ -181,7 +181,7 @@ def test_the_names_travel_with_the_weights_and_the_onnx_file(written: Callable[.
     trained.export(tmp_path / "net.onnx")
     letters = ("a", "b", "c", "d")
     assert trained.names == {"tokens": letters, "targets": letters}
-    description = describe(dlc.open_onnx(tmp_path / "net.onnx").metadata)
+    description = describe(dlc.InferenceSession(tmp_path / "net.onnx").metadata)
     assert description.labels == letters
     assert description.names["tokens"] == letters
     again = dlc.load(model)

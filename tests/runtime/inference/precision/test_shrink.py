@@ -14,7 +14,7 @@ from compiler.targets.onnx.metadata import describe
 from runtime.inference.precision.forms import Precision
 from runtime.inference.precision.gate import Limits
 from runtime.inference.precision.shrink import Shrinker
-from runtime.inference.session import Session
+from runtime.inference.session import InferenceSession
 from runtime.training.job import Changes
 
 RANDOM = np.random.default_rng(0)
@@ -84,7 +84,7 @@ def test_a_smaller_file_keeps_the_figures(opened: Any, model: str, precision: Pr
     assert not variant.others
     assert len(variant.content) < len(made.content)
     # The interface and what the file says of itself are those of f32.
-    before, after = Session(made.content), Session(variant.content)
+    before, after = InferenceSession(made.content), InferenceSession(variant.content)
     assert [str(port) for port in (*before.inputs, *before.outputs)] == [
         str(p) for p in (*after.inputs, *after.outputs)
     ]
@@ -116,13 +116,16 @@ def test_the_same_twice(opened: Any) -> None:
 
 def test_what_the_file_says_of_itself(opened: Any) -> None:
     made: Shrinker = opened(MLP, INPUTS[MLP], limits=Limits(drop=4))
-    found = describe(Session(made.variant("int8").content).metadata)
+    found = describe(InferenceSession(made.variant("int8").content).metadata)
     assert not found.certificate
     assert found.precision["kind"] == "int8"
     assert found.precision["samples"] == "100 samples of net.npz"
     assert found.precision["ranges"] == "100 samples of net.npz"
     assert found.precision["gate"].endswith("in f32 1, at most 4 points lower")
-    assert found.precision["parent.difference"] == describe(Session(made.content).metadata).certificate["difference"]
+    assert (
+        found.precision["parent.difference"]
+        == describe(InferenceSession(made.content).metadata).certificate["difference"]
+    )
     assert len(found.precision["parent.sha256"]) == 64
 
 
@@ -143,7 +146,7 @@ def test_a_layer_whose_inputs_reach_too_far_keeps_8_bits_for_its_weights(opened:
     assert variant.kept("stored") == ("first.dense",)
     assert variant.kept("f32") == ()
     assert variant.notes() == ["first.dense is stored in 8 bits and computed in f32, to lose less"]
-    assert describe(Session(variant.content).metadata).precision["stored"] == "first.dense"
+    assert describe(InferenceSession(variant.content).metadata).precision["stored"] == "first.dense"
 
 
 def test_a_layer_that_8_bits_are_too_few_for_stays_in_f32(opened: Any) -> None:

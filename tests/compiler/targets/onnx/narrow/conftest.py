@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from runtime.inference.session import Session
+from runtime.inference.session import InferenceSession
 
 Make = Callable[..., onnx.ModelProto]
 
@@ -50,8 +50,8 @@ def run() -> Callable[..., dict[str, np.ndarray[Any, Any]]]:
     """The outputs of a file with ONNX Runtime's optimisations on, once they were the same with them off."""
 
     def found(content: bytes, near: float = 1e-5, **inputs: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
-        results = Session(content, threads=1).run(inputs)
-        for name, array in Session(content, optimise=False, threads=1).run(inputs).items():
+        results = InferenceSession(content, threads=1).run(inputs)
+        for name, array in InferenceSession(content, optimise=False, threads=1).run(inputs).items():
             np.testing.assert_allclose(array, results[name], rtol=near, atol=near)
         return results
 
