@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compiler.ir.dims import Dim
+from compiler.ir.dims import Dim, product
 from compiler.ir.types import DType, TensorType
 from compiler.ops.base import NumpyLowering
 
@@ -19,6 +19,26 @@ def row_major(c: NumpyLowering, index: int) -> str:
 def channel_axes(rank: int) -> tuple[int, ...]:
     """Every axis but that of the channels, the second one."""
     return (0, *range(2, rank))
+
+
+def to_last(rank: int) -> tuple[int, ...]:
+    """The order of axes that makes [N, *spatial, C] of [N, C, *spatial] with so many spatial axes."""
+    return (0, *range(2, rank + 2), 1)
+
+
+def to_first(rank: int) -> tuple[int, ...]:
+    """The inverse of :func:`to_last`."""
+    return (0, rank + 1, *range(1, rank + 1))
+
+
+def by_channels(c: NumpyLowering, index: int) -> str:
+    """Operand ``index`` [N, C, *spatial] as [N, C, places]: each sample is a matrix or the transpose of one."""
+    samples, channels, *spatial = c.input_types[index].shape
+    if c.channels_last(index) and not c.contiguous(index):
+        rows = c.shape((samples, product(spatial), channels))
+        turned = c.view(c.inputs[index], f"transpose({to_last(len(spatial))})")
+        return c.view(c.view(turned, f"reshape({rows})"), "swapaxes(-1, -2)")
+    return c.view(row_major(c, index), f"reshape({c.shape((samples, channels, product(spatial)))})")
 
 
 def filled(c: NumpyLowering, length: Dim, value: str, dtype: DType) -> str:
@@ -50,6 +70,15 @@ def sum_channels(
     else:
         c.line(f"np.dot({c.view(x, rows)}, {filled(c, places, weight, dtype)}, out={by_row})")
     c.line(f"np.add.reduce({sums}, axis=0, out={out})")
+
+
+def sum_last_channels(c: NumpyLowering, x: str, shape: tuple[Dim, ...], dtype: DType, out: str) -> None:
+    """The same for ``x`` [samples, channels, places] that lies in memory as [samples, places, channels]."""
+    samples, channels, places = shape
+    sums = c.scratch(TensorType(dtype, (samples, 1, channels)))
+    ones = c.view(filled(c, places, "1", dtype), "reshape(1, -1)")
+    c.line(f"np.matmul({ones}, {c.view(x, 'swapaxes(-1, -2)')}, out={sums})")
+    c.line(f"np.add.reduce({sums}, axis=(0, 1), out={out})")
 
 
 def sum_products(c: NumpyLowering, a: str, b: str, type: TensorType, out: str) -> None:

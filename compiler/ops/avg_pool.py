@@ -59,6 +59,11 @@ class Averaging(Op):
         """Whether the means are taken over different numbers of elements."""
         return self.window.padded and not self.count_padding
 
+    takes_channels_last = True
+
+    def gives_channels_last(self, inputs: tuple[TensorType, ...], last: tuple[bool, ...]) -> bool:
+        return last[0]
+
     def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
         return cut.samples()
 
@@ -117,7 +122,7 @@ class AvgPool(Averaging):
         require_places(c, self.window, x)
         share = self.numpy_share(c, x)
         loop = pool_loop(c, x, self.window)
-        image = Image(c, loop, c.inputs[0], x, self.window)
+        image = Image(c, loop, c.inputs[0], x, self.window, channels_last=c.gives_channels_last)
         reduce_windows(c, loop, image, self.window, "add", c.output_types[0])
         out = loop.of(c.outputs[0])
         loop.line(f"np.multiply({out}, {share}, out={out})")
@@ -196,10 +201,11 @@ class AvgPoolGradient(Averaging):
         given, x, window = c.input_types[0], c.output_types[0], self.window
         share = self.numpy_share(c, x)
         loop = pool_loop(c, x, window)
-        shared = c.scratch(given.with_shape((loop.count, *given.shape[1:])))
+        last = c.gives_channels_last
+        shared = c.scratch(given.with_shape((loop.count, *given.shape[1:])), last)
         whole = ""
         if window.padded:
-            whole = c.scratch(x.with_shape((loop.count, x.shape[1], *window.around(x.shape[2:]))))
+            whole = c.scratch(x.with_shape((loop.count, x.shape[1], *window.around(x.shape[2:]))), last)
         loop.enter()
         loop.line(f"np.multiply({loop.of(c.inputs[0])}, {share}, out={loop.work(shared)})")
         target = loop.work(whole) if whole else loop.of(c.outputs[0])

@@ -77,8 +77,8 @@ class NumpyLowering(Protocol):
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """For each result, the array to write into (BUFFER: contiguous, its content undefined), or the name to
-        assign (VIEW, CONSTANT)."""
+        """For each result, the array to write into (BUFFER: contiguous, or with the channels last, its content
+        undefined), or the name to assign (VIEW, CONSTANT)."""
 
     @property
     def input_types(self) -> tuple[TensorType, ...]: ...
@@ -94,6 +94,13 @@ class NumpyLowering(Protocol):
 
     def contiguous(self, index: int) -> bool:
         """Whether operand ``index`` is known to be C-contiguous, so that ``.reshape`` gives a view of it."""
+
+    def channels_last(self, index: int) -> bool:
+        """Whether operand ``index``, [N, C, *spatial], is known to lie in memory as [N, *spatial, C]."""
+
+    @property
+    def gives_channels_last(self) -> bool:
+        """Whether the first result does: so only if ``Op.gives_channels_last`` asked for it, or with one channel."""
 
     def shares(self, index: int) -> bool:
         """Whether the first result has been given the very memory of operand ``index`` (see ``Op.inplace``)."""
@@ -140,8 +147,9 @@ class NumpyLowering(Protocol):
         """The name of a function of the generated module, made from ``wanted``: ``text`` is what follows the name in
         its definition. Equal ones are made once."""
 
-    def scratch(self, type: TensorType) -> str:
-        """The name of an array to work in, of use only until the node is done."""
+    def scratch(self, type: TensorType, channels_last: bool = False) -> str:
+        """The name of an array to work in, of use only until the node is done: contiguous, or [N, C, *spatial] that
+        lies in memory as [N, *spatial, C]."""
 
 
 class OnnxLowering(Protocol):
@@ -217,6 +225,19 @@ class Op(Operation):
     def auxiliary(self) -> int:
         """How many results at the end are for the operation's own gradient alone: none comes back through them."""
         return 0
+
+    @property
+    def takes_channels_last(self) -> bool:
+        """Whether operands [N, C, *spatial] may lie in memory as [N, *spatial, C]: the statements are right for any
+        operands, but for these they are also no slower."""
+        return self.elementwise
+
+    def gives_channels_last(self, inputs: tuple[TensorType, ...], last: tuple[bool, ...]) -> bool:
+        """Whether the only result is to lie in memory as [N, *spatial, C], where operands do as ``last`` says."""
+        if not self.elementwise:
+            return False
+        shape = self.infer(inputs)[0].shape
+        return any(given and type.shape == shape for type, given in zip(inputs, last, strict=True))
 
     @abstractmethod
     def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:

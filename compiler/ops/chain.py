@@ -271,7 +271,7 @@ class _Pooled(StepLowering):
         super().__init__(c, operands, result)
         self._take, self._borrowed = take, borrowed
 
-    def scratch(self, type: TensorType) -> str:
+    def scratch(self, type: TensorType, channels_last: bool = False) -> str:
         name = self._take(type)
         self._borrowed.append((type, name))
         return name

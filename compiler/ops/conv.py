@@ -31,8 +31,10 @@ from compiler.ops.base import (
 )
 from compiler.ops.broadcast import unknown_equality
 from compiler.ops.checks import listed, need_floats, need_one_dtype
+from compiler.ops.conv_last_numpy import many
 from compiler.ops.conv_numpy import lower_conv
 from compiler.ops.conv_onnx import onnx_conv, onnx_conv_transpose, onnx_conv_weight
+from compiler.ops.conv_phases_numpy import has_phases
 from compiler.ops.conv_transpose_numpy import lower_conv_transpose
 from compiler.ops.conv_weight_numpy import lower_conv_weight
 from compiler.ops.parts import SUM, Cut, Joined
@@ -72,6 +74,10 @@ class Convolution(Op):
         window = self.window(weight.shape[2:])
         window.check(verb, x)
         return window
+
+    @property
+    def takes_channels_last(self) -> bool:
+        return self.groups == 1
 
     @property
     def attributes(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[Dim, ...], tuple[Dim, ...], int]:
@@ -143,6 +149,10 @@ class Conv(Convolution):
 
     def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
         return cut.samples()
+
+    def gives_channels_last(self, inputs: tuple[TensorType, ...], last: tuple[bool, ...]) -> bool:
+        x, weight = inputs[:2]
+        return self.groups == 1 and many(weight.shape[0]) and (last[0] or not many(x.shape[1]))
 
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         x, weight, *bias = operands
@@ -238,6 +248,13 @@ class ConvTranspose(Convolution):
 
     def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
         return cut.samples()
+
+    def gives_channels_last(self, inputs: tuple[TensorType, ...], last: tuple[bool, ...]) -> bool:
+        gradient, weight = inputs[:2]
+        if self.groups > 1 or not many(weight.shape[1]):
+            return False
+        phases = has_phases(self.window(weight.shape[2:]), gradient, self.infer(inputs)[0], weight)
+        return last[0] or not many(gradient.shape[1]) or phases
 
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         x, weight, *bias = operands

@@ -7,94 +7,38 @@ copying is saved; where every channel has a kernel of its own there is nothing t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from math import prod
-
 from compiler.ir.dims import Dim, product
 from compiler.ir.types import TensorType
-from compiler.ops.arrays import row_major
+from compiler.ops.arrays import row_major, to_last
 from compiler.ops.base import NumpyLowering
+from compiler.ops.conv_last_numpy import correlate_last, many
+from compiler.ops.conv_parts_numpy import Kernels, Rows, add_bias, cell_kernels, fixed_shape, row_kernels, shaped
 from compiler.ops.samples import Image, Samples, settled, typical, windows
-from compiler.ops.window import Window, cell_ranges, ranges, require_places
+from compiler.ops.window import Window, cell_ranges, require_places
 
-# Products that add up fewer terms than this are slow, so that a whole window is put side by side rather than its rows.
-FEW_TERMS = 32
 # With fewer places than this a product for each sample is slow, so that several samples share one.
 _FEW_PLACES = 30
 # Runs of elements that are copied at once: ten take a third longer than they would as parts of a hundred.
 _LONG_RUN, _SHORT_RUN = 100, 10
 
 
-@dataclass(frozen=True)
-class Kernels:
-    """The kernels of a convolution as an array [outputs, inputs / groups, *kernel], in row-major order or not."""
-
-    array: str
-    shape: tuple[int, ...]
-    row_major: bool
-    groups: int
-
-    @property
-    def outputs(self) -> int:
-        return self.shape[0]
-
-    @property
-    def inputs(self) -> int:
-        """The channels that each output sees."""
-        return self.shape[1]
-
-    @property
-    def lead(self) -> tuple[int, ...]:
-        """The axis of groups that products have, where there are several."""
-        return (self.groups,) if self.groups > 1 else ()
-
-    @property
-    def outputs_each(self) -> int:
-        """The outputs of each group."""
-        return self.outputs // self.groups
-
-    @property
-    def terms(self) -> int:
-        """How many products each output is the sum of."""
-        return prod(self.shape[1:])
-
-    @property
-    def is_depthwise(self) -> bool:
-        """Whether each channel has a kernel or two of its own, for which products are too small."""
-        return self.inputs == 1 and self.outputs_each <= 2 and self.groups > 1
-
-    def slides(self, window: Window) -> bool:
-        """Whether a product for each row of the window is better than one for all of it."""
-        first, *inner = window.kernel
-        return first > 1 and window.strides[0] == 1 and self.inputs * prod(inner) >= FEW_TERMS
-
-
 def lower_conv(c: NumpyLowering, window: Window, groups: int) -> None:
     """Write a convolution: operands x, kernels and perhaps a bias."""
     x, weight = c.input_types[:2]
     require_places(c, window, x)
-    Correlation(c, x, window, Kernels(c.inputs[1], fixed_shape(weight), c.contiguous(1), groups)).write()
+    correlate(c, x, window, Kernels(c.inputs[1], fixed_shape(weight), c.contiguous(1), groups))
 
 
-def fixed_shape(type: TensorType) -> tuple[int, ...]:
-    """The shape of kernels: numbers."""
-    return tuple(dim for dim in type.shape if isinstance(dim, int))
+def correlate(c: NumpyLowering, x: TensorType, window: Window, kernels: Kernels) -> None:
+    """Write a convolution of operand 0, of type ``x``, into the first result, with operand 2 as the bias if it is
+    there."""
+    if c.channels_last(0) and many(x.shape[1]):
+        correlate_last(c, window, kernels)
+    else:
+        _Correlation(c, x, window, kernels).write()
 
 
-def shaped(c: NumpyLowering, array: str, *sizes: Dim) -> str:
-    """An expression for a view of a contiguous array in another shape."""
-    return c.view(array, f"reshape({c.shape(sizes)})")
-
-
-def add_bias(c: NumpyLowering, window: Window, loop: Samples) -> None:
-    """Add operand 2, where it is there, to the samples of the turn."""
-    if len(c.inputs) == 3:
-        bias = shaped(c, c.inputs[2], -1, *[1] * window.rank)
-        loop.line(f"np.add({loop.of(c.outputs[0])}, {bias}, out={loop.of(c.outputs[0])})")
-
-
-class Correlation:
+class _Correlation:
     """The statements of a convolution of operand 0 into the first result, with operand 2 as the bias if it is there."""
 
     def __init__(self, c: NumpyLowering, type: TensorType, window: Window, kernels: Kernels) -> None:
@@ -104,16 +48,18 @@ class Correlation:
         self.samples, self.channels = type.shape[0], type.shape[1]
 
     def write(self) -> None:
-        if self.window.is_point and typical(self.area) >= _FEW_PLACES:
-            self._points()
-        elif self.kernels.is_depthwise:
+        if self.kernels.is_depthwise:
             self._cells()
+        elif self.c.gives_channels_last and self.kernels.outputs > 1:
+            self._columns_to_last()
+        elif self.window.is_point and typical(self.area) >= _FEW_PLACES:
+            self._points()
         elif typical(self.area) < _FEW_PLACES and self.kernels.groups == 1:
             self._joined_columns()
         elif self.kernels.slides(self.window):
             self._rows()
         elif self._is_narrow():
-            self._channels_last()
+            correlate_last(self.c, self.window, self.kernels)
         else:
             self._columns()
 
@@ -193,6 +139,29 @@ class Correlation:
         c.line(f"np.copyto({matrix}[..., {kernels.terms}], {bias})")
         return matrix
 
+    def _columns_to_last(self) -> None:
+        """The same for a result whose channels lie last: the product is the transpose."""
+        c, kernels = self.c, self.kernels
+        loop = self._loop(self.channels * self.window.cells * self.area)
+        extra = len(c.inputs) == 3
+        weight = self._work(kernels.terms + extra, kernels.outputs)
+        inner = c.view(weight, f"{{}}[:{kernels.terms}].reshape({c.shape((*kernels.shape[1:], kernels.outputs))})")
+        c.line(f"np.copyto({inner}, {kernels.array}.transpose({(*range(1, 2 + self.window.rank), 0)}))")
+        matrix = self._work(loop.count, kernels.terms + extra, self.area)
+        shape = c.shape((loop.count, *kernels.shape[1:], *self.places))
+        columns = c.view(matrix, f"{{}}[:, :{kernels.terms}].reshape({shape})")
+        image = Image(c, loop, c.inputs[0], self.type, self.window)
+        seen = self._seen(image)
+        if extra:
+            c.line(f"np.copyto({weight}[{kernels.terms}], {c.inputs[2]})")
+            c.line(f"{matrix}[:, {kernels.terms}] = 1")
+        turned = c.view(c.outputs[0], f"transpose({to_last(self.window.rank)})")
+        result, left = shaped(c, turned, self.samples, self.area, kernels.outputs), c.view(matrix, "swapaxes(-1, -2)")
+        loop.enter()
+        image.load()
+        loop.line(f"np.copyto({loop.work(columns)}, {image.part(seen)})")
+        loop.line(f"np.matmul({loop.work(left)}, {weight}, out={loop.of(result)})")
+
     def _joined_columns(self) -> None:
         """The same for several samples with one product, where each has too few places for one of its own."""
         c, kernels, rank = self.c, self.kernels, self.window.rank
@@ -212,35 +181,6 @@ class Correlation:
         loop.line(f"np.matmul({weight}, {side}.{rows}, out={given}.{outputs})")
         loop.line(f"np.copyto({loop.of(c.outputs[0])}, {given}.swapaxes(0, 1))")
         add_bias(c, self.window, loop)
-
-    def _channels_last(self) -> None:
-        """All cells side by side, [samples, *places, *kernel, channels], and one product for several samples."""
-        c, kernels, window, rank = self.c, self.kernels, self.window, self.window.rank
-        last = (0, *range(2, rank + 2), 1)
-        around = window.around(self.type.shape[2:])
-        loop = self._loop(self.channels * window.cells * self.area)
-        weight = self._work(kernels.outputs, *window.kernel, self.channels)
-        c.line(f"np.copyto({weight}, {kernels.array}.transpose({last}))")
-        turned = self._work(loop.count, *around, self.channels)
-        image = c.view(turned, f"transpose({(0, rank + 1, *range(1, rank + 1))})")
-        columns = self._work(loop.count, *self.places, *window.kernel, self.channels)
-        given = self._work(loop.count, *self.places, kernels.outputs)
-        seen = windows(c, image, window.kernel, self.places, window.strides, window.dilations)
-        seen = c.view(seen, f"transpose({(0, *range(2 + rank, 2 + 2 * rank), *range(2, 2 + rank), 1)})")
-        left, right = shaped(c, columns, -1, kernels.terms), c.view(shaped(c, weight, kernels.outputs, -1), "T")
-        product_of = shaped(c, given, -1, kernels.outputs)
-        if window.padded:
-            c.line(f"{turned}.fill(0)")
-        loop.enter()
-        inside = ranges(c, window.before, self.type.shape[2:], (1,) * rank) if window.padded else ""
-        loop.line(f"np.copyto({loop.work(image, inside)}, {loop.of(c.inputs[0])})")
-        loop.line(f"np.copyto({loop.work(columns)}, {loop.work(seen)})")
-        rows = f"[:{loop.number}*{c.dim(self.area)}]" if loop.looped else ""
-        loop.line(f"np.matmul({left}{rows}, {right}, out={product_of}{rows})")
-        loop.line(
-            f"np.copyto({loop.of(c.outputs[0])}, {loop.work(given)}.transpose({(0, rank + 1, *range(1, rank + 1))}))"
-        )
-        add_bias(c, window, loop)
 
     def _rows(self) -> None:
         """The cells of the inner axes side by side, and a product for each cell of the first axis, along which what is
@@ -289,51 +229,3 @@ class Correlation:
             if number:
                 loop.line(f"np.add({loop.of(result)}, {out}, out={loop.of(result)})")
         add_bias(c, window, loop)
-
-
-class Rows:
-    """The cells of a window's inner axes, side by side for each place on them and every cell of the first axis:
-    [channels, 1, *inner, count, *places]. What the next row of the window meets is the same, shifted by ``width``."""
-
-    def __init__(self, type: TensorType, window: Window, places: Sequence[Dim]) -> None:
-        self.window, self.places = window, tuple(places)
-        self.cells = prod(window.kernel[1:])
-        self.count: Dim = window.around(type.shape[2:])[0]
-        self.width = product(places[1:])
-        self.shape = (type.shape[1], 1, *window.kernel[1:], self.count, *places[1:])
-        # Whether x itself, with its padding, is this already.
-        self.shifted = self.cells == 1 and set(window.strides[1:]) <= {1}
-
-    @property
-    def copied(self) -> Dim:
-        """The elements for one sample, where they are copied."""
-        return 0 if self.shifted else product(self.shape)
-
-    def seen(self, c: NumpyLowering, array: str) -> str:
-        """The view of x, with its padding, of which it is a copy."""
-        window = self.window
-        kernel, strides, steps = ((1, *part[1:]) for part in (window.kernel, window.strides, window.dilations))
-        return windows(c, array, kernel, (self.count, *self.places[1:]), strides, steps)
-
-    def index(self, c: NumpyLowering, row: int) -> str:
-        """The text of the index over [channels * cells, count * width] of what a row of the window meets."""
-        start = row * self.window.dilations[0] * self.width
-        return ranges(c, (start,), (product(self.places),), (1,))
-
-
-def row_kernels(c: NumpyLowering, type: TensorType, window: Window, kernels: Kernels) -> str:
-    """The kernels [rows, groups, outputs of each, inputs * cells of the row]."""
-    rows, *inner = window.kernel
-    array = c.scratch(TensorType(type.dtype, (rows, *kernels.shape[:2], *inner)))
-    order = (2, 0, 1, *range(3, 2 + window.rank))
-    c.line(f"np.copyto({array}, {kernels.array}.transpose({order}))")
-    return shaped(c, array, rows, *kernels.lead, kernels.outputs_each, kernels.inputs * prod(inner))
-
-
-def cell_kernels(c: NumpyLowering, kernels: Kernels, window: Window) -> str:
-    """The kernels of single channels [cells, channels, outputs of each, 1, …], for products with [channels, …]."""
-    each = (kernels.outputs_each,) if kernels.outputs_each > 1 else ()
-    moved = c.scratch(TensorType(c.input_types[0].dtype, (window.cells, kernels.groups, *each)))
-    apart = f"{kernels.array}.reshape({c.shape((kernels.groups, *each, window.cells))})"
-    c.line(f"np.copyto({moved}, np.moveaxis({apart}, -1, 0))")
-    return shaped(c, moved, window.cells, kernels.groups, *each, *[1] * window.rank)

@@ -12,8 +12,9 @@ from itertools import product as combinations
 from math import prod
 
 from compiler.ir.types import TensorType
+from compiler.ops.arrays import to_first, to_last
 from compiler.ops.base import NumpyLowering
-from compiler.ops.conv_numpy import Kernels, add_bias, fixed_shape, shaped
+from compiler.ops.conv_parts_numpy import Kernels, add_bias, fixed_shape, shaped
 from compiler.ops.samples import Samples, windows
 from compiler.ops.window import Window
 
@@ -34,13 +35,14 @@ class _Phase:
     start: int
 
 
-def has_phases(window: Window, gradient: TensorType, result: TensorType, kernels: Kernels) -> bool:
-    """Whether this is a way to compute it, and a good one."""
+def has_phases(window: Window, gradient: TensorType, result: TensorType, weight: TensorType) -> bool:
+    """Whether this is a way to compute it with one group of kernels ``weight``, and a good one."""
     numbers = (*window.before, *gradient.shape[2:], *result.shape[2:])
     wide = all(reach >= stride > 1 for reach, stride in zip(window.kernel, window.strides, strict=True))
-    many = kernels.groups == 1 and kernels.inputs >= _MANY_CHANNELS
+    outputs, channels = fixed_shape(weight)[:2]
     known = set(window.dilations) == {1} and all(isinstance(number, int) for number in numbers)
-    return wide and many and known and kernels.outputs * (window.kernel[-1] // window.strides[-1]) >= _LONG_RUN
+    many = channels >= _MANY_CHANNELS
+    return wide and many and known and outputs * (window.kernel[-1] // window.strides[-1]) >= _LONG_RUN
 
 
 def lower_phases(c: NumpyLowering, window: Window, kernels: Kernels) -> None:
@@ -72,9 +74,11 @@ class _Phases:
         elements = prod(self.around) * self.outputs + columns + rows + prod(self.size) * self.channels
         loop = Samples(c, self.type.shape[0], elements * self.type.dtype.bytes)
         turned = self._work(loop.count, *self.around, self.outputs)
-        image = c.view(turned, f"transpose({(0, rank + 1, *range(1, rank + 1))})")
+        image = c.view(turned, f"transpose({to_first(rank)})")
         side, given = self._work(loop.count * columns), self._work(loop.count * rows)
-        whole = self._work(loop.count, *self.size, self.channels)
+        own = c.gives_channels_last
+        whole = c.view(c.outputs[0], f"transpose({to_last(rank)})") if own else ""
+        whole = whole or self._work(loop.count, *self.size, self.channels)
         prepared = [self._prepared(each, image, side, given, loop) for each in phases]
         c.line(f"{turned}.fill(0)")
         loop.enter()
@@ -85,11 +89,12 @@ class _Phases:
             some = f"[:{loop.number}*{area}]" if loop.looped else ""
             loop.line(f"np.copyto({loop.work(cells)}, {loop.work(seen)})")
             loop.line(f"np.matmul({left}{some}, {right}, out={out}{some})")
-            met = zip(each, self.window.strides, strict=True)
-            spans = [f"{phase.start}:{phase.start + (phase.count - 1) * s + 1}:{s}" for phase, s in met]
-            loop.line(f"np.copyto({loop.work(whole, ', '.join(spans))}, {loop.work(target)})")
-        order = (0, rank + 1, *range(1, rank + 1))
-        loop.line(f"np.copyto({loop.of(c.outputs[0])}, {loop.work(whole)}.transpose({order}))")
+            steps = zip(each, self.window.strides, strict=True)
+            spans = [f"{phase.start}:{phase.start + (phase.count - 1) * s + 1}:{s}" for phase, s in steps]
+            met = (loop.of if own else loop.work)(whole, ", ".join(spans))
+            loop.line(f"np.copyto({met}, {loop.work(target)})")
+        if not own:
+            loop.line(f"np.copyto({loop.of(c.outputs[0])}, {loop.work(whole)}.transpose({to_first(rank)}))")
         add_bias(c, self.window, loop)
 
     def _work(self, *sizes: int) -> str:

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 from compiler.ir.dims import Dim, less_equal, product
 from compiler.ir.types import TensorType
-from compiler.ops.arrays import row_major
+from compiler.ops.arrays import by_channels, row_major
 from compiler.ops.base import NumpyLowering
-from compiler.ops.conv_numpy import Correlation, Kernels, Rows, add_bias, fixed_shape, row_kernels, shaped
+from compiler.ops.conv_last_numpy import FoldLast, many
+from compiler.ops.conv_numpy import correlate
+from compiler.ops.conv_parts_numpy import Kernels, Rows, add_bias, fixed_shape, row_kernels, shaped
 from compiler.ops.conv_phases_numpy import has_phases, lower_phases
 from compiler.ops.samples import Samples, settled, typical
 from compiler.ops.window import Window, cell_ranges, ranges
@@ -20,9 +22,11 @@ def lower_conv_transpose(c: NumpyLowering, window: Window, groups: int) -> None:
     kernels = Kernels(c.inputs[1], fixed_shape(c.input_types[1]), c.contiguous(1), groups)
     mirrored = _mirrored(window, gradient.shape[2:], size)
     if mirrored is not None and _is_better(gradient, size, kernels):
-        Correlation(c, gradient, mirrored, _mirrored_kernels(c, kernels)).write()
-    elif has_phases(window, gradient, c.output_types[0], kernels):
+        correlate(c, gradient, mirrored, _mirrored_kernels(c, kernels))
+    elif groups == 1 and has_phases(window, gradient, c.output_types[0], c.input_types[1]):
         lower_phases(c, window, kernels)
+    elif groups == 1 and many(kernels.inputs) and (c.channels_last(0) or c.gives_channels_last):
+        FoldLast(c, window, kernels).write()
     else:
         _Fold(c, window, kernels).write()
 
@@ -80,7 +84,7 @@ class _Fold:
         elif self.kernels.slides(self.window):
             self._rows()
         elif self.kernels.groups == 1 and self.channels >= _FEW_CHANNELS:
-            self._channels_last()
+            FoldLast(self.c, self.window, self.kernels).write()
         else:
             self._columns()
 
@@ -93,9 +97,11 @@ class _Fold:
 
     def _given(self) -> str:
         """The operand [N, groups, outputs of each, places]."""
-        kernels, source = self.kernels, row_major(self.c, 0)
-        given = shaped(self.c, source, self.gradient.shape[0], *kernels.lead, kernels.outputs_each, self.area)
-        return settled(self.c, given, "gradients")
+        c, kernels = self.c, self.kernels
+        given = by_channels(c, 0)
+        if kernels.lead:
+            given = shaped(c, given, self.gradient.shape[0], *kernels.lead, kernels.outputs_each, self.area)
+        return settled(c, given, "gradients")
 
     def _matrix(self) -> str:
         """The kernels [groups, terms, outputs of each], as a view."""
@@ -124,36 +130,6 @@ class _Fold:
         loop.line(f"np.matmul({weight}, {loop.of(given)}, out={loop.work(matrix)})")
         self._add_up(loop, whole, window, self.places, columns)
 
-    def _channels_last(self) -> None:
-        """One product for all cells, of places with their channels side by side, so that these are added up in runs
-        rather than one by one, which takes a fifth of the time where the window moves by more than one place."""
-        c, kernels, window, rank = self.c, self.kernels, self.window, self.window.rank
-        outputs = kernels.outputs
-        loop = self._loop(self.channels * window.cells * self.area, outputs * self.area)
-        weight = self._work(outputs, *window.kernel, self.channels)
-        turned = self._work(loop.count, *self.places, outputs)
-        columns = self._work(loop.count, *self.places, *window.kernel, self.channels)
-        whole = self._work(loop.count, *self.around, self.channels)
-        target, cell_target = map(c.local, ("target", "cell"))
-        left, right = shaped(c, turned, -1, outputs), shaped(c, weight, outputs, -1)
-        product_of = shaped(c, columns, -1, window.cells * self.channels)
-        c.line(f"np.copyto({weight}, {c.inputs[1]}.transpose({(0, *range(2, rank + 2), 1)}))")
-        loop.enter()
-        loop.line(f"np.copyto({loop.work(turned)}, {loop.of(c.inputs[0])}.transpose({(0, *range(2, rank + 2), 1)}))")
-        rows = f"[:{loop.number}*{c.dim(self.area)}]" if loop.looped else ""
-        loop.line(f"np.matmul({left}{rows}, {right}, out={product_of}{rows})")
-        loop.line(f"{target} = {loop.work(whole)}")
-        loop.line(f"{target}.fill(0)")
-        for cell in window.offsets():
-            given = loop.work(columns, ", ".join([*":" * rank, *map(str, cell)]))
-            loop.line(f"{cell_target} = {target}[{cell_ranges(c, cell, window, self.places)}, :]")
-            loop.line(f"np.add({cell_target}, {given}, out={cell_target})")
-        inside = ranges(c, window.before, self.result.shape[2:], (1,) * rank)
-        loop.line(
-            f"np.copyto({loop.of(c.outputs[0])}, {target}[{inside}, :].transpose({(0, rank + 1, *range(1, rank + 1))}))"
-        )
-        add_bias(c, window, loop)
-
     def _rows(self) -> None:
         """A product for each row of the window, added up with a shift for all cells of the row at once, and these then
         one by one. Half as much to add up, and most of it contiguous."""
@@ -175,13 +151,7 @@ class _Fold:
             if row:
                 loop.line(f"{shift} = {loop.work(flat, index)}")
                 loop.line(f"np.add({shift}, {out}, out={shift})")
-        inner = replace(
-            window,
-            kernel=(1, *window.kernel[1:]),
-            strides=(1, *window.strides[1:]),
-            dilations=(1, *window.dilations[1:]),
-        )
-        self._add_up(loop, whole, inner, (rows.count, *self.places[1:]), side)
+        self._add_up(loop, whole, window.one_row(), (rows.count, *self.places[1:]), side)
 
     def _whole(self, loop: Samples) -> str:
         """A work array for the result with its padding; "" where it has none."""

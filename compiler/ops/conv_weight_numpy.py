@@ -10,11 +10,12 @@ from math import prod
 
 from compiler.ir.dims import Dim, product
 from compiler.ir.types import TensorType
-from compiler.ops.arrays import filled, row_major
+from compiler.ops.arrays import by_channels, filled, row_major, to_first
 from compiler.ops.base import NumpyLowering
-from compiler.ops.conv_numpy import Kernels, fixed_shape, shaped
+from compiler.ops.conv_last_numpy import Places, Runs, many
+from compiler.ops.conv_parts_numpy import Kernels, fixed_shape, shaped
 from compiler.ops.samples import Image, Samples, settled, typical, windows
-from compiler.ops.window import Window, cell_ranges, ranges
+from compiler.ops.window import Window, cell_ranges
 
 
 def lower_conv_weight(c: NumpyLowering, window: Window, groups: int) -> None:
@@ -23,7 +24,7 @@ def lower_conv_weight(c: NumpyLowering, window: Window, groups: int) -> None:
     kernels = Kernels(c.outputs[0], fixed_shape(c.output_types[0]), True, groups)
     if kernels.is_depthwise:
         _by_cells(c, window, kernels)
-    elif kernels.groups > 1 or kernels.terms < typical(places):
+    elif kernels.groups > 1 or (kernels.terms < typical(places) and not (c.channels_last(0) and many(kernels.inputs))):
         # To add up the kernels of every sample is less than to bring the places of all of them together.
         _by_samples(c, window, kernels)
     else:
@@ -41,8 +42,10 @@ def _by_samples(c: NumpyLowering, window: Window, kernels: Kernels) -> None:
     columns, first = (row_major(c, 0), samples) if window.is_point else ("", loop.count)
     columns = columns or c.scratch(x.with_shape((loop.count, channels, *window.kernel, *places)))
     matrix = settled(c, shaped(c, columns, first, *kernels.lead, kernels.terms, area), "columns")
-    how = f"reshape({c.shape((samples, *kernels.lead, kernels.outputs_each, area))}).swapaxes(-1, -2)"
-    given = settled(c, c.view(row_major(c, 1), how), "gradients")
+    given = by_channels(c, 1)
+    if kernels.lead:
+        given = shaped(c, given, samples, *kernels.lead, kernels.outputs_each, area)
+    given = settled(c, c.view(given, "swapaxes(-1, -2)"), "gradients")
     parts = c.scratch(x.with_shape((loop.count, *sums.shape)))
     image = Image(c, loop, c.inputs[0], x, window)
     seen = "" if window.is_point else _seen(c, image, window, places)
@@ -66,30 +69,22 @@ def _by_places(c: NumpyLowering, window: Window, kernels: Kernels) -> None:
     around, area = window.around(x.shape[2:]), product(places)
     each = channels * product(around) + area * (kernels.terms + kernels.outputs)
     loop = Samples(c, x.shape[0], x.dtype.bytes * each)
-    turned = c.scratch(x.with_shape((loop.count, *around, channels)))
-    image = c.view(turned, f"transpose({(0, rank + 1, *range(1, rank + 1))})")
-    side, seen = turned, ""
-    if not window.is_point:
-        side = c.scratch(x.with_shape((loop.count, *places, *window.kernel, channels)))
-        seen = windows(c, image, window.kernel, places, window.strides, window.dilations)
-        seen = c.view(seen, f"transpose({(0, *range(2 + rank, 2 + 2 * rank), *range(2, 2 + rank), 1)})")
-    matrix = shaped(c, side, loop.count * area, kernels.terms)
-    flat = c.scratch(x.with_shape((loop.count * kernels.outputs * area,)))
+    runs = Runs(c, loop, window, places)
+    last = c.channels_last(1)
+    given = Places(c, loop, c.inputs[1], gradient, True) if last else None
+    flat = "" if last else c.scratch(x.with_shape((loop.count * kernels.outputs * area,)))
     sums = _Sums((kernels.outputs, kernels.terms))
-    if window.padded:
-        c.line(f"{turned}.fill(0)")
     sums.begin(c, loop, x)
     loop.enter()
-    inside = ranges(c, window.before, x.shape[2:], (1,) * rank) if window.padded else ""
-    loop.line(f"np.copyto({loop.work(image, inside)}, {loop.of(c.inputs[0])})")
-    if seen:
-        loop.line(f"np.copyto({loop.work(side)}, {loop.work(seen)})")
-    given = loop.joined(flat, (kernels.outputs,), places)
-    loop.line(f"np.copyto({given}, {loop.of(c.inputs[1])}.swapaxes(0, 1))")
-    terms = f"{matrix}[:{loop.number}*{c.dim(area)}]" if loop.looped else matrix
-    loop.line(f"np.matmul({given}.reshape({kernels.outputs}, -1), {terms}, out={sums.turn})")
-    order = (0, rank + 1, *range(1, rank + 1))
-    how = f"reshape({c.shape((kernels.outputs, *window.kernel, channels))}).transpose({order})"
+    runs.load()
+    if given:
+        left = f"{given.rows}.T"
+    else:
+        joined = loop.joined(flat, (kernels.outputs,), places)
+        loop.line(f"np.copyto({joined}, {loop.of(c.inputs[1])}.swapaxes(0, 1))")
+        left = f"{joined}.reshape({kernels.outputs}, -1)"
+    loop.line(f"np.matmul({left}, {runs.rows}, out={sums.turn})")
+    how = f"reshape({c.shape((kernels.outputs, *window.kernel, channels))}).transpose({to_first(rank)})"
     sums.end(c, loop, c.outputs[0], how)
 
 

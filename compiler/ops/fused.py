@@ -82,6 +82,13 @@ class StepLowering:
     def contiguous(self, index: int) -> bool:
         return False
 
+    def channels_last(self, index: int) -> bool:
+        return False
+
+    @property
+    def gives_channels_last(self) -> bool:
+        return self._c.gives_channels_last
+
     def shares(self, index: int) -> bool:
         return self.inputs[index] == self.outputs[0]
 
@@ -119,8 +126,8 @@ class StepLowering:
     def function(self, wanted: str, text: str) -> str:
         return self._c.function(wanted, text)
 
-    def scratch(self, type: TensorType) -> str:
-        return self._c.scratch(type)
+    def scratch(self, type: TensorType, channels_last: bool = False) -> str:
+        return self._c.scratch(type, channels_last)
 
 
 class OnnxStepLowering:

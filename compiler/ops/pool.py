@@ -10,7 +10,6 @@ import numpy as np
 
 from compiler.ir.dims import Dim, equal, evaluate, symbol
 from compiler.ir.types import DType, TensorType, TypeMismatch
-from compiler.ops.arrays import row_major
 from compiler.ops.base import (
     Array,
     FacetError,
@@ -53,6 +52,11 @@ class Pooling(Op):
     @property
     def window(self) -> Window:
         return Window(self.kernel, self.strides, self.dilations, self.before, self.after)
+
+    takes_channels_last = True
+
+    def gives_channels_last(self, inputs: tuple[TensorType, ...], last: tuple[bool, ...]) -> bool:
+        return last[0]
 
     def in_parts(self, cut: Cut) -> tuple[Joined, ...] | None:
         return cut.samples()
@@ -98,7 +102,7 @@ class MaxPool(Pooling):
     def numpy(self, c: NumpyLowering) -> None:
         require_places(c, self.window, c.input_types[0])
         loop = pool_loop(c, c.input_types[0], self.window)
-        image = Image(c, loop, c.inputs[0], c.input_types[0], self.window, "-np.inf")
+        image = Image(c, loop, c.inputs[0], c.input_types[0], self.window, "-np.inf", c.gives_channels_last)
         reduce_windows(c, loop, image, self.window, "maximum", c.output_types[0])
 
     def onnx(self, c: OnnxLowering) -> None:
@@ -187,11 +191,12 @@ class MaxPoolGradient(Pooling):
         loop = pool_loop(c, x, window)
         overlaps = any(stride < reach for stride, reach in zip(window.strides, window.reach, strict=True))
         work = pooled.with_shape((loop.count, *pooled.shape[1:]))
-        chosen, free = c.scratch(work.with_dtype(DType.BOOL)), c.scratch(work.with_dtype(DType.BOOL))
-        part = c.scratch(work) if overlaps else ""
-        image = Image(c, loop, c.inputs[0], x, window, "-np.inf")
-        whole = c.scratch(x.with_shape((loop.count, x.shape[1], *image.sizes))) if window.padded else ""
-        best, given = row_major(c, 1), row_major(c, 2)
+        last = c.gives_channels_last
+        chosen, free = (c.scratch(work.with_dtype(DType.BOOL), last) for _ in range(2))
+        part = c.scratch(work, last) if overlaps else ""
+        image = Image(c, loop, c.inputs[0], x, window, "-np.inf", last)
+        whole = c.scratch(x.with_shape((loop.count, x.shape[1], *image.sizes)), last) if window.padded else ""
+        best, given = c.inputs[1:]
         target, cell_target = c.local("target"), c.local("cell")
         loop.enter()
         image.load()

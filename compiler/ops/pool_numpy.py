@@ -25,7 +25,8 @@ def reduce_windows(
     sizes = list(image.sizes)
     for axis in axes[:-1]:
         sizes[axis] = places[axis]
-        steps.append((axis, c.scratch(result.with_shape((loop.count, result.shape[1], *sizes)))))
+        work = c.scratch(result.with_shape((loop.count, result.shape[1], *sizes)), c.gives_channels_last)
+        steps.append((axis, work))
     loop.enter()
     image.load()
     source = image.part(image.array)
@@ -74,7 +75,8 @@ def spread_windows(
         sizes[axis] = whole[axis]
         out = target
         if axis != axes[-1]:
-            out = loop.work(c.scratch(type.with_shape((loop.count, type.shape[1], *sizes))))
+            work = c.scratch(type.with_shape((loop.count, type.shape[1], *sizes)), c.gives_channels_last)
+            out = loop.work(work)
         apart = window.strides[axis] >= window.reach[axis]
         covered = window.kernel[axis] == window.strides[axis] and places[axis] * window.strides[axis] == sizes[axis]
         if not (apart and covered):

@@ -11,7 +11,7 @@ import numpy as np
 from compiler.ir.dims import Dim, product, symbol
 from compiler.ir.graph import Value
 from compiler.ir.types import DType, TensorType, TypeMismatch
-from compiler.ops.arrays import channel_axes, sum_channels
+from compiler.ops.arrays import by_channels, channel_axes, sum_channels, sum_last_channels
 from compiler.ops.base import (
     Array,
     Gradients,
@@ -46,6 +46,7 @@ class Reduction(Op):
     needs_elements: ClassVar[bool] = True
     ufunc: ClassVar[str]  # NumPy's, which is reduced with
     onnx_kind: ClassVar[str]
+    takes_channels_last = True
 
     def infer(self, inputs: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
         (type,) = inputs
@@ -130,9 +131,14 @@ class Sum(Reduction):
     def numpy(self, c: NumpyLowering) -> None:
         type = c.input_types[0]
         by_channel = type.rank > 2 and normal_axes(self.verb, type, self.axes) == channel_axes(type.rank)
-        if by_channel and c.contiguous(0) and type.dtype in (F32, DType.F64):
-            grid, out = (*type.shape[:2], product(type.shape[2:])), c.view(c.outputs[0], "reshape(-1)")
+        if not by_channel or type.dtype not in (F32, DType.F64):
+            super().numpy(c)
+            return
+        grid, out = (*type.shape[:2], product(type.shape[2:])), c.view(c.outputs[0], "reshape(-1)")
+        if c.contiguous(0):
             sum_channels(c, c.inputs[0], "", grid, type.dtype, out)
+        elif c.channels_last(0):
+            sum_last_channels(c, by_channels(c, 0), grid, type.dtype, out)
         else:
             super().numpy(c)
 

@@ -58,6 +58,15 @@ class Samples:
         """The part of a work array that the turn needs: the last one may have fewer samples."""
         return _cut(array, f":{self.number}" if self.looped else ":", index)
 
+    def of_rows(self, array: str, each: Dim) -> str:
+        """The part of an array of all samples, of which each has so many rows, that the turn is about."""
+        rows = self._c.dim(each)
+        return f"{array}[{self._start}*{rows}:{self._stop}*{rows}]" if self.looped else array
+
+    def work_rows(self, array: str, each: Dim) -> str:
+        """The same part of a work array."""
+        return f"{array}[:{self.number}*{self._c.dim(each)}]" if self.looped else array
+
     def joined(self, array: str, lead: Sequence[int], rest: Sequence[Dim]) -> str:
         """A name for [*lead, samples of the turn, *rest] at the beginning of the flat work array ``array``."""
         c = self._c
@@ -78,10 +87,18 @@ def _cut(array: str, samples: str, index: str) -> str:
 
 
 class Image:
-    """The operand that a window slides over: with its padding in a work array of a few samples, or as it stands."""
+    """The operand that a window slides over: with its padding in a work array of a few samples, or as it stands.
+    ``channels_last`` says how the work array is to lie."""
 
     def __init__(
-        self, c: NumpyLowering, loop: Samples, x: str, type: TensorType, window: Window, fill: str = "0"
+        self,
+        c: NumpyLowering,
+        loop: Samples,
+        x: str,
+        type: TensorType,
+        window: Window,
+        fill: str = "0",
+        channels_last: bool = False,
     ) -> None:
         self._c, self._loop, self._x = c, loop, x
         self.sizes = window.around(type.shape[2:])
@@ -89,7 +106,7 @@ class Image:
         self.array = x
         self._inside = ""
         if self.padded:
-            self.array = c.scratch(type.with_shape((loop.count, type.shape[1], *self.sizes)))
+            self.array = c.scratch(type.with_shape((loop.count, type.shape[1], *self.sizes)), channels_last)
             self._inside = ranges(c, window.before, type.shape[2:], (1,) * window.rank)
             c.line(f"{self.array}.fill({fill})")
 

@@ -72,6 +72,12 @@ class Window:
         """Each cell of the window, in row-major order."""
         return np.ndindex(self.kernel)
 
+    def one_row(self) -> Window:
+        """One cell of the first axis instead of all."""
+        parts = (self.kernel, self.strides, self.dilations)
+        kernel, strides, dilations = ((1, *part[1:]) for part in parts)
+        return replace(self, kernel=kernel, strides=strides, dilations=dilations)
+
     def unpadded(self) -> Window:
         nothing = (0,) * self.rank
         return replace(self, before=nothing, after=nothing)

@@ -25,6 +25,7 @@ class _Declared:
     block: Block
     dtype: str
     shape: str
+    turned: str
 
 
 class FunctionWriter:
@@ -86,12 +87,19 @@ class FunctionWriter:
             self.fixed.add(name)
         return self._made_once[expression]
 
-    def declare(self, wanted: str, type: TensorType, block: Block) -> str:
-        """The name of a new array in ``block``."""
+    def declare(self, wanted: str, type: TensorType, block: Block, channels_last: bool = False) -> str:
+        """The name of a new array in ``block``: contiguous, or [N, C, *spatial] that lies there as
+        [N, *spatial, C]."""
         name = self.names.new(wanted)
         self.fixed.add(name)
         self._blocks.append(block)
-        self.once.append(_Declared(name, block, self.shared.dtype(type.dtype), self.shape(type.shape)))
+        shape, turned = type.shape, ""
+        if channels_last:
+            shape, turned = (
+                (shape[0], *shape[2:], shape[1]),
+                f".transpose({(0, type.rank - 1, *range(1, type.rank - 1))})",
+            )
+        self.once.append(_Declared(name, block, self.shared.dtype(type.dtype), self.shape(shape), turned))
         return name
 
     def statement(self, text: str, place: str) -> None:
@@ -143,7 +151,7 @@ class FunctionWriter:
             return self.expressions[self.plan.direct[value]]
         wanted = self._returned.get(value) or value_name(value, node, self._common)
         if value in self.plan.blocks and value not in self.plan.shared:
-            return self.declare(wanted, value.type, self.plan.blocks[value])
+            return self.declare(wanted, value.type, self.plan.blocks[value], value in self.plan.channels_last)
         name = self.names.new(wanted)
         if value in self.plan.shared:
             self.once.append(f"{name} = {self.expressions[node.inputs[self.plan.shared[value]]]}")
@@ -230,7 +238,7 @@ class FunctionWriter:
         return sizes[0] if len(sizes) == 1 else f"max({', '.join(sizes)})"
 
     def _declaration(self, line: _Declared) -> str:
-        return f"{line.name} = _array({self._memory[line.block]}, {line.dtype}, {line.shape})"
+        return f"{line.name} = _array({self._memory[line.block]}, {line.dtype}, {line.shape}){line.turned}"
 
 
 def written(graph: Graph, shared: Shared, stage_of: Graph | None = None) -> FunctionWriter:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from compiler.ir.dims import Dim, bounds
-from compiler.ir.graph import Node
+from compiler.ir.graph import Node, Value
 from compiler.ir.types import DType, TensorType
 from compiler.ops.base import Array
 from compiler.targets.numpy.memory import Block
@@ -61,6 +61,17 @@ class NodeLowering:
     def contiguous(self, index: int) -> bool:
         return self._node.inputs[index] in self._writer.plan.contiguous
 
+    def channels_last(self, index: int) -> bool:
+        return self._lies_last(self._node.inputs[index])
+
+    @property
+    def gives_channels_last(self) -> bool:
+        return self._lies_last(self._node.outputs[0])
+
+    def _lies_last(self, value: Value) -> bool:
+        one = value in self._writer.plan.contiguous and value.type.rank > 2 and value.type.shape[1] == 1
+        return one or value in self._writer.plan.channels_last
+
     def shares(self, index: int) -> bool:
         operand = self._writer.plan.shared.get(self._node.outputs[0])
         return operand is not None and self._node.inputs[operand] is self._node.inputs[index]
@@ -110,6 +121,9 @@ class NodeLowering:
     def function(self, wanted: str, text: str) -> str:
         return self._writer.shared.function(wanted, text)
 
-    def scratch(self, type: TensorType) -> str:
-        block = Block(byte_size(type), self._index, self._index)
-        return self._writer.declare(f"{self._node.operation.opcode}_work", type, block)
+    def scratch(self, type: TensorType, channels_last: bool = False) -> str:
+        block, operation = Block(byte_size(type), self._index, self._index), operation_of(self._node)
+        result = self._node.outputs[0]
+        # Elementwise operations work in arrays that lie as their result does.
+        alike = operation.elementwise and type.shape == result.type.shape and result in self._writer.plan.channels_last
+        return self._writer.declare(f"{operation.opcode}_work", type, block, channels_last or alike)

@@ -14,6 +14,7 @@ from compiler.ir.dims import Dim
 from compiler.ir.graph import Graph, Node, Output, Role, Value
 from compiler.ir.types import TensorType
 from compiler.ops.base import Op, Storage
+from compiler.targets.numpy.layout import channels_last
 from compiler.targets.numpy.memory import Block
 
 
@@ -36,6 +37,7 @@ class Plan:
     root: dict[Value, Value] = field(default_factory=dict)
     home: dict[Value, Home] = field(default_factory=dict)  # of roots
     contiguous: set[Value] = field(default_factory=set)
+    channels_last: set[Value] = field(default_factory=set)
     # The last position that reads a root or a view of it.
     last_use: dict[Value, int] = field(default_factory=dict)
     # The memory of each root that is at home in OWN, unless ``direct`` names the kept array it is written into.
@@ -63,7 +65,7 @@ def make_plan(graph: Graph, data: Home = Home.DATA) -> Plan:
 
     Raises ValueError where an operation's storage contradicts its operands.
     """
-    plan = Plan(graph, len(graph.nodes))
+    plan = Plan(graph, len(graph.nodes), channels_last=channels_last(graph))
     for item in graph.inputs:
         _add_root(plan, item.value, data if item.role is Role.DATA else Home.KEPT)
     for node in graph.nodes:
@@ -92,7 +94,8 @@ def operation_of(node: Node) -> Op:
 def _add_root(plan: Plan, value: Value, home: Home) -> None:
     plan.root[value] = value
     plan.home[value] = home
-    plan.contiguous.add(value)
+    if value not in plan.channels_last:
+        plan.contiguous.add(value)
 
 
 def _find_roots(plan: Plan, node: Node) -> None:
@@ -190,7 +193,8 @@ def _overwritable(plan: Plan, index: int, node: Node, value: Value) -> Iterator[
         if (
             operand.type == value.type
             and root not in taken
-            and operand in plan.contiguous
+            and (operand in plan.channels_last) == (value in plan.channels_last)
+            and (operand in plan.contiguous or operand in plan.channels_last)
             and plan.last_use[root] == index
             and (operand is root or byte_size(operand.type) == byte_size(root.type))
             and all(

@@ -11,7 +11,7 @@ import pytest
 from compiler.ir.dims import symbol
 from compiler.ir.tolerance import excess, tolerance
 from compiler.ir.types import DType, TensorType, TypeMismatch
-from compiler.ops import Emit, conv_numpy, registry, samples
+from compiler.ops import Emit, conv_numpy, conv_parts_numpy, registry, samples
 from compiler.ops.base import Array, Sample
 from compiler.ops.conv import Conv, ConvTranspose, made
 from compiler.ops.interpret import interpret_outputs
@@ -53,7 +53,7 @@ def test_every_way_gives_the_same(
 ) -> None:
     """``turn`` samples at a time, of three: so that the last turn has fewer."""
     monkeypatch.setattr(conv_numpy, "_FEW_PLACES", places)
-    monkeypatch.setattr(conv_numpy, "FEW_TERMS", terms)
+    monkeypatch.setattr(conv_parts_numpy, "FEW_TERMS", terms)
     monkeypatch.setattr(samples, "typical", lambda dim: samples.CACHE // turn)
     operands = cases.operands(sample)
     (expected,) = sample.operation.reference(sample.sizes or {}, *operands)
