@@ -89,8 +89,12 @@ class NumpyLowering(Protocol):
     def line(self, statement: str) -> None:
         """Add one statement; NumPy is ``np``."""
 
-    def together(self, calls: Sequence[str]) -> None:
-        """Add calls of which none needs or changes what another does: they may run at the same time."""
+    def parts(self, work: Dim) -> int:
+        """How many calls had better share so many multiply-adds; 1 where nobody takes any of them."""
+
+    def together(self, calls: Sequence[str], work: Dim) -> None:
+        """Add calls of which none needs or changes what another does: they may run at the same time. Together they do
+        so many multiply-adds."""
 
     def contiguous(self, index: int) -> bool:
         """Whether operand ``index`` is known to be C-contiguous, so that ``.reshape`` gives a view of it."""

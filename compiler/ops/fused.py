@@ -75,7 +75,10 @@ class StepLowering:
     def line(self, statement: str) -> None:
         self._c.line(statement)
 
-    def together(self, calls: Sequence[str]) -> None:
+    def parts(self, work: Dim) -> int:
+        return 1
+
+    def together(self, calls: Sequence[str], work: Dim) -> None:
         for call in calls:
             self.line(call)
 

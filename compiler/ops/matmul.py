@@ -24,6 +24,7 @@ from compiler.ops.base import (
 )
 from compiler.ops.broadcast import broadcast_shapes, unknown_equality
 from compiler.ops.checks import listed, need_floats, need_one_dtype
+from compiler.ops.effort import FROM_MEMORY
 from compiler.ops.parts import SUM, Cut, Joined
 
 if TYPE_CHECKING:
@@ -130,38 +131,49 @@ def lower_matmul(c: NumpyLowering, out: str) -> None:
         rows, stacked = product(left.shape[:-1]), False
         a = c.view(a, f"reshape({c.shape((rows, left.shape[-1]))})")
         out = c.view(out, f"reshape({c.shape((rows, right.shape[-1]))})")
-    elif not stacked and (side := _shared_side(c)) is not None:
-        _write_shared(c, a, b, out, side)
+    elif not stacked and (share := _share_of(c)) is not None:
+        _write_shared(c, a, b, out, share)
         return
     # The same product, but dot begins half a microsecond sooner.
     c.line(f"np.{'matmul' if stacked else 'dot'}({a}, {b}, out={out})")
 
 
-# Matrices of more elements than _LARGE are multiplied by several threads, as it takes some milliseconds to bring them
-# from memory: each makes some rows of the result, or some columns, where there are _LONG of them or more.
-_LARGE, _LONG, _TASKS = 1 << 20, 1024, 4
+# What several share of a matrix has at least so many rows, or columns.
+_LEAST_ROWS = 64
 
 
-def _shared_side(c: NumpyLowering) -> int | None:
-    """The axis of the result along which several threads make it; None where one does."""
-    sizes = [type.size for type in (*c.input_types[:2], c.output_types[0])]
-    if max((size for size in sizes if isinstance(size, int)), default=0) <= _LARGE:
+@dataclass(frozen=True)
+class _Share:
+    """How several make the result: along which axis they cut it, into how many parts, with how much work in all."""
+
+    side: int
+    parts: int
+    work: Dim
+
+
+def _share_of(c: NumpyLowering) -> _Share | None:
+    """None where one had better make the result."""
+    left, right, result = *c.input_types[:2], c.output_types[0]
+    known = max((type.size for type in (left, right, result) if isinstance(type.size, int)), default=0)
+    work = result.size * left.shape[-1] + FROM_MEMORY * known
+    lengths = [dim if isinstance(dim, int) else 0 for dim in result.shape]
+    parts = c.parts(work)
+    if parts == 1 or max(lengths) < parts * _LEAST_ROWS:
         return None
-    lengths = [dim if isinstance(dim, int) else 0 for dim in c.output_types[0].shape]
-    return lengths.index(max(lengths)) if max(lengths) >= _LONG else None
+    return _Share(lengths.index(max(lengths)), parts, work)
 
 
-def _write_shared(c: NumpyLowering, a: str, b: str, out: str, side: int) -> None:
-    length = c.output_types[0].shape[side]
+def _write_shared(c: NumpyLowering, a: str, b: str, out: str, share: _Share) -> None:
+    side, length = share.side, c.output_types[0].shape[share.side]
     assert isinstance(length, int)
     calls = []
-    for number in range(_TASKS):
-        part = f"{length * number // _TASKS}:{length * (number + 1) // _TASKS}"
+    for number in range(share.parts):
+        part = f"{length * number // share.parts}:{length * (number + 1) // share.parts}"
         if side == 0:
             calls.append(f"np.matmul({a}[{part}], {b}, out={out}[{part}])")
         else:
             calls.append(f"np.matmul({a}, {b}[:, {part}], out={out}[:, {part}])")
-    c.together(calls)
+    c.together(calls, share.work)
 
 
 def flat_rows(type: TensorType) -> tuple[Dim, Dim]:

@@ -10,6 +10,7 @@ from compiler.ir.types import DType, TensorType
 from compiler.ops.arrays import row_major
 from compiler.ops.base import NumpyLowering, Op, Sample, operation, without
 from compiler.ops.chain import Step
+from compiler.ops.effort import ELEMENT
 from compiler.ops.elementwise import Add, Binary, Divide, Multiply, Subtract
 from compiler.ops.fused import StepLowering
 from compiler.ops.steps import Steps
@@ -20,15 +21,9 @@ from compiler.ops.unary import Sqrt, Square, Unary
 BLOCK = 1 << 15
 
 
-# Weights of more elements than this are updated by several threads, each of which has some milliseconds to do.
-SHARED, _TASKS = 1 << 20, 4
-
-
-def _ranges(size: int) -> list[tuple[int, int]]:
-    """Where the elements that are updated one after the other begin and end: as many times whatever the threads are."""
-    tasks = _TASKS if size > SHARED else 1
-    ends = [size * number // tasks for number in range(tasks + 1)]
-    return list(pairwise(ends))
+def _ranges(size: int, count: int) -> list[tuple[int, int]]:
+    """Where the elements that one call updates begin and end."""
+    return list(pairwise(size * number // count for number in range(count + 1)))
 
 
 def can_be_step(operation: Op) -> bool:
@@ -74,14 +69,14 @@ class WeightStep(Steps):
         ]
         flat += [c.view(array, "reshape(-1)") for array in c.outputs]
         over = c.function("update_all", body.loop(name))
-        calls = []
-        for start, stop in _ranges(size):
+        calls, effort = [], size * len(self.steps) * ELEMENT
+        for start, stop in _ranges(size, c.parts(effort)):
             work = [c.scratch(type.with_shape((BLOCK,))) for _ in range(body.work)]
             calls.append(f"{over}({start}, {stop}, {', '.join([*flat, *work])})")
         if len(calls) == 1:
             c.line(*calls)
         else:
-            c.together(calls)
+            c.together(calls, effort)
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:

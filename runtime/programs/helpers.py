@@ -31,6 +31,8 @@ from runtime.programs.threads import thread_count
 
 Task: TypeAlias = Callable[[], object]
 
+# The least multiply-adds to tell a helper of, which takes some microseconds.
+_WORTH = 1_500_000
 # Seconds in which a process looks again and again whether there is news, before it sleeps: being woken takes some ten
 # microseconds, as long as a short task.
 _AWAKE = 0.0005
@@ -50,16 +52,17 @@ def can_help() -> bool:
     return hasattr(os, "fork") and sys.platform == "linux"
 
 
-def share(tasks: Sequence[Task]) -> Task:
+def share(tasks: Sequence[Task], work: int) -> Task:
     """A function that calls every one of ``tasks``, which work in visible memory only, on as many processes as there
-    are threads asked for. It is back when all are done; what one of them raises is raised then, of a helper an
-    IndexError as such and anything else as RuntimeError, or HelperGone where it is no more.
+    are threads asked for, if so many multiply-adds are worth it. It is back when all are done; what one of them raises
+    is raised then, of a helper an IndexError as such and anything else as RuntimeError, or HelperGone where it is no
+    more.
 
     Raises DiagnosticError E0819 where DLC_THREADS is not a number of threads.
     """
     if len(tasks) == 1:
         return tasks[0]
-    return _team.work(tasks, min(len(tasks), thread_count())).run
+    return _team.work(tasks, min(len(tasks), thread_count()) if work >= _WORTH else 1).run
 
 
 @dataclass(eq=False)
@@ -206,6 +209,8 @@ class _Pipe:
         while not poll(0):
             if time.perf_counter() > end:
                 return bool(poll(seconds * 1000))
+            # The other process may be waiting for this very processor.
+            os.sched_yield()
         return True
 
 

@@ -17,6 +17,9 @@ Task: TypeAlias = Callable[[], object]
 
 # Asks for another number of threads than there are processors.
 VARIABLE = "DLC_THREADS"
+# The least multiply-adds for threads, some tens of milliseconds: where NumPy's calls are short, they wait for Python's
+# lock most of the time.
+_WORTH = 400_000_000
 
 
 def thread_count() -> int:
@@ -31,9 +34,15 @@ def thread_count() -> int:
     return int(asked)
 
 
-def share(tasks: Sequence[Task]) -> Callable[[], None]:
-    """A function that calls every one of ``tasks``, on as many threads as there are."""
-    return partial(run_all, tasks)
+def share(tasks: Sequence[Task], work: int) -> Callable[[], None]:
+    """A function that calls every one of ``tasks``, on as many threads as there are if so many multiply-adds are worth
+    it."""
+    return partial(run_all if work >= _WORTH else _in_turn, tasks)
+
+
+def _in_turn(tasks: Sequence[Task]) -> None:
+    for task in tasks:
+        task()
 
 
 def run_all(tasks: Sequence[Task]) -> None:
@@ -41,8 +50,7 @@ def run_all(tasks: Sequence[Task]) -> None:
     exception of one of them is raised here then."""
     helpers = min(len(tasks), thread_count()) - 1
     if helpers < 1:
-        for task in tasks:
-            task()
+        _in_turn(tasks)
         return
     waiting, job = iter(tasks), _Job(helpers)
     for _ in range(helpers):

@@ -8,7 +8,7 @@ import pytest
 
 import compiler
 from compiler.diagnostics import Source
-from compiler.targets.numpy import stages
+from compiler.targets.numpy import sharing
 
 DENSE = """
 model Net(x: f32[N, 8]) -> f32[N, 3] { repeat LAYERS { dense(8) -> relu } -> dense(3) }
@@ -27,12 +27,12 @@ train t(x: f32[N, 4, 6, 6], label: i64[N]) {
 """
 
 
-@pytest.mark.parametrize("least_work", [1, 10**18], ids=["in parts", "whole"])
+@pytest.mark.parametrize("least", [1, 10**18], ids=["in parts", "whole"])
 @pytest.mark.parametrize("text", [DENSE, RESIDUAL], ids=["dense", "residual"])
 def test_work_grows_with_the_layers(
-    text: str, least_work: int, work: Callable[[Callable[[], object]], int], monkeypatch: pytest.MonkeyPatch
+    text: str, least: int, work: Callable[[Callable[[], object]], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stages, "LEAST_WORK", least_work)
+    monkeypatch.setattr(sharing, "LEAST_WORK", {4: least, 2: least})
 
     def whole(layers: int) -> None:
         checked = compiler.check(Source("net.dl", text.replace("LAYERS", str(layers))))

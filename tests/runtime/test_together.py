@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import dlc
-from compiler.targets.numpy import stages
+from compiler.targets.numpy import sharing
 
 TEXT = """
 model Net(x: f32[N, 1, 6, 6]) -> f32[N, 3] {
@@ -27,7 +27,7 @@ train t(x: f32[N, 1, 6, 6], label: i64[N]) {
 @pytest.fixture(autouse=True)
 def in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps run in parts, on two threads that all trainings share."""
-    monkeypatch.setattr(stages, "LEAST_WORK", {4: 1, 2: 1})
+    monkeypatch.setattr(sharing, "LEAST_WORK", {4: 1, 2: 1})
     monkeypatch.setenv("DLC_THREADS", "2")
 
 

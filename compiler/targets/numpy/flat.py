@@ -11,18 +11,17 @@ from compiler.ir.dims import Dim, as_symbol, evaluate, substitute, symbols
 from compiler.ir.graph import Graph, Node, Operation, Origin, Role, Value
 from compiler.ir.types import TensorType
 from compiler.ops.base import Op, Requirement, Storage
+from compiler.ops.effort import ELEMENT, FROM_MEMORY
 from compiler.ops.emit import Emit
 from compiler.ops.expansion import expansion_of, parts_of
 from compiler.ops.parts import SUM, Place, Standing
 from compiler.ops.reduce import Mean
 
-# How many multiply-adds take as long as an element of any other operation.
-_ELEMENT = 8
 # What a symbol other than the batch's is taken to be where work is estimated.
 _TYPICAL = 32
-# A matrix that every part reads or adds to, of more elements than _MATRIX, has to be worth its way from memory: by that
-# many multiply-adds for each of its elements.
-_MATRIX, _WORTH = 1 << 18, 64
+# A matrix that every part reads, of more elements than _READ, or adds to, of more than _ADDED, has to be worth its way
+# from memory.
+_READ, _ADDED = 1 << 18, 1 << 14
 # How a value stands that no part can have.
 UNCUT: Literal["uncut"] = "uncut"
 
@@ -137,11 +136,14 @@ class Flat:
         self, node: Node, read: Sequence[Standing | Literal["uncut"]], given: Sequence[Standing]
     ) -> bool:
         """Whether the parts would wait for a large matrix that each of them has to bring from memory."""
-        pairs = (*zip(node.inputs, read, strict=True), *zip(node.outputs, given, strict=True))
-        shared = max(
-            (_typical(value.type.size, self.symbol) for value, how in pairs if not isinstance(how, Place)), default=0
-        )
-        return shared > _MATRIX and 0 < _macs(node, self.symbol) * self._share < _WORTH * shared
+        shared = [
+            (_typical(value.type.size, self.symbol), most)
+            for values, standings, most in ((node.inputs, read, _READ), (node.outputs, given, _ADDED))
+            for value, how in zip(values, standings, strict=True)
+            if not isinstance(how, Place)
+        ]
+        macs = _macs(node, self.symbol) * self._share
+        return any(size > most and 0 < macs < FROM_MEMORY * size for size, most in shared)
 
     def _written(self, expansion: Graph, inputs: Sequence[Value], origin: Origin) -> tuple[Value, ...]:
         values = dict(zip((item.value for item in expansion.inputs), inputs, strict=True))
@@ -178,7 +180,7 @@ def _work(node: Node, symbol: str) -> int:
     sizes = [value.type.size for value in (*node.inputs, *node.outputs)]
     # What all samples share, as a weight, takes no time for each of them.
     elements = max((_typical(size, symbol) for size in sizes if not isinstance(size, int)), default=0)
-    return _macs(node, symbol) + _ELEMENT * elements
+    return _macs(node, symbol) + ELEMENT * elements
 
 
 def _macs(node: Node, symbol: str) -> int:

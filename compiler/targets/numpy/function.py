@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from compiler.ir.dims import Dim, substitute, symbol
+from compiler.ir.dims import Dim, evaluate, substitute, symbol, symbols
 from compiler.ir.graph import Graph, Input, Node, Role, Value
 from compiler.ir.types import TensorType
 from compiler.targets.numpy.literals import quoted
@@ -14,7 +14,11 @@ from compiler.targets.numpy.module import Shared
 from compiler.targets.numpy.names import Names, common_scope, input_name, value_name
 from compiler.targets.numpy.node import NodeLowering
 from compiler.targets.numpy.plan import Home, make_plan, operation_of
+from compiler.targets.numpy.sharing import parts_of_work
 from compiler.targets.numpy.signature import dim_text, entry, size_checks, tuple_text
+
+# What a symbol is taken to be where work is estimated.
+_TYPICAL = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +32,28 @@ class _Declared:
     turned: str
 
 
+@dataclass(frozen=True, slots=True)
+class StageOf:
+    """What a function that is a stage of ``graph`` has to know of it: whether it works on a part of the batch, and how
+    large symbols are as a rule."""
+
+    graph: Graph
+    in_parts: bool
+    typical: Mapping[str, int]
+
+
 class FunctionWriter:
     """Writes one graph; afterwards :meth:`lines` gives its text, and ``slots`` the memory that it works in.
 
     ``once`` and ``call`` are the statements that are executed when the function is bound, and at each call.
     """
 
-    def __init__(self, graph: Graph, shared: Shared, stage_of: Graph | None = None) -> None:
-        """A stage of another graph is bound to the sizes of all its symbols, and to the arrays that it reads: these
-        are always the same."""
-        self.graph, self.shared, self.is_stage = graph, shared, stage_of is not None
-        self._bound_to = (stage_of or graph).symbols
-        self.plan = make_plan(graph, Home.GIVEN if self.is_stage else Home.DATA)
+    def __init__(self, graph: Graph, shared: Shared, stage: StageOf | None = None) -> None:
+        """A stage is bound to the sizes of all symbols of the whole, and to the arrays that it reads: these are always
+        the same."""
+        self.graph, self.shared, self.stage = graph, shared, stage
+        self._bound_to = stage.graph.symbols if stage else graph.symbols
+        self.plan = make_plan(graph, Home.GIVEN if stage else Home.DATA)
         self.names = Names(shared.names.taken)
         self.name, self.bind_name = self.names.new(graph.name), self.names.new(f"bind_{graph.name}")
         self.symbols: dict[str, Dim] = {s.name: symbol(self.names.new(s.name)) for s in self._bound_to}
@@ -58,7 +72,7 @@ class FunctionWriter:
         # The bytes of what is made once.
         self.tables: list[Dim] = []
         self._place = ""
-        # Whether something in it may run at the same time as something else; only a stage lets it.
+        # Whether something in it had better run at the same time as something else: it has to be a stage then.
         self.shares = False
         self._write()
         places, self.slots = assign_slots(self._blocks)
@@ -109,15 +123,19 @@ class FunctionWriter:
             self.call.append(f"# {place or 'from no line of the source'}")
         self.call.append(text)
 
-    def share(self, calls: Sequence[str], place: str) -> None:
-        """Add calls that may run at the same time."""
+    def parts(self, work: Dim) -> int:
+        """How many calls had better share so many multiply-adds: one in a part, as others have parts of their own."""
+        if self.stage and self.stage.in_parts:
+            return 1
+        sizes = {s.name: s.nearest(_TYPICAL) for s in symbols(work)}
+        return parts_of_work(evaluate(work, {**sizes, **(self.stage.typical if self.stage else {})}))
+
+    def shared_call(self, calls: Sequence[str], work: Dim) -> str:
+        """The name of a function of no arguments that makes all of ``calls``, at the same time if there is who does."""
         self.shares = True
-        if self.is_stage:
-            name = self.names.new("shared")
-            self.once.append(f"{name} = share([{', '.join(f'lambda: {call}' for call in calls)}])")
-            calls = [f"{name}()"]
-        for call in calls:
-            self.statement(call, place)
+        name = self.names.new("shared")
+        self.once.append(f"{name} = share([{', '.join(f'lambda: {call}' for call in calls)}], {self.dim(work)})")
+        return name
 
     # The graph, from the inputs to the end
 
@@ -193,32 +211,32 @@ class FunctionWriter:
     def lines(self, timed: bool = False) -> Iterator[str]:
         """The ``bind_…`` function, which makes the function of one step and gives it back, for a stage with its
         results. A ``timed`` one tells ``_enter`` where it is."""
-        given = ["memory", "share", *self.data] if self.is_stage else []
+        given = ["memory", "share", *self.data] if self.stage else []
         yield f"def {self.bind_name}({', '.join(['kept', *self.sizes, *given])}):"
         yield f'    """Make `{self.name}` for these sizes."""'
         yield from size_checks(zip(self._bound_to, self.sizes, strict=True), self.required)
         if self.slots:
             yield "    # Memory, each piece for one result after the other."
         for name, slot in zip(self._slot_names, self.slots, strict=True):
-            yield f"    {name} = {'' if self.is_stage else '_'}memory({self._slot_text(slot)})"
+            yield f"    {name} = {'' if self.stage else '_'}memory({self._slot_text(slot)})"
         yield "    # Arrays that stay the same at every call."
         for line in self.once:
             yield f"    {line if isinstance(line, str) else self._declaration(line)}"
         yield from self._results()
         yield ""
-        yield f"    def {self.name}({'' if self.is_stage else ', '.join(self.data)}):"
+        yield f"    def {self.name}({'' if self.stage else ', '.join(self.data)}):"
         for line in self.call:
             yield f"        {line}"
             if timed and line.startswith("# "):
                 yield f"        _enter({quoted(self.graph.name)}, {quoted(line[2:])})"
         if timed:
             yield '        _enter("", "")'
-        if not self.is_stage:
+        if not self.stage:
             yield "        return results"
         elif not self.call:
             yield "        pass"
         yield ""
-        yield f"    return {self.name}{', results' if self.is_stage else ''}"
+        yield f"    return {self.name}{', results' if self.stage else ''}"
 
     def _results(self) -> Iterator[str]:
         items = [f"{quoted(name)}: {expression}" for name, expression in self.results.items()]
@@ -241,10 +259,10 @@ class FunctionWriter:
         return f"{line.name} = _array({self._memory[line.block]}, {line.dtype}, {line.shape}){line.turned}"
 
 
-def written(graph: Graph, shared: Shared, stage_of: Graph | None = None) -> FunctionWriter:
+def written(graph: Graph, shared: Shared, stage: StageOf | None = None) -> FunctionWriter:
     """The function of ``graph``, written anew where something of the module's took the name of one of its arrays."""
     while True:
-        writer = FunctionWriter(graph, shared, stage_of)
+        writer = FunctionWriter(graph, shared, stage)
         if not writer.names.given & shared.names.taken:
             shared.names.taken |= {writer.name, writer.bind_name}
             return writer

@@ -65,7 +65,7 @@ def planned_memory(graph: Graph | Staged, sizes: Mapping[str, int]) -> int:
     total, types = 0, {}
     parts = [{**sizes, graph.symbol: size} for size in graph.part_sizes(sizes.get(graph.symbol, 1))]
     for stage in graph.stages:
-        writer = written(stage.graph, Shared(), graph.graph)
+        writer = written(stage.graph, Shared(), graph.stage_of(stage))
         total += sum(_working_memory(writer, each) for each in (parts if stage.in_parts else [sizes]))
         types.update({value.name: value.type for value in (*stage.graph.inputs_of(Role.DATA), *_given(stage.graph))})
     # Arguments have memory of their own, what is cut along an inner axis, and what is put together of several.

@@ -55,8 +55,14 @@ class NodeLowering:
         else:
             self._writer.once.append(statement)
 
-    def together(self, calls: Sequence[str]) -> None:
-        self._writer.share(calls, place_of(self._node.origin))
+    def parts(self, work: Dim) -> int:
+        return self._writer.parts(work)
+
+    def together(self, calls: Sequence[str], work: Dim) -> None:
+        if len(calls) > 1:
+            calls = [f"{self._writer.shared_call(calls, work)}()"]
+        for call in calls:
+            self.line(call)
 
     def contiguous(self, index: int) -> bool:
         return self._node.inputs[index] in self._writer.plan.contiguous

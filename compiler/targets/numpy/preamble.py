@@ -26,9 +26,9 @@ one thread gives the numbers that training gave.\
 """
 
 IN_PARTS = """
-A function `in_parts` does one part of its work after the other. Its `bind_...` also takes `share`, which makes one
-function of a list of them that may run at the same time, and `memory`, which gives so many bytes that all who run them
-can see; the numbers stay the same.\
+A function `in_parts` does one part of its work after the other. Its `bind_...` also takes `memory`, which gives so many
+bytes, and `share`, which makes one function of a list of them, told how many multiply-adds they do: they may run at
+the same time, by whoever sees that memory, and the numbers stay the same.\
 """
 
 SIGNATURES = """\
@@ -70,8 +70,8 @@ def _enter(function, place):
 '''
 
 IN_TURN = '''\
-def in_turn(tasks):
-    """A function that calls each of `tasks`."""
+def in_turn(tasks, work):
+    """A function that calls each of `tasks`, which do so much `work`."""
 
     def call():
         for task in tasks:

@@ -26,7 +26,7 @@ class StagedWriter:
         self.name, self.bind_name = self.names.new(self.graph.name), self.names.new(f"bind_{self.graph.name}")
         shared.names.taken |= {self.name, self.bind_name}
         self.symbols: dict[str, Dim] = {s.name: symbol(self.names.new(s.name)) for s in self.graph.symbols}
-        self.writers = [written(stage.graph, shared, self.graph) for stage in staged.stages]
+        self.writers = [written(stage.graph, shared, staged.stage_of(stage)) for stage in staged.stages]
         self.data = [self.names.new(value.name) for value in self.graph.inputs_of(Role.DATA)]
         self.results = dict(staged.results)
         # The values that parts make and read.
@@ -105,7 +105,14 @@ class StagedWriter:
         yield f"        lambda size, *given: {bound},"
         yield "        memory,"
         yield "        share,"
+        yield f"        {self._work},"
         yield "    )"
+
+    @property
+    def _work(self) -> str:
+        """The multiply-adds of a stage in parts."""
+        each = self.staged.work // sum(stage.in_parts for stage in self.staged.stages)
+        return f"{each}*{self.symbols[self.staged.symbol]}"
 
     @property
     def _arguments(self) -> Sequence[Value]:
@@ -139,11 +146,11 @@ def cut_batch(size, counts):
 '''
 
 IN_PARTS = '''\
-def in_parts(whole, parts, taken, cuts, shown, joins, bind, memory, share):
+def in_parts(whole, parts, taken, cuts, shown, joins, bind, memory, share, work):
     """The steps of a stage in parts. `bind` makes the function of a part, and its results, of its size and of what is
     `taken`: some of that is cut out of the whole, along an axis, some is `shown` to every part, the rest is its own.
     What is in `joins` is put together: one behind the other along an axis, in each of the runs that the axis is made
-    of, or added up."""
+    of, or added up. All parts do so much `work`."""
     tasks, before, after = [], [[] for _ in parts], [[] for _ in parts]
     for (place, values), copies in zip(parts, before):
         values.update((name, whole[name]) for name in shown)
@@ -168,7 +175,7 @@ def in_parts(whole, parts, taken, cuts, shown, joins, bind, memory, share):
             for copies, copy in zip(after, places):
                 copies.append(copy)
     tasks = [with_copies(*each) for each in zip(before, tasks, after)]
-    return [share(tasks), *adding(sums, len(parts), share)]
+    return [share(tasks, work), *adding(sums, len(parts), share)]
 
 
 def with_copies(before, function, after):
@@ -213,7 +220,7 @@ def adding(sums, count, share):
             place = slice(rows * number // count, rows * (number + 1) // count)
             piece.append((total[place], [part[place] for part in own]))
     tasks = [adding_up(piece) for piece in pieces if piece]
-    return [share(tasks)] if len(tasks) > 1 else tasks
+    return [share(tasks, 8 * count * sum(total.size for total, _ in sums))] if len(tasks) > 1 else tasks
 
 
 def adding_up(sums):

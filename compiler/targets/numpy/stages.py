@@ -16,12 +16,10 @@ from compiler.ops.base import Requirement
 from compiler.ops.emit import Emit
 from compiler.ops.parts import SUM, Place, Standing
 from compiler.ops.random import Random
+from compiler.targets.numpy import sharing
 from compiler.targets.numpy.flat import Flat, Item, Made, sink
+from compiler.targets.numpy.function import StageOf
 
-# The least work of a part, in multiply-adds, for a batch cut into so many. How many there are does not depend on who
-# shares them, so that results don't either. In four parts NumPy's calls are shorter, which costs most where they are
-# short already; two of little work are not worth the microseconds that it takes to tell others of them.
-LEAST_WORK = {4: 200_000_000, 2: 2_000_000}
 # The input of a stage in parts that tells how many samples come before the part.
 START = "samples before"
 
@@ -39,10 +37,13 @@ class Staged:
     """A graph in stages. ``cuts`` tells along which axis a value is cut that a stage takes in parts, ``joins`` how a
     value is put together that a stage gives in parts and something takes whole; ``results`` which value each output is,
     and ``required`` what sizes the operations ask for that were written out. ``counts`` has into how many parts a batch
-    is cut, most first, and how many samples each of so many has to have; of none, no stage is in parts."""
+    is cut, most first, and how many samples each of so many has to have; of none, no stage is in parts. A ``batch``
+    takes so much ``work`` in parts, in multiply-adds for each of its samples."""
 
     graph: Graph
     symbol: str
+    batch: int
+    work: int
     counts: Mapping[int, int]
     stages: tuple[Stage, ...]
     cuts: Mapping[str, int]
@@ -55,6 +56,10 @@ class Staged:
         count = next((count for count, least in self.counts.items() if size >= count * least), 1)
         return [size * (number + 1) // count - size * number // count for number in range(count)]
 
+    def stage_of(self, stage: Stage) -> StageOf:
+        """What the function of ``stage`` has to know."""
+        return StageOf(self.graph, stage.in_parts, {self.symbol: self.batch} if self.batch else {})
+
     def through(self, passes: Callable[[Graph], Graph]) -> Staged:
         """The same with every stage's graph after ``passes``, which keep inputs and outputs."""
         return replace(self, stages=tuple(replace(stage, graph=passes(stage.graph)) for stage in self.stages))
@@ -62,16 +67,17 @@ class Staged:
 
 def in_stages(graph: Graph, symbol: str, batch: int) -> Staged | None:
     """The graph in stages, cut by ``symbol``; None where the work on ``batch`` samples does not pay for it."""
-    flat = Flat(graph, symbol, batch // max(LEAST_WORK))
-    counts = {count: -(-least // max(1, flat.work)) for count, least in LEAST_WORK.items()}
+    flat = Flat(graph, symbol, batch // max(sharing.LEAST_WORK))
+    counts = {count: -(-least // max(1, flat.work)) for count, least in sharing.LEAST_WORK.items()}
     paid = any(batch >= count * least for count, least in counts.items())
-    return _Assembly(flat).finish(counts) if paid else None
+    return _Assembly(flat).finish(batch, counts) if paid else None
 
 
 def at_once(graph: Graph) -> Staged:
     """A graph as one stage, which shares the work of single operations."""
     results = {output.name: output.name for output in graph.outputs if output.updates is None}
-    return Staged(graph, "", {}, (Stage(graph, in_parts=False),), {}, {}, results, ())
+    stage = Stage(replace(graph, name=f"{graph.name}_whole"), in_parts=False)
+    return Staged(graph, "", 0, 0, {}, (stage,), {}, {}, results, ())
 
 
 class _Maker:
@@ -159,7 +165,7 @@ class _Assembly:
         elif item.made is Made.WHOLE and isinstance(standing, Place):
             self.cuts[value.name] = standing.axis
 
-    def finish(self, counts: Mapping[int, int]) -> Staged:
+    def finish(self, batch: int, counts: Mapping[int, int]) -> Staged:
         results: dict[str, str] = {}
         final = self.makers[self.last][0]
         for output in self.flat.graph.outputs:
@@ -174,7 +180,8 @@ class _Assembly:
                 final.b.output(results[output.name], self._need(final, value))
         stages = tuple(stage for pair in self.makers for maker in pair if (stage := _stage(maker)) is not None)
         flat = self.flat
-        return Staged(flat.graph, flat.symbol, counts, stages, self.cuts, self.joins, results, tuple(flat.required))
+        required, between = tuple(flat.required), (self.cuts, self.joins, results)
+        return Staged(flat.graph, flat.symbol, batch, flat.work, counts, stages, *between, required)
 
 
 def _stage(maker: _Maker) -> Stage | None:

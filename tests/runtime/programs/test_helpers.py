@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ import pytest
 from compiler.diagnostics import DiagnosticError
 from runtime.programs import helpers, visible
 from runtime.programs.engine import Engine
-from runtime.programs.helpers import HelperGone, share
+from runtime.programs.helpers import HelperGone
 
 pytestmark = pytest.mark.skipif(not helpers.can_help(), reason="this system forks no helpers")
 
@@ -30,6 +30,11 @@ def numbers(size: int) -> np.ndarray:
     return np.ndarray((size,), np.int64, visible.memory(8 * size))
 
 
+def shared(tasks: Sequence[Callable[[], object]]) -> Callable[[], object]:
+    """Tasks that are worth sharing."""
+    return helpers.share(tasks, 10**9)
+
+
 def noting(target: np.ndarray) -> list[Callable[[], object]]:
     """Tasks, each of which notes the process that it runs in."""
 
@@ -41,7 +46,7 @@ def noting(target: np.ndarray) -> list[Callable[[], object]]:
 
 def test_three_processes_share_the_tasks() -> None:
     seen = numbers(7)
-    run = share(noting(seen))
+    run = shared(noting(seen))
     run()
     first = seen.copy()
     assert len(set(first)) == 3
@@ -53,28 +58,34 @@ def test_three_processes_share_the_tasks() -> None:
 
 def test_two_tasks_take_two_processes() -> None:
     seen = numbers(2)
-    share(noting(seen))()
+    shared(noting(seen))()
     assert len(set(seen)) == 2
 
 
 def test_one_task_takes_no_other_process() -> None:
     seen = numbers(1)
-    share(noting(seen))()
+    shared(noting(seen))()
     assert seen.tolist() == [os.getpid()]
+
+
+def test_little_work_is_not_shared() -> None:
+    seen = numbers(4)
+    helpers.share(noting(seen), 1000)()
+    assert set(seen) == {os.getpid()}
 
 
 def test_one_thread_does_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DLC_THREADS", "1")
     seen = numbers(4)
-    share(noting(seen))()
+    shared(noting(seen))()
     assert set(seen) == {os.getpid()}
 
 
 def test_what_is_made_later_is_shared_too() -> None:
     first, second = numbers(3), numbers(3)
-    one = share(noting(first))
+    one = shared(noting(first))
     one()
-    two = share(noting(second))
+    two = shared(noting(second))
     two()
     before = second.copy()
     one()
@@ -84,8 +95,8 @@ def test_what_is_made_later_is_shared_too() -> None:
 
 def test_work_inside_of_work_is_done_by_who_does_that() -> None:
     inner = numbers(4)
-    run = share(noting(inner))
-    outer = share([run, lambda: None])
+    run = shared(noting(inner))
+    outer = shared([run, lambda: None])
     outer()
     assert set(inner) == {os.getpid()}
 
@@ -97,7 +108,7 @@ def test_an_index_out_of_range_is_told(place: int) -> None:
 
     done = numbers(2)
     tasks = noting(done)
-    run = share([*tasks[:place], fail, *tasks[place:]])
+    run = shared([*tasks[:place], fail, *tasks[place:]])
     for _ in range(2):
         done[:] = 0
         with pytest.raises(IndexError, match="class 7 of 3"):
@@ -110,12 +121,12 @@ def test_another_failure_says_where_it_was() -> None:
         raise KeyError("x" * 5000)
 
     with pytest.raises(RuntimeError, match="KeyError in a process that shared the work: 'xxx"):
-        share([lambda: None, fail])()
+        shared([lambda: None, fail])()
 
 
 def test_a_helper_that_is_killed_is_an_error_and_another_takes_its_place() -> None:
     seen = numbers(2)
-    run = share(noting(seen))
+    run = shared(noting(seen))
     run()
     os.kill(int(seen[1]), signal.SIGKILL)
     with pytest.raises(HelperGone, match="SIGKILL"):
@@ -127,7 +138,7 @@ def test_a_helper_that_is_killed_is_an_error_and_another_takes_its_place() -> No
 
 def test_helpers_go_with_what_they_were_made_for() -> None:
     seen = numbers(2)
-    run = share(noting(seen))
+    run = shared(noting(seen))
     run()
     helper = int(seen[1])
     os.kill(helper, 0)
@@ -143,7 +154,7 @@ import os
 from runtime.programs import helpers, visible
 import numpy as np
 seen = np.ndarray((4,), np.int64, visible.memory(32))
-run = helpers.share([lambda place=place: seen.__setitem__(place, os.getpid()) for place in range(4)])
+run = helpers.share([lambda place=place: seen.__setitem__(place, os.getpid()) for place in range(4)], 10**9)
 run()
 before = seen.copy()
 child = os.fork()
@@ -165,7 +176,7 @@ import os
 from runtime.programs import helpers, visible
 import numpy as np
 seen = np.ndarray((3,), np.int64, visible.memory(24))
-run = helpers.share([lambda place=place: seen.__setitem__(place, os.getpid()) for place in range(3)])
+run = helpers.share([lambda place=place: seen.__setitem__(place, os.getpid()) for place in range(3)], 10**9)
 run()
 print(*seen, flush=True)
 {end}
@@ -185,7 +196,7 @@ import os
 import numpy as np
 SIGNATURES = {"f": {"bind": "bind_f", "sizes": (), "inputs": {}, "outputs": {}, "updates": (), "in_parts": True}}
 def bind_f(kept, memory, share):
-    return share([lambda: None, lambda: os.kill(os.getpid(), 9)])
+    return share([lambda: None, lambda: os.kill(os.getpid(), 9)], 10**9)
 """
 
 

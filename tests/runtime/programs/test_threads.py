@@ -10,7 +10,7 @@ import pytest
 
 import dlc
 from compiler.diagnostics import DiagnosticError
-from compiler.targets.numpy import stages
+from compiler.targets.numpy import sharing
 from runtime.programs.threads import run_all, thread_count
 
 
@@ -53,7 +53,7 @@ def test_warnings_are_silent_on_every_thread(threads: int) -> None:
 
 FORK = """
 import os, threading
-from compiler.targets.numpy import stages
+from compiler.targets.numpy import sharing
 from runtime.programs.threads import run_all
 
 def meet():
@@ -89,7 +89,7 @@ def test_as_many_threads_as_processors(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_number_of_threads_changes_no_bit_of_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "LEAST_WORK", {4: 1, 2: 1})
+    monkeypatch.setattr(sharing, "LEAST_WORK", {4: 1, 2: 1})
     random = np.random.default_rng(0)
     data = {"x": random.normal(size=(50, 1, 6, 6)).astype(np.float32), "label": random.integers(0, 3, 50)}
     found = set()

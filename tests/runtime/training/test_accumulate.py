@@ -11,7 +11,7 @@ import pytest
 
 import compiler
 from compiler.diagnostics import DiagnosticError, Source
-from compiler.targets.numpy import stages
+from compiler.targets.numpy import sharing
 from runtime.inspect.batch import first_batch
 from runtime.inspect.overfit import overfit
 from runtime.programs.project import Project
@@ -137,7 +137,7 @@ def test_sums_of_gradients_are_in_no_checkpoint(tmp_path: Path) -> None:
 
 
 def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "LEAST_WORK", {4: 1, 2: 1})
+    monkeypatch.setattr(sharing, "LEAST_WORK", {4: 1, 2: 1})
     found = []
     for threads in ("1", "2"):
         monkeypatch.setenv(VARIABLE, threads)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.targets.numpy import stages
+from compiler.targets.numpy import sharing
 from runtime.amounts import bytes_text, parse_bytes
 from runtime.programs import visible
 from runtime.programs.predict import Predictor
@@ -103,7 +103,7 @@ def all_traced(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", PROGRAMS)
 @pytest.mark.parametrize("in_parts", [False, True])
 def test_training_takes_what_was_planned(name: str, in_parts: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "LEAST_WORK", dict.fromkeys((4, 2), 1 if in_parts else 10**15))
+    monkeypatch.setattr(sharing, "LEAST_WORK", dict.fromkeys((4, 2), 1 if in_parts else 10**15))
     job = job_of(name)
     splits = job.prepare()
     plan = plan_training(job.program, training_sizes(job.program))

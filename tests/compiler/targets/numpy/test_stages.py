@@ -13,7 +13,7 @@ import compiler
 from compiler.diagnostics import Source
 from compiler.ir.verify import verify
 from compiler.program import TrainProgram
-from compiler.targets.numpy import flat, staged, stages
+from compiler.targets.numpy import flat, sharing, staged, stages
 
 ROOT = Path(__file__).parents[4]
 IMAGES = """
@@ -50,10 +50,10 @@ train t(x: f32[N, 4], label: i64[N]) {
 }
 """
 PROGRAMS = {"images": IMAGES, "sequences": SEQUENCES, "texts": TEXTS, "mixing": MIXING}
-Share = Callable[[Sequence[Callable[[], object]]], Callable[[], None]]
+Share = Callable[[Sequence[Callable[[], object]], int], Callable[[], None]]
 
 
-def backwards(tasks: Sequence[Callable[[], object]]) -> Callable[[], None]:
+def backwards(tasks: Sequence[Callable[[], object]], work: int) -> Callable[[], None]:
     def call() -> None:
         for task in reversed(tasks):
             task()
@@ -64,7 +64,7 @@ def backwards(tasks: Sequence[Callable[[], object]]) -> Callable[[], None]:
 @pytest.fixture(autouse=True)
 def little_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """Any work pays for parts."""
-    monkeypatch.setattr(stages, "LEAST_WORK", {4: 1, 2: 1})
+    monkeypatch.setattr(sharing, "LEAST_WORK", {4: 1, 2: 1})
 
 
 def program_of(text: str) -> TrainProgram:
@@ -159,7 +159,8 @@ def test_a_matrix_too_large_for_few_samples_is_multiplied_whole(monkeypatch: pyt
     """
     program = program_of(text)
     before, _ = train(compiler.train_module(program), 8)
-    monkeypatch.setattr(flat, "_MATRIX", 500)
+    monkeypatch.setattr(flat, "_READ", 500)
+    monkeypatch.setattr(flat, "_ADDED", 500)
     made = stages.in_stages(program.steps[0], "N", 8)
     assert made is not None
     products = [
@@ -182,7 +183,7 @@ def test_the_parts_of_a_batch_are_a_power_of_two() -> None:
     }
     assert cuts == {5: [5], 6: [3, 3], 39: [19, 20], 42: [10, 11, 10, 11], 400: [100] * 4}
     for size, parts in cuts.items():
-        assert stages.Staged(None, "N", counts, (), {}, {}, {}, ()).part_sizes(size) == parts  # type: ignore[arg-type]
+        assert stages.Staged(None, "N", 0, 0, counts, (), {}, {}, {}, ()).part_sizes(size) == parts  # type: ignore[arg-type]
 
 
 def test_dropout_is_that_of_the_whole_batch() -> None:
