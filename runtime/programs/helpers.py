@@ -33,9 +33,9 @@ Task: TypeAlias = Callable[[], object]
 
 # The least multiply-adds to tell a helper of, which takes some microseconds.
 _WORTH = 1_500_000
-# Seconds in which a process looks again and again whether there is news, before it sleeps: being woken takes some ten
-# microseconds, as long as a short task.
-_AWAKE = 0.0005
+# Seconds in which a helper looks again and again whether there is news, before it sleeps: to be woken takes some ten
+# microseconds, as long as a short task. Who waits for a helper sleeps sooner: both may be on one processor.
+_AWAKE, _WAITING = 0.0005, 0.0001
 # Seconds after which a sleeping helper sees whether the process is still there that it helps.
 _GLANCE = 1.0
 _NUMBER, _LENGTH = struct.Struct("<q"), struct.Struct("<i")
@@ -154,7 +154,7 @@ class _Helper:
     """A helper as the process sees it that it helps."""
 
     def __init__(self, process: int, orders: int, answers: int) -> None:
-        self._process, self._orders, self._answers = process, orders, _Pipe(answers)
+        self._process, self._orders, self._answers = process, orders, _Pipe(answers, _WAITING)
 
     def tell(self, number: int) -> None:
         with suppress(BrokenPipeError):  # it is gone: so says wait
@@ -198,19 +198,17 @@ class _Helper:
 class _Pipe:
     """The end of a pipe where something is read."""
 
-    def __init__(self, file: int) -> None:
-        self.file = file
+    def __init__(self, file: int, awake: float) -> None:
+        self.file, self._awake = file, awake
         self._poll = select.poll()
         self._poll.register(file, select.POLLIN)
 
     def ready(self, seconds: float) -> bool:
         """Whether something can be read, or will be after at most so many seconds."""
-        poll, end = self._poll.poll, time.perf_counter() + _AWAKE
+        poll, end = self._poll.poll, time.perf_counter() + self._awake
         while not poll(0):
             if time.perf_counter() > end:
                 return bool(poll(seconds * 1000))
-            # The other process may be waiting for this very processor.
-            os.sched_yield()
         return True
 
 
@@ -225,7 +223,7 @@ def _fork(works: dict[int, _Work], rank: int, processes: int) -> _Helper:
     if not process:
         os.close(tell)
         os.close(answers)
-        _serve(works, rank, processes, _Pipe(orders), answer, parent)
+        _serve(works, rank, processes, _Pipe(orders, _AWAKE), answer, parent)
     os.close(orders)
     os.close(answer)
     return _Helper(process, tell, answers)
