@@ -38,7 +38,7 @@ _WORTH = 1_500_000
 _AWAKE, _WAITING = 0.0005, 0.0001
 # Seconds after which a sleeping helper sees whether the process is still there that it helps.
 _GLANCE = 1.0
-_NUMBER, _LENGTH = struct.Struct("<q"), struct.Struct("<i")
+_ORDER, _LENGTH = struct.Struct("<qi"), struct.Struct("<i")
 # What is told of a failure fits into a pipe at once.
 _LONGEST = 2000
 
@@ -65,6 +65,12 @@ def share(tasks: Sequence[Task], work: int) -> Task:
     return _team.work(tasks, min(len(tasks), thread_count()) if work >= _WORTH else 1).run
 
 
+def rest() -> None:
+    """End the helpers, which are there for as long as what they may share otherwise, unless another thread of this
+    process is at work with them. They are forked anew where they are needed again."""
+    _team.rest()
+
+
 @dataclass(eq=False)
 class _Work:
     """Tasks, the number under which helpers know them, and how many processes share them."""
@@ -73,11 +79,15 @@ class _Work:
     tasks: tuple[Task, ...]
     processes: int
 
+    def do(self, rank: int, processes: int) -> None:
+        """The tasks of one of so many processes."""
+        for task in self.tasks[rank::processes]:
+            task()
+
     def run(self) -> None:
         # Another thread of this process may be at work with the helpers.
         if self.processes < 2 or not _team.lock.acquire(blocking=False):
-            for task in self.tasks:
-                task()
+            self.do(0, 1)
             return
         try:
             _team.run(self)
@@ -102,20 +112,18 @@ class _Team:
         return work
 
     def run(self, work: _Work) -> None:
-        others = work.processes - 1
-        if work.number not in self._known or len(self._helpers) != others:
+        if work.number not in self._known:
             self.dismiss()
-            self._hire(others)
-        failures: list[BaseException] = []
-        for helper in self._helpers:
-            helper.tell(work.number)
+            self._hire()
+        helpers, failures = self._helpers[: work.processes - 1], list[BaseException]()
+        for helper in helpers:
+            helper.tell(work.number, len(helpers) + 1)
         try:
-            for task in work.tasks[:: others + 1]:
-                task()
+            work.do(0, len(helpers) + 1)
         except BaseException as problem:  # raised again when the helpers are done
             failures.append(problem)
         try:
-            failures += [failure for helper in self._helpers if (failure := helper.wait()) is not None]
+            failures += [failure for helper in helpers if (failure := helper.wait()) is not None]
         except BaseException:
             self.dismiss()
             raise
@@ -135,30 +143,38 @@ class _Team:
         for helper in helpers:
             helper.close()
 
-    def _hire(self, count: int) -> None:
-        works = dict(self._works)
-        self._known = set(works)
-        for rank in range(1, count + 1):
-            self._helpers.append(_fork(works, rank, count + 1))
-
-    def _drop(self, number: int) -> None:
-        """Helpers hold the memory of what they know, so that they go when it does."""
-        if number in self._known and self.lock.acquire(blocking=False):
+    def rest(self) -> None:
+        """End the helpers unless another thread is at work with them."""
+        if self._helpers and self.lock.acquire(blocking=False):
             try:
                 self.dismiss()
             finally:
                 self.lock.release()
 
+    def _hire(self) -> None:
+        works = dict(self._works)
+        self._known = set(works)
+        count = max(work.processes for work in works.values())
+        # Where the system lets no more processes be, there are fewer.
+        with suppress(OSError):
+            while len(self._helpers) < count - 1:
+                self._helpers.append(_fork(works, len(self._helpers) + 1))
+
+    def _drop(self, number: int) -> None:
+        """Helpers hold the memory of what they know, so that they go when it does."""
+        if number in self._known:
+            self.rest()
+
 
 class _Helper:
-    """A helper as the process sees it that it helps."""
+    """A helper, as the process sees it that it helps."""
 
     def __init__(self, process: int, orders: int, answers: int) -> None:
         self._process, self._orders, self._answers = process, orders, _Pipe(answers, _WAITING)
 
-    def tell(self, number: int) -> None:
+    def tell(self, number: int, processes: int) -> None:
         with suppress(BrokenPipeError):  # it is gone: so says wait
-            os.write(self._orders, _NUMBER.pack(number))
+            os.write(self._orders, _ORDER.pack(number, processes))
 
     def wait(self) -> BaseException | None:
         """What went wrong in the helper's tasks, when they are done. Raises HelperGone where it is."""
@@ -212,41 +228,48 @@ class _Pipe:
         return True
 
 
-def _fork(works: dict[int, _Work], rank: int, processes: int) -> _Helper:
+def _fork(works: dict[int, _Work], rank: int) -> _Helper:
+    """Raises OSError where that can't be."""
     orders, tell = os.pipe()
     answers, answer = os.pipe()
     parent = os.getpid()
-    with warnings.catch_warnings():
-        # Other threads may hold locks that nobody opens in the helper: it takes none of theirs.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        process = os.fork()
+    try:
+        with warnings.catch_warnings():
+            # Other threads may hold locks that nobody opens in the helper: it takes none of theirs.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            process = os.fork()
+    except OSError:
+        for file in (orders, tell, answers, answer):
+            os.close(file)
+        raise
     if not process:
         os.close(tell)
         os.close(answers)
-        _serve(works, rank, processes, _Pipe(orders, _AWAKE), answer, parent)
+        _serve(works, rank, _Pipe(orders, _AWAKE), answer, parent)
     os.close(orders)
     os.close(answer)
     return _Helper(process, tell, answers)
 
 
-def _serve(works: dict[int, _Work], rank: int, processes: int, orders: _Pipe, answer: int, parent: int) -> NoReturn:
+def _serve(works: dict[int, _Work], rank: int, orders: _Pipe, answer: int, parent: int) -> NoReturn:
     """The life of a helper."""
     try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        # These come to all processes of a terminal or a container at once: the one that it helps decides.
+        for sent in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            signal.signal(sent, signal.SIG_IGN)
         gc.disable()
         np.seterr(all="ignore")
         while True:
             while not orders.ready(_GLANCE):
                 if os.getppid() != parent:
                     os._exit(0)
-            told = os.read(orders.file, _NUMBER.size)
+            told = os.read(orders.file, _ORDER.size)
             if not told:
                 os._exit(0)
             failure = b""
+            number, processes = _ORDER.unpack(told)
             try:
-                for task in works[_NUMBER.unpack(told)[0]].tasks[rank::processes]:
-                    task()
+                works[number].do(rank, processes)
             except Exception as problem:
                 failure = f"{type(problem).__name__} {problem}".encode()[:_LONGEST]
             os.write(answer, _LENGTH.pack(len(failure)) + failure)

@@ -19,6 +19,7 @@ from runtime.data.batches import Batches, DataSet
 from runtime.data.split import Splits
 from runtime.disk.files import reason, write_text
 from runtime.disk.tensors import Array
+from runtime.programs import helpers
 from runtime.programs.visible import visible
 from runtime.training.calls import Calls, check_batches
 from runtime.training.checkpoint import (
@@ -173,6 +174,7 @@ class Trainer:
             raise Interrupted(self.history, self.position) from None
         finally:
             self._batches.close()
+            helpers.rest()
             self.progress.stop()
         return self.history
 

@@ -81,6 +81,57 @@ def test_one_thread_does_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(seen) == {os.getpid()}
 
 
+def test_works_that_fewer_share_take_some_of_the_helpers() -> None:
+    few, many = numbers(2), numbers(3)
+    two, three = shared(noting(few)), shared(noting(many))
+    three()
+    before = many.copy()
+    two()
+    three()
+    assert many.tolist() == before.tolist()
+    assert set(few) < set(many)
+
+
+def test_helpers_rest_until_they_are_needed_again() -> None:
+    seen = numbers(3)
+    run = shared(noting(seen))
+    run()
+    before = set(seen)
+    helpers.rest()
+    helpers.rest()
+    for helper in before - {os.getpid()}:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(helper), 0)
+    run()
+    assert set(seen) & before == {os.getpid()}
+
+
+def test_no_helpers_where_the_system_has_no_process_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> int:
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    seen = numbers(3)
+    run = shared(noting(seen))
+    files = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fork", refuse)
+        run()
+        run()
+    assert set(seen) == {os.getpid()}
+    assert len(os.listdir("/proc/self/fd")) == files
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_that_come_to_all_processes_leave_helpers_alone(sent: signal.Signals) -> None:
+    seen = numbers(2)
+    run = shared(noting(seen))
+    run()
+    before = seen.copy()
+    os.kill(int(seen[1]), sent)
+    run()
+    assert seen.tolist() == before.tolist()
+
+
 def test_what_is_made_later_is_shared_too() -> None:
     first, second = numbers(3), numbers(3)
     one = shared(noting(first))
