@@ -1,6 +1,6 @@
 """The operations: one class each, with every facet in it. Importing this package fills the registry."""
 
-from compiler.ops.attention import Attention
+from compiler.ops.attention import Attention, AttentionTraining
 from compiler.ops.avg_pool import AvgPool, AvgPoolGradient
 from compiler.ops.base import FacetError, Op, has_facet, operation, registry, without
 from compiler.ops.batch_norm import BatchNorm
@@ -27,6 +27,7 @@ from compiler.ops.weight_step import WeightStep
 
 __all__ = [
     "Attention",
+    "AttentionTraining",
     "AvgPool",
     "AvgPoolGradient",
     "BatchNorm",

@@ -6,30 +6,31 @@ A. Vaswani et al., "Attention is all you need" (2017), section 3.2.1, https://ar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.ir.dims import Dim, equal, evaluate, floor_divide, product, symbol
+from compiler.ir.dims import Dim, bounds, equal, product
 from compiler.ir.types import DType, TensorType, TypeMismatch
-from compiler.ops.attention_numpy import ATTENTION, GRADIENT, HIDDEN, SUM, Blocks
+from compiler.ops.attention_form import KEYS, SIZES, Attending, N, S, T, drawn, heads_first, heads_last
+from compiler.ops.attention_gradient import AttentionGradient
+from compiler.ops.attention_numpy import ATTENTION, HIDDEN, QUERIES, Blocks
 from compiler.ops.base import (
     Array,
     Gradients,
     NumpyLowering,
     OnnxLowering,
-    Op,
     Sample,
     Sizes,
     Values,
     operation,
+    without,
 )
 from compiler.ops.broadcast import unknown_equality
 from compiler.ops.checks import need_bools, need_floats, need_one_dtype
 from compiler.ops.expansion import expansion_of, expansion_parts, lower_expansion
-from compiler.ops.fused import FusedOp
 from compiler.ops.parts import Cut, Joined
 
 if TYPE_CHECKING:
@@ -37,69 +38,11 @@ if TYPE_CHECKING:
     from compiler.ops.emit import Emit
 
 VERB = "attend with {} to keys {} and values {}"
-HEADS_FIRST = (0, 2, 1, 3)
-# Keys [N, S, G, D] as what queries are multiplied by, [N, G, D, S].
-KEYS = (0, 2, 3, 1)
-N, T, S = symbol("N"), symbol("T"), symbol("S")
-SIZES = {"N": 2, "T": 5, "S": 4}
-
-
-def heads_first(b: Emit, x: Value, groups: Dim) -> Value:
-    """x [N, T, H, D] as [N, G, H/G*T, D], so that one product serves all the heads of a group."""
-    samples, length, heads, features = x.type.shape
-    rows = floor_divide(heads, groups) * length
-    return b.reshape(b.transpose(x, HEADS_FIRST), (samples, groups, rows, features))
-
-
-def heads_last(b: Emit, x: Value, like: TensorType) -> Value:
-    """The inverse: [N, G, H/G*T, E] as [N, T, H, E]."""
-    samples, length, heads, _ = like.shape
-    return b.transpose(b.reshape(x, (samples, heads, length, x.type.shape[3])), HEADS_FIRST)
-
-
-def scale_of(q: TensorType) -> float:
-    """``1 / sqrt(D)`` for queries [N, T, H, D]."""
-    features = q.shape[3]
-    assert isinstance(features, int), "checked when types were inferred"
-    return 1 / sqrt(features)
-
-
-@dataclass(frozen=True)
-class Form:
-    """How attention looks at things: ``causal`` lets each query see the keys up to its own place only, ``masked`` says
-    that there is a mask, and ``rate`` is the share of weights that is dropped, for which the others count for more."""
-
-    causal: bool
-    masked: bool
-    rate: float
-
-    def weights(self, b: Emit, asking: Value, keys: Value, type: TensorType, mask: Sequence[Value]) -> Value:
-        """The softmax of the scores [N, H, T, S], of queries as :func:`heads_first` gives them and keys [N, G, D, S];
-        ``type`` is that of q."""
-        samples, length, heads, _ = type.shape
-        zero, hidden = b.scalar(0, type.dtype), -HIDDEN[type.dtype]
-        scores = b.matmul(b.mul(asking, scale_of(type)), keys)
-        scores = b.reshape(scores, (samples, heads, length, keys.type.shape[3]))
-        if mask:
-            scores = b.add(scores, b.select(mask[0], zero, hidden))
-        if self.causal:
-            place = b.arange(length)
-            seen = b.less_equal(place, b.reshape(place, (length, 1)))
-            scores = b.add(scores, b.select(seen, zero, hidden))
-        return b.softmax(scores, -1)
-
-    def keep(self, b: Emit, value: Value, keep: Sequence[Value]) -> Value:
-        """``value`` where a weight is kept, in the measure in which those count for more, and 0 elsewhere."""
-        return b.mul(b.mask(value, keep[0]), 1 / (1 - self.rate)) if keep else value
-
-    def apart(self, masks: Sequence[Value]) -> tuple[Sequence[Value], Sequence[Value]]:
-        """The mask, and the weights to keep: one or none of each."""
-        return masks[: int(self.masked)], masks[int(self.masked) :]
 
 
 @operation
 @dataclass(frozen=True)
-class Attention(Op):
+class Attention(Attending):
     """``softmax(q @ k / sqrt(D)) @ v`` for each head: operands q [N, T, H, D], k [N, S, G, D] and v [N, S, G, E], the
     result is [N, T, H, E].
 
@@ -108,15 +51,7 @@ class Attention(Op):
     are kept (bool [N, H, T, S]). What a query sees for which everything is hidden is finite, but without a meaning.
     """
 
-    causal: bool = False
-    masked: bool = False
-    rate: float = 0.0
-
     opcode = "attention"
-
-    @property
-    def form(self) -> Form:
-        return Form(self.causal, self.masked, self.rate)
 
     def infer(self, inputs: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
         q, k, v = inputs[:3]
@@ -160,6 +95,10 @@ class Attention(Op):
         return expansion_parts(expansion_of(self.opcode, cut.operands, self.expand), cut)
 
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
+        return (self._both(*operands)[0],)
+
+    def _both(self, *operands: Array) -> tuple[Array, Array]:
+        """The result, and the weights [N, H, S, T] before dropout."""
         q, k, v = (operand.astype(np.float64) for operand in operands[:3])
         masks = list(operands[3:])
         heads = q.shape[2] // k.shape[2]
@@ -172,31 +111,27 @@ class Attention(Op):
             scores = scores - hidden * ~np.tri(q.shape[1], dtype=bool)
         weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
         weights /= weights.sum(axis=-1, keepdims=True)
-        if self.rate:
-            weights *= masks.pop(0) / (1 - self.rate)
-        return (np.einsum("nhts,nshe->nthe", weights, v).astype(operands[0].dtype),)
+        left = weights * masks.pop(0) / (1 - self.rate) if self.rate else weights
+        dtype = operands[0].dtype
+        return np.einsum("nhts,nshe->nthe", left, v).astype(dtype), np.swapaxes(weights, 2, 3).astype(dtype)
 
     def numpy(self, c: NumpyLowering) -> None:
-        q, _, v = c.input_types[:3]
-        blocks = Blocks(c, 0, self.masked, self.causal, self.rate)
-        common = blocks.common()
-        asking = blocks.queries(c.inputs[0], q.shape[3], turned=True)
-        out = blocks.queries(c.outputs[0], v.shape[3])
-        operands = f"{asking}, {blocks.keys(c.inputs[1])}, {blocks.keys(c.inputs[2])}, {common}"
-        scale, work = c.scalar(scale_of(q), q.dtype), f"{blocks.scores()}, {blocks.totals()}"
-        c.line(f"{c.helper('attention', ATTENTION)}({operands}, {scale}, {out}, {work})")
+        lower_attention(self, c)
 
     def onnx(self, c: OnnxLowering) -> None:
         lower_expansion(c, expansion_of(self.opcode, c.input_types, self.expand))
 
     def expand(self, b: Emit, q: Value, k: Value, v: Value, *masks: Value) -> tuple[Value, ...]:
         """The operations that this one stands for, made with ``b``."""
+        return self._expand(b, q, k, v, *masks)[:1]
+
+    def _expand(self, b: Emit, q: Value, k: Value, v: Value, *masks: Value) -> tuple[Value, Value]:
         groups = k.type.shape[2]
         mask, keep = self.form.apart(masks)
         asking, values = (heads_first(b, x, groups) for x in (q, v))
-        weights = self.form.keep(b, self.form.weights(b, asking, b.transpose(k, KEYS), q.type, mask), keep)
-        stacked = b.reshape(weights, (*asking.type.shape[:3], k.type.shape[1]))
-        return (heads_last(b, b.matmul(stacked, values), q.type),)
+        weights = self.form.weights(b, asking, b.transpose(k, KEYS), q.type, mask)
+        stacked = b.reshape(self.form.keep(b, weights, keep), (*asking.type.shape[:3], k.type.shape[1]))
+        return heads_last(b, b.matmul(stacked, values), q.type), b.transpose(weights, (0, 1, 3, 2))
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
@@ -204,7 +139,7 @@ class Attention(Op):
             shapes = (N, T, heads, 4), (N, keys, groups, 4), (N, keys, groups, 3)
             types = [TensorType(DType.F32, shape) for shape in shapes]
             types += [TensorType(DType.BOOL, mask) for mask in masks]
-            return Sample(form, tuple(types), sizes=SIZES, values=tuple(map(_values, types, range(9))))
+            return Sample(form, tuple(types), sizes=SIZES, values=tuple(map(drawn, types, range(9))))
 
         return (
             sample(cls(), 2, 2, S),
@@ -217,81 +152,51 @@ class Attention(Op):
         )
 
 
-def _values(type: TensorType, seed: int) -> Array:
-    """Random numbers; truth values of which the first on the last axis always holds, so that nothing sees nothing."""
-    random, shape = np.random.default_rng(seed), [evaluate(dim, SIZES) for dim in type.shape]
-    if type.dtype is not DType.BOOL:
-        return random.uniform(-2, 2, shape).astype(np.float32)
-    chosen = random.random(shape) < 0.5
-    chosen[..., 0] = True
-    return chosen
-
-
 @operation
 @dataclass(frozen=True)
-class AttentionGradient(FusedOp):
-    """The gradients of attention by q, k and v: of its result's gradient, its result, and its operands.
+class AttentionTraining(Attention):
+    """Attention that keeps what its gradient needs as one more result: the weights [N, H, S, T] before dropout."""
 
-    The weights are worked out again, as they take far more memory than anything else.
-    """
+    opcode = "attention_training"
+    auxiliary = 1
 
-    causal: bool = False
-    masked: bool = False
-    rate: float = 0.0
+    onnx = without("the weights are kept for the gradient: train with NumPy, and export the model")
 
-    opcode = "attention_gradient"
+    @staticmethod
+    def pays(q: Value, k: Value, v: Value) -> bool:
+        """Whether the weights take no more memory than the operands and the result together, and all queries of a
+        sample are worked on at once."""
+        keys, features = bounds(k.type.shape[1])[1], bounds(q.type.shape[3] + v.type.shape[3])[0]
+        return bounds(q.type.shape[1])[1] <= QUERIES and keys <= 2 * features
 
-    def macs(self, inputs: tuple[TensorType, ...], outputs: tuple[TensorType, ...]) -> Dim:
-        q, k, v = inputs[2:5]
-        return product(q.shape[:3]) * k.shape[1] * (3 * q.shape[3] + 2 * v.shape[3])
+    def infer(self, inputs: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
+        q, k = inputs[:2]
+        return *super().infer(inputs), q.with_shape((q.shape[0], q.shape[2], k.shape[1], q.shape[1]))
 
-    def expand(self, b: Emit, *inputs: Value) -> tuple[Value, ...]:
-        gradient, result, q, k, v, *masks = inputs
-        form, groups = Form(self.causal, self.masked, self.rate), k.type.shape[2]
-        mask, keep = form.apart(masks)
-        asking, keys, values, given, made = (heads_first(b, x, groups) for x in (q, k, v, gradient, result))
-        weights = form.weights(b, asking, b.transpose(k, KEYS), q.type, mask)
-        shape, stacked = weights.type.shape, (*asking.type.shape[:3], k.type.shape[1])
-        slopes = form.keep(b, b.reshape(b.matmul(given, b.transpose(values, (0, 1, 3, 2))), shape), keep)
-        delta = b.reshape(b.sum(b.mul(given, made), (-1,)), (*shape[:3], 1))
-        slopes = b.mul(b.mul(weights, b.sub(slopes, delta)), scale_of(q.type))
-        slopes, weights = (b.reshape(x, stacked) for x in (slopes, form.keep(b, weights, keep)))
-        to_q = heads_last(b, b.matmul(slopes, keys), q.type)
-        to_k = b.transpose(b.matmul(b.transpose(slopes, (0, 1, 3, 2)), asking), HEADS_FIRST)
-        to_v = b.transpose(b.matmul(b.transpose(weights, (0, 1, 3, 2)), given), HEADS_FIRST)
-        return to_q, to_k, to_v
+    def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
+        operation = AttentionGradient(rate=self.rate, kept=True)
+        _, keep = self.form.apart(inputs[3:])
+        found = b.add_node(operation, (gradients[0], *outputs, *inputs[:3], *keep))
+        return (*found, *(None for _ in inputs[3:]))
 
-    def numpy(self, c: NumpyLowering) -> None:
-        gradient, result, q, k, v = c.inputs[:5]
-        type, blocks = c.input_types[2], Blocks(c, 2, self.masked, self.causal, self.rate)
-        common, features = blocks.common(), type.shape[3]
-        c.helper("attention_sum", SUM)
-        scale = c.scalar(scale_of(type), type.dtype)
-        delta = c.scratch(type.with_shape(type.shape[:3]))
-        c.line(f"np.vecdot({gradient}, {result}, out={delta})")
-        asking, to_q = (blocks.queries(name, features) for name in (q, c.outputs[0]))
-        given = blocks.queries(gradient, c.input_types[0].shape[3])
-        sums = c.shape((*blocks.batch, 1, type.shape[1]))
-        delta = c.view(delta, f"transpose(0, 2, 1).reshape({sums})")
-        to_k, to_v = (c.view(name, "transpose(0, 2, 1, 3)") for name in c.outputs[1:])
-        work = f"{blocks.scores()}, {blocks.scores()}, {blocks.products()}, {blocks.totals()}"
-        c.line(
-            f"{c.helper('attention_gradient', GRADIENT)}({asking}, {blocks.keys(k)}, {blocks.keys(v)}, {common}, "
-            f"{scale}, {given}, {delta}, {to_q}, {to_k}, {to_v}, {work})"
-        )
+    def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
+        return self._both(*operands)
 
-    @classmethod
-    def samples(cls) -> Sequence[Sample]:
-        return [_gradient_sample(sample) for sample in Attention.samples()]
+    def expand(self, b: Emit, q: Value, k: Value, v: Value, *masks: Value) -> tuple[Value, ...]:
+        return self._expand(b, q, k, v, *masks)
 
 
-def _gradient_sample(sample: Sample) -> Sample:
-    form = sample.operation
-    assert isinstance(form, Attention)
-    (result,) = form.infer(sample.operands)
-    operation, values = AttentionGradient(form.causal, form.masked, form.rate), sample.values or ()
-    received = (_values(result, 10), _values(result, 11))
-    return replace(sample, operation=operation, operands=(result, result, *sample.operands), values=received + values)
+def lower_attention(op: Attention, c: NumpyLowering) -> None:
+    """Write the call; where there is a second result, the weights are kept there."""
+    q, _, v = c.input_types[:3]
+    blocks = Blocks(c, 0, op.masked, op.causal, op.rate)
+    common = blocks.common()
+    asking = blocks.queries(c.inputs[0], q.shape[3])
+    out = blocks.queries(c.outputs[0], v.shape[3])
+    kept = blocks.weights(c.outputs[1]) if len(c.outputs) > 1 else None
+    operands = f"{asking}, {blocks.keys(c.inputs[1])}, {blocks.keys(c.inputs[2])}, {common}"
+    work = f"{blocks.scores()}, {blocks.turned()}, {blocks.totals()}"
+    c.line(f"{c.helper('attention', ATTENTION)}({operands}, {out}, {kept}, ({work}))")
 
 
 def _same(action: str, what: str, a: Dim, b: Dim) -> None:

@@ -7,22 +7,29 @@ own third axis has length 1. Scores lie keys first, queries last, as NumPy reduc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
 
-from compiler.ir.dims import Dim, bounds, floor_divide, product
+from compiler.ir.dims import Dim, bounds, evaluate, floor_divide, product
 from compiler.ir.types import DType, TensorType
+from compiler.ops.arrays import filled
 from compiler.ops.base import NumpyLowering
 
 # What is taken from scores that are not to count: so much that they vanish beside it, and far from overflow.
 HIDDEN = {DType.F16: 3e4, DType.BF16: 1e30, DType.F32: 1e30, DType.F64: 1e30}
-# How many queries of a sample are worked on at once, and how many scores: what fits into a processor's cache.
+# Scores up to this are not made smaller by the largest one before they are powers of e: their sums do not overflow, and
+# none of them is 0. In f16 and bf16 the range is too small for that.
+SMALL = {DType.F16: 0.0, DType.BF16: 0.0, DType.F32: 40.0, DType.F64: 300.0}
+# How many queries of a sample are worked on at once, how many scores, and how large the arrays for these are: what fits
+# into a processor's cache, and what a single sample may take of it.
 QUERIES = 128
-SCORES = 2**18
+SCORES = 2**16
+MOST = 2**18
 
 BLOCKS = f'''
 def attention_blocks(samples, heads, queries, keys, features, causal):
     """Samples, queries and the keys these look at, as slices: for each part of the samples the last queries first."""
     rows = min(queries, {QUERIES})
-    count = max(1, {SCORES} // (heads * keys * max(rows, features)))
+    count = max(1, {SCORES} // (heads * max(keys * rows, keys * features, rows * features)))
     for first in range(0, samples, count):
         part = slice(first, min(first + count, samples))
         for start in reversed(range(0, queries, rows)):
@@ -38,44 +45,56 @@ def attention_work(work, *shape):
 '''
 
 WEIGHTS = '''
-def attention_weights(q, k, bias, triangle, scale, scores, totals):
-    """The exponentials of `scale * k @ q + bias` less its largest for each query, and their sums over the keys."""
-    *batch, keys, queries = *q.shape[:3], k.shape[3], q.shape[4]
-    weights = attention_work(scores, *batch, keys, queries)
+def attention_weights(q, k, bias, how, weights, turned, totals):
+    """Fill `weights` with the exponentials of `scale * k @ q + bias`, less its largest for each query unless all are
+    `small`; gives their sums over the keys."""
+    triangle, scale, small, ones = how
+    *batch, queries, features = q.shape
+    turned = attention_work(turned, *batch, features, queries)
     total = attention_work(totals, *batch, 1, queries)
-    np.matmul(k, q, out=weights)
-    np.multiply(weights, scale, out=weights)
+    np.multiply(q.swapaxes(-1, -2), scale, out=turned)
+    np.matmul(k, turned, out=weights)
+    as_is = bias is None and -small <= weights.min() and weights.max() <= small
     if bias is not None:
         np.add(weights, bias, out=weights)
     if triangle is not None:
-        last = weights[..., keys - queries :, :]
+        last = weights[..., weights.shape[-2] - queries :, :]
         np.add(last, triangle[:queries, :queries], out=last)
-    np.maximum.reduce(weights, axis=-2, keepdims=True, out=total)
-    np.subtract(weights, total, out=weights)
+    if not as_is:
+        np.maximum.reduce(weights, axis=-2, keepdims=True, out=total)
+        np.subtract(weights, total, out=weights)
     np.exp(weights, out=weights)
-    np.add.reduce(weights, axis=-2, keepdims=True, out=total)
-    return weights, total
+    np.matmul(ones[: weights.shape[-2]], weights, out=total[..., 0, :])
+    return total
 '''
 
 ATTENTION = '''
-def attention(q, k, v, bias, keep, share, triangle, scale, out, scores, totals):
-    """Fill `out` with `softmax(scale * q @ k + bias) @ v`; `keep` drops weights of which the `share` is kept."""
-    samples, groups, heads, features, queries = q.shape
+def attention(q, k, v, bias, keep, share, how, out, kept, work):
+    """Fill `out` with `softmax(scale * q @ k + bias) @ v`; `keep` drops weights of which the `share` is kept, and where
+    `kept` is not None the weights before that go there."""
+    scores, turned, totals = work
+    samples, groups, heads, queries, features = q.shape
     keys = k.shape[3]
     if bias is not None:
         bias = np.broadcast_to(bias, (samples, groups, heads, keys, queries))
     sizes = samples, groups * heads, queries, keys, features
-    for part, rows, keys in attention_blocks(*sizes, triangle is not None):
+    for part, rows, keys in attention_blocks(*sizes, how[0] is not None):
         seen = None if bias is None else bias[part, :, :, keys, rows]
-        weights, total = attention_weights(
-            q[part, ..., rows], k[part, :, :, keys], seen, triangle, scale, scores, totals
-        )
+        asking, target = q[part, :, :, rows], out[part, :, :, rows]
+        shape = *asking.shape[:3], keys.stop, asking.shape[3]
+        weights = attention_work(scores, *shape) if kept is None else kept[part]
+        total = attention_weights(asking, k[part, :, :, keys], seen, how, weights, turned, totals)
+        if kept is not None:
+            np.divide(weights, total, out=weights)
+        left = weights
         if keep is not None:
-            np.multiply(weights, keep[part, :, :, keys, rows], out=weights)
-            np.multiply(total, share, out=total)
-        target = out[part, :, :, rows]
-        np.matmul(weights.swapaxes(-1, -2), v[part, :, :, keys], out=target)
-        np.divide(target, total.swapaxes(-1, -2), out=target)
+            left = attention_work(scores, *shape)
+            np.multiply(weights, keep[part, :, :, keys, rows], out=left)
+        np.matmul(left.swapaxes(-1, -2), v[part, :, :, keys], out=target)
+        if kept is None:
+            np.divide(target, total.swapaxes(-1, -2), out=target)
+        if keep is not None:
+            np.divide(target, share, out=target)
 '''
 
 SUM = '''
@@ -95,30 +114,36 @@ def attention_sum(a, b, target, first, products):
 '''
 
 GRADIENT = '''
-def attention_gradient(
-    q, k, v, bias, keep, share, triangle, scale, g, delta, to_q, to_k, to_v, scores, slopes, products, totals
-):
-    """Fill the gradients to q, k and v: `g` is that to the result, `delta` the sum of its products with the result.
+def attention_gradient(q, k, v, bias, keep, share, how, g, delta, kept, results, work):
+    """Fill the gradients to q, k and v, the `results`: `g` is that to the result, `delta` the sum of its products with
+    the result times the scale. Without `kept` weights these are worked out again.
 
     Of q, g and the gradients to q the last axes are queries, features.
     """
+    to_q, to_k, to_v = results
+    scores, slopes, turned, products, totals = work
     samples, groups, heads, queries, features = q.shape
     keys = k.shape[3]
     if bias is not None:
         bias = np.broadcast_to(bias, (samples, groups, heads, keys, queries))
     sizes = samples, groups * heads, queries, keys, max(features, v.shape[4])
-    for part, rows, keys in attention_blocks(*sizes, triangle is not None):
+    for part, rows, keys in attention_blocks(*sizes, how[0] is not None):
         seen = None if bias is None else bias[part, :, :, keys, rows]
         asking, given, looked_at = q[part, :, :, rows], g[part, :, :, rows], k[part, :, :, keys]
-        weights, total = attention_weights(
-            asking.swapaxes(-1, -2), looked_at, seen, triangle, scale, scores, totals
-        )
-        np.divide(weights, total, out=weights)
-        slope = attention_work(slopes, *weights.shape)
-        np.matmul(v[part, :, :, keys], given.swapaxes(-1, -2), out=slope)
+        shape = *asking.shape[:3], keys.stop, asking.shape[3]
+        if kept is None:
+            weights = attention_work(scores, *shape)
+            total = attention_weights(asking, looked_at, seen, how, weights, turned, totals)
+            np.divide(weights, total, out=weights)
+        else:
+            weights = kept[part]
+        slope = attention_work(slopes, *shape)
+        scaled = attention_work(turned, *given.shape[:3], given.shape[4], given.shape[3])
+        np.multiply(given.swapaxes(-1, -2), how[1], out=scaled)
+        np.matmul(v[part, :, :, keys], scaled, out=slope)
         if keep is not None:
-            kept = keep[part, :, :, keys, rows]
-            np.multiply(slope, kept, out=slope)
+            counted = keep[part, :, :, keys, rows]
+            np.multiply(slope, counted, out=slope)
             np.divide(slope, share, out=slope)
         np.subtract(slope, delta[part, ..., rows], out=slope)
         np.multiply(slope, weights, out=slope)
@@ -126,11 +151,10 @@ def attention_gradient(
         first = rows.stop == queries
         attention_sum(slope, asking, to_k[part, :, keys], first, products)
         if keep is not None:
-            np.multiply(weights, kept, out=weights)
-            np.divide(weights, share, out=weights)
+            np.multiply(weights, counted, out=slope)
+            np.divide(slope, share, out=slope)
+            weights = slope
         attention_sum(weights, given, to_v[part, :, keys], first, products)
-    np.multiply(to_q, scale, out=to_q)
-    np.multiply(to_k, scale, out=to_k)
 '''
 
 
@@ -164,39 +188,55 @@ class Blocks:
         """How many queries and keys there are."""
         return self.c.input_types[self.first].shape[1], self.c.input_types[self.first + 1].shape[1]
 
-    def queries(self, name: str, features: Dim, turned: bool = False) -> str:
-        """An array [N, T, H, features] as [N, G, H/G, T, features], or where it is ``turned`` with the queries last."""
-        length = self.lengths[0]
-        order, last = ("0, 2, 3, 1", (features, length)) if turned else ("0, 2, 1, 3", (length, features))
-        return self.c.view(name, f"transpose({order}).reshape({self.c.shape((*self.batch, *last))})")
+    @property
+    def features(self) -> tuple[Dim, Dim]:
+        """How many features queries and keys have, and how many values."""
+        return self.c.input_types[self.first].shape[3], self.c.input_types[self.first + 2].shape[3]
+
+    def queries(self, name: str, features: Dim) -> str:
+        """An array [N, T, H, features] as [N, G, H/G, T, features]."""
+        shape = self.c.shape((*self.batch, self.lengths[0], features))
+        return self.c.view(name, f"transpose(0, 2, 1, 3).reshape({shape})")
 
     def keys(self, name: str) -> str:
         """An array [N, S, G, features] as [N, G, 1, S, features]."""
         return self.c.view(name, "transpose(0, 2, 1, 3)[:, :, None]")
 
+    def weights(self, name: str) -> str:
+        """The weights [N, H, S, T] as [N, G, H/G, S, T]."""
+        return self.c.view(name, f"reshape({self.c.shape((*self.batch, *reversed(self.lengths)))})")
+
     def scores(self) -> str:
         """An array to work in for the scores of a block."""
-        size = product((*self.batch, *self.lengths))
-        return self.c.scratch(TensorType(self.dtype, (size if bounds(size)[1] <= SCORES else SCORES,)))
+        return self._work(product((*self.batch, *self.lengths)))
+
+    def turned(self) -> str:
+        """An array to work in for the queries of a block, or for the gradients to what they were answered."""
+        return self._work(*(product((*self.batch, self.lengths[0], features)) for features in self.features))
 
     def products(self) -> str:
         """An array to work in for the gradients to the keys, or to the values, of a block."""
-        types = self.c.input_types[self.first : self.first + 3]
-        sizes = [product((*self.batch, self.lengths[1], type.shape[3])) for type in types]
+        return self._work(*(product((*self.batch, self.lengths[1], features)) for features in self.features))
+
+    def _work(self, *sizes: Dim) -> str:
         size = max(sizes, key=lambda size: bounds(size)[1])
-        return self.c.scratch(TensorType(self.dtype, (size if bounds(size)[1] <= SCORES else SCORES,)))
+        return self.c.scratch(TensorType(self.dtype, (size if bounds(size)[1] <= MOST else MOST,)))
 
     def totals(self) -> str:
         """An array to work in for one number to each query."""
         return self.c.scratch(TensorType(self.dtype, (product((*self.batch, self.lengths[0])),)))
 
     def common(self) -> str:
-        """The arguments ``bias, keep, share, triangle`` of both helpers, as a text."""
+        """The arguments ``bias, keep, share, how`` of both helpers, as a text; ``how`` is for the weights."""
         for name, source in (("blocks", BLOCKS), ("work", WORK), ("weights", WEIGHTS)):
             self.c.helper(f"attention_{name}", source)
         bias = self._bias() if self.masked else "None"
         keep = self._keep() if self.rate else "None"
-        return f"{bias}, {keep}, {self.c.scalar(1 - self.rate, self.dtype)}, {self._triangle()}"
+        numbers = (1 / sqrt(evaluate(self.features[0], {})), SMALL[self.dtype])
+        scale, small = (self.c.scalar(value, self.dtype) for value in numbers)
+        ones = filled(self.c, self.lengths[1], "1", self.dtype)
+        share = self.c.scalar(1 - self.rate, self.dtype)
+        return f"{bias}, {keep}, {share}, ({self._triangle()}, {scale}, {small}, {ones})"
 
     def _bias(self) -> str:
         """What is added to the scores: 0 where the mask holds, and else a number that leaves no weight."""

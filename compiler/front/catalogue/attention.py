@@ -11,7 +11,8 @@ from compiler.front.catalogue.layers import fixed_size, need_float
 from compiler.front.catalogue.sequence import turned
 from compiler.ir.dims import Dim, equal
 from compiler.ir.types import DType, TensorType, TypeMismatch
-from compiler.ops.attention import HEADS_FIRST, Attention
+from compiler.ops.attention import Attention, AttentionTraining
+from compiler.ops.attention_form import HEADS_FIRST
 
 Masks: TypeAlias = tuple[Value, ...]
 
@@ -146,12 +147,11 @@ def _mask(c: Context, mask: Value, sizes: tuple[Dim, Dim, Dim], layer: str) -> V
 
 def _attend(c: Context, operands: Sequence[Value], masks: Masks, causal: bool, dropout: float) -> Value:
     """Attention of q [N, T, H, D] to k and v [N, S, G, …], with dropout where the graph is for training."""
-    (q, k, _), b, rate = operands, c.b, dropout if c.training else 0.0
-    if not rate:
-        return b.add(Attention(causal, bool(masks)), *operands, *masks)
+    (q, k, v), b, rate = operands, c.b, dropout if c.training else 0.0
+    kind = AttentionTraining if c.training and AttentionTraining.pays(q, k, v) else Attention
     scores = (q.type.shape[0], q.type.shape[2], q.type.shape[1], k.type.shape[1])
-    kept = b.random_keep(scores, *c.random(), rate)
-    return b.add(Attention(causal, bool(masks), rate), *operands, *masks, kept)
+    left = [b.random_keep(scores, *c.random(), rate)] if rate else []
+    return b.add_node(kind(causal, bool(masks), rate), (*operands, *masks, *left))[0]
 
 
 @entry("function")

@@ -54,7 +54,7 @@ def scatter_along(o: Any, s: Sizes, indices: Tensor, updates: Tensor) -> Tensor:
     return torch.zeros(numbers(o.shape, s), dtype=updates.dtype).scatter_add(o.axis, indices.long(), updates)
 
 
-def attention(o: Any, s: Sizes, q: Tensor, k: Tensor, v: Tensor, *masks: Tensor) -> Tensor:
+def attention(o: Any, s: Sizes, q: Tensor, k: Tensor, v: Tensor, *masks: Tensor) -> tuple[Tensor, Tensor]:
     heads = q.shape[2] // k.shape[2]
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     k, v = (x.repeat_interleave(heads, dim=1) for x in (k, v))
@@ -65,9 +65,8 @@ def attention(o: Any, s: Sizes, q: Tensor, k: Tensor, v: Tensor, *masks: Tensor)
     if o.causal:
         scores = scores - HIDDEN[DType.F64] * ~torch.ones(q.shape[2], k.shape[2], dtype=torch.bool).tril()
     weights = scores.softmax(-1)
-    if o.rate:
-        weights = weights * left.pop(0) / (1 - o.rate)
-    return (weights @ v).transpose(1, 2)
+    kept = weights * left.pop(0) / (1 - o.rate) if o.rate else weights
+    return (kept @ v).transpose(1, 2), weights.transpose(2, 3).detach()
 
 
 def batch_norm(o: Any, s: Sizes, x: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
@@ -297,7 +296,8 @@ ORACLES: dict[str, Oracle] = {
     "softmax": lambda o, s, x: x.softmax(o.axis),
     "cumsum": lambda o, s, x: x.flip(o.axis).cumsum(o.axis).flip(o.axis) if o.reverse else x.cumsum(o.axis),
     "layer_norm": layer_norm,
-    "attention": attention,
+    "attention": lambda *given: attention(*given)[0],
+    "attention_training": attention,
     "batch_norm": batch_norm,
     "running_norm": running_norm,
     "rms_norm": rms_norm,

@@ -11,7 +11,8 @@ import pytest
 
 import compiler
 from compiler.diagnostics import DiagnosticError, Source
-from compiler.ops import attention_numpy
+from compiler.ir.types import DType
+from compiler.ops import attention, attention_numpy
 from runtime.programs.engine import Engine
 
 torch = pytest.importorskip("torch", reason="PyTorch is the oracle here")
@@ -204,16 +205,32 @@ def test_blocks_of_every_size_give_the_same(
     inputs = {"q": q, "k": k, "v": v, "mask": mask}
     body = f"scaled_dot_product(q, k, v, mask=mask, causal={str(causal).lower()})"
     whole = bench.step(body, inputs, received)
-    for queries, scores in ((2, 2**18), (3, 100), (7, 20)):
-        for name in ("BLOCKS", "QUERIES", "SCORES"):
-            source = attention_numpy.BLOCKS.replace("queries, 128", f"queries, {queries}")
-            values = {"BLOCKS": source.replace("262144", str(scores)), "QUERIES": queries, "SCORES": scores}
-            monkeypatch.setattr(attention_numpy, name, values[name])
+    for queries, scores in ((2, 2**16), (3, 100), (7, 20)):
+        source = attention_numpy.BLOCKS.replace("queries, 128", f"queries, {queries}")
+        monkeypatch.setattr(attention_numpy, "BLOCKS", source.replace("65536", str(scores)))
+        monkeypatch.setattr(attention_numpy, "MOST", scores)
+        monkeypatch.setattr(attention_numpy, "QUERIES", queries)
+        # Fewer than there are: the weights are not kept.
+        monkeypatch.setattr(attention, "QUERIES", queries)
         cut = bench.step(body, inputs, received)
         agrees(cut.result, whole.result)
         for name in "qkv":
             agrees(cut.gradients[name], whole.gradients[name])
         monkeypatch.undo()
+
+
+def test_small_scores_need_no_largest_one(bench: Any, agrees: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs, received, steps = (
+        {"q": numbers(3, 7, 4), "k": numbers(3, 7, 4), "v": numbers(3, 7, 5)},
+        numbers(3, 7, 5),
+        [],
+    )
+    for small in (0.0, 40.0):
+        monkeypatch.setitem(attention_numpy.SMALL, DType.F32, small)
+        steps.append(bench.step("scaled_dot_product(q, k, v, causal=true)", inputs, received))
+    agrees(steps[0].result, steps[1].result)
+    for name in "qkv":
+        agrees(steps[0].gradients[name], steps[1].gradients[name])
 
 
 def test_scores_that_overflow_alone_do_no_harm(bench: Any) -> None:
