@@ -6,7 +6,7 @@ from __future__ import annotations
 from compiler.diagnostics import Sink, error, warning
 from compiler.front.training import ElaboratedTrain, Loss
 from compiler.ir.types import TypeMismatch
-from compiler.passes.autodiff import NotDifferentiable, differentiate
+from compiler.passes.autodiff import NotDifferentiable, reached
 from compiler.passes.update import Manner, check_update
 from compiler.program import Settings
 
@@ -17,8 +17,7 @@ def check_steps(train: ElaboratedTrain, sink: Sink) -> None:
     before = len(sink.errors)
     for loss in train.losses:
         try:
-            unreached = differentiate(loss.graph, "loss", loss.over).unreached
-            learned |= set(loss.over) - set(unreached)
+            learned |= reached(loss.graph, "loss", loss.over)
         except NotDifferentiable as problem:
             span = problem.origin.spans[0] if problem.origin.spans else loss.span
             sink.report(error("E0508", problem.title, span, problem.reason))

@@ -6,7 +6,8 @@ contributions are added up, and a gradient of a broadcast operand is summed back
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from compiler.ir.graph import Graph, Node, Origin, Value
@@ -43,110 +44,100 @@ class Gradient(Pass):
         return gradient(graph, self.loss, self.wrt)
 
 
-@dataclass(frozen=True)
-class Differentiated:
-    """A graph with gradients. The loss does not depend on the inputs named in ``unreached``: their gradients are 0."""
-
-    graph: Graph
-    unreached: tuple[str, ...]
-
-
-def gradient(graph: Graph, loss: str, wrt: Sequence[str]) -> Graph:
+def gradient(graph: Graph, loss: str, wrt: Sequence[str], prefix: str = "gradient:") -> Graph:
     """``graph`` with an output ``gradient:NAME``, d(loss)/d(NAME), for each input named in ``wrt``.
 
-    An input that the loss does not depend on has the gradient 0. Raises NotDifferentiable where the loss is not a
+    An input that the loss does not depend on has the gradient 0. The gradients' names begin with ``prefix``: one to be
+    differentiated again takes another one the second time. Raises NotDifferentiable where the loss is not a
     floating-point scalar, where an operation between an input and the loss has no gradient, or where none of the
-    inputs is reached because of operations, such as comparisons, through which no gradient flows.
-    """
-    return differentiate(graph, loss, wrt).graph
-
-
-def differentiate(graph: Graph, loss: str, wrt: Sequence[str], prefix: str = "gradient:") -> Differentiated:
-    """As :func:`gradient`, and tells which inputs the loss does not depend on.
-
-    The gradients' names begin with ``prefix``: one to be differentiated again takes another one the second time. Raises
-    ValueError for an input that there is not, or whose elements are not floats.
+    inputs is reached because of operations, such as comparisons, through which no gradient flows; and ValueError for
+    an input that there is not, or whose elements are not floats.
     """
     graph = unfused(graph)
+    inputs = _inputs(graph, wrt)
+    backward = _Backward(graph, graph.output(loss), inputs)
+    backward.run()
+    copy = backward.copy
+    copy.outputs()
+    for value in inputs:
+        with copy.b.at(graph.origin_of(value).through(STEP)):
+            found = backward.gradients.get(value) or _zeros(copy.b, value.type)
+        copy.b.output(f"{prefix}{value.name}", found)
+    result = copy.b.finish()
+    # Operations give the gradients of all of their operands at once, and not all of them were wanted.
+    return replace(result, nodes=live_nodes(result))
+
+
+def reached(graph: Graph, loss: str, wrt: Sequence[str]) -> set[str]:
+    """Those of the inputs named in ``wrt`` that the loss depends on, by which it can be differentiated. Raises as
+    :func:`gradient` does."""
+    graph = unfused(graph)
+    inputs = _inputs(graph, wrt)
+    walk = _Reach(graph, graph.output(loss), inputs)
+    walk.run()
+    return {value.name for value in inputs if value in walk.gradients}
+
+
+def _inputs(graph: Graph, wrt: Sequence[str]) -> list[Value]:
+    """The inputs of these names."""
     inputs = {item.name: item.value for item in graph.inputs}
     for name in wrt:
         if name not in inputs or not inputs[name].type.dtype.is_float:
             raise ValueError(f"graph {graph.name} has no input {name} of floats to differentiate by")
-    backward = _Backward(graph, graph.output(loss), [inputs[name] for name in wrt])
-    gradients = backward.run()
-    copy = backward.copy
-    copy.outputs()
-    for name in wrt:
-        value = inputs[name]
-        with copy.b.at(graph.origin_of(value).through(STEP)):
-            found = gradients.get(value) or _zeros(copy.b, value.type)
-        copy.b.output(f"{prefix}{name}", found)
-    result = copy.b.finish()
-    # Operations give the gradients of all of their operands at once, and not all of them were wanted.
-    result = replace(result, nodes=live_nodes(result))
-    return Differentiated(result, tuple(name for name in wrt if inputs[name] not in gradients))
+    return [inputs[name] for name in wrt]
 
 
-class _Backward:
-    """One walk from a loss back to the inputs ``wanted``.
-
-    ``gradients`` has those found so far, by the values of the original graph.
-    """
+class _Walk(ABC):
+    """One walk from a loss back to the inputs ``wanted``. ``gradients`` has what was found so far, by the values of the
+    graph."""
 
     def __init__(self, graph: Graph, loss: Value, wanted: Sequence[Value]) -> None:
         self.graph, self.loss, self.wanted = graph, loss, wanted
-        self.copy = Copy(graph)
         self.active = _dependent(graph, wanted)
         self.gradients: dict[Value, Value] = {}
         # The nodes that a gradient came to and did not get beyond, stop_gradient aside.
         self.dead_ends: list[Node] = []
 
-    def run(self) -> dict[Value, Value]:
-        graph, b = self.graph, self.copy.b
+    def run(self) -> None:
+        graph = self.graph
         if self.loss.type.rank or not self.loss.type.dtype.is_float:
             reason = "it has to be one floating-point number"
             raise NotDifferentiable(f"the loss is {self.loss.type}", reason, graph.origin_of(self.loss))
-        for node in graph.nodes:
-            self.copy.node(node)
         if self.loss in self.active:
-            with b.at(graph.origin_of(self.loss).through(STEP)):
-                self.gradients[self.loss] = b.scalar(1, self.loss.type.dtype)
+            self.gradients[self.loss] = self._first()
         for node in reversed(graph.nodes):
             if not self.gradients.keys().isdisjoint(node.outputs):
-                with b.at(node.origin.through(STEP)):
-                    self._pass_through(node)
+                self._pass_through(node)
         if self.dead_ends and self.gradients.keys().isdisjoint(self.wanted):
             raise self._nothing_reached()
-        return self.gradients
+
+    @abstractmethod
+    def _first(self) -> Value:
+        """What the loss has for a gradient."""
+
+    @abstractmethod
+    def _contributions(self, node: Node) -> Sequence[Value | None]:
+        """What the gradients of a node's results contribute to those of its operands. Raises FacetError."""
+
+    @abstractmethod
+    def _add(self, operand: Value, contribution: Value) -> None:
+        """Note one more contribution to the gradient of ``operand``."""
 
     def _pass_through(self, node: Node) -> None:
         """Add what the gradients of a node's results contribute to those of its operands."""
         if self.active.isdisjoint(node.inputs) or isinstance(node.operation, StopGradient):
             return
+        try:
+            contributions = self._contributions(node)
+        except FacetError as error:
+            raise NotDifferentiable(f"{node.operation.opcode} has no gradient", str(error), node.origin) from None
         ended = True
-        for operand, contribution in zip(node.inputs, self._contributions(node), strict=True):
+        for operand, contribution in zip(node.inputs, contributions, strict=True):
             if contribution is not None and operand in self.active and operand.type.dtype.is_float:
                 self._add(operand, contribution)
                 ended = False
         if ended:
             self.dead_ends.append(node)
-
-    def _contributions(self, node: Node) -> Sequence[Value | None]:
-        operation, b, values = node.operation, self.copy.b, self.copy.values
-        assert isinstance(operation, Op)
-        received = tuple(self.gradients.get(value) or _zeros(b, value.type) for value in node.outputs)
-        results = tuple(values[value] for value in node.outputs)
-        try:
-            return operation.gradient(b, self.copy.operands(node), results, received)
-        except FacetError as error:
-            raise NotDifferentiable(f"{operation.opcode} has no gradient", str(error), node.origin) from None
-
-    def _add(self, operand: Value, contribution: Value) -> None:
-        b = self.copy.b
-        fitted = b.sum_to(contribution, operand.type.shape)
-        assert fitted.type == operand.type, f"a gradient of {operand.type} is {fitted.type}"
-        before = self.gradients.get(operand)
-        self.gradients[operand] = fitted if before is None else b.add(before, fitted)
 
     def _nothing_reached(self) -> NotDifferentiable:
         """The error for a loss with no gradient at all, at the node where floats became something else."""
@@ -159,6 +150,64 @@ class _Backward:
     def _operand_without_gradient(self, node: Node) -> Value | None:
         found = (value for value in node.inputs if value in self.active and not value.type.dtype.is_float)
         return next((value for value in found if value in self.graph.producers), None)
+
+
+class _Backward(_Walk):
+    """The walk that makes the gradients, behind a copy of the graph."""
+
+    def __init__(self, graph: Graph, loss: Value, wanted: Sequence[Value]) -> None:
+        super().__init__(graph, loss, wanted)
+        self.copy = Copy(graph)
+        for node in graph.nodes:
+            self.copy.node(node)
+
+    def _first(self) -> Value:
+        with self.copy.b.at(self.graph.origin_of(self.loss).through(STEP)):
+            return self.copy.b.scalar(1, self.loss.type.dtype)
+
+    def _pass_through(self, node: Node) -> None:
+        with self.copy.b.at(node.origin.through(STEP)):
+            super()._pass_through(node)
+
+    def _contributions(self, node: Node) -> Sequence[Value | None]:
+        operation, b, values = node.operation, self.copy.b, self.copy.values
+        assert isinstance(operation, Op)
+        received = tuple(self.gradients.get(value) or _zeros(b, value.type) for value in node.outputs)
+        results = tuple(values[value] for value in node.outputs)
+        return operation.gradient(b, self.copy.operands(node), results, received)
+
+    def _add(self, operand: Value, contribution: Value) -> None:
+        b = self.copy.b
+        fitted = b.sum_to(contribution, operand.type.shape)
+        assert fitted.type == operand.type, f"a gradient of {operand.type} is {fitted.type}"
+        before = self.gradients.get(operand)
+        self.gradients[operand] = fitted if before is None else b.add(before, fitted)
+
+
+class _Reach(_Walk):
+    """The walk that finds out what gradients come to: of each kind of node it makes only one's, and keeps none."""
+
+    def __init__(self, graph: Graph, loss: Value, wanted: Sequence[Value]) -> None:
+        super().__init__(graph, loss, wanted)
+        self._known: dict[Hashable, Sequence[Value | None]] = {}
+
+    def _first(self) -> Value:
+        return self.loss
+
+    def _contributions(self, node: Node) -> Sequence[Value | None]:
+        operation = node.operation
+        assert isinstance(operation, Op)
+        key = type(operation), operation, tuple([value.type for value in node.inputs])
+        if key not in self._known:
+            b = Emit("trial")
+            inputs = tuple(b.input(f"x{index}", value.type) for index, value in enumerate(node.inputs))
+            results = b.add_node(operation, inputs)
+            received = tuple(_zeros(b, value.type) for value in results)
+            self._known[key] = operation.gradient(b, inputs, results, received)
+        return self._known[key]
+
+    def _add(self, operand: Value, contribution: Value) -> None:
+        self.gradients[operand] = contribution
 
 
 def _dependent(graph: Graph, values: Iterable[Value]) -> set[Value]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from compiler.ops.activation import Tanh
 from compiler.ops.base import Array
 from compiler.ops.interpret import interpret_outputs
 from compiler.ops.unary import Unary
-from compiler.passes.autodiff import NotDifferentiable, differentiate, gradient
+from compiler.passes.autodiff import NotDifferentiable, gradient, reached
 from compiler.passes.copying import Copy
 
 F32, F64, I64 = DType.F32, DType.F64, DType.I64
@@ -189,11 +190,11 @@ def test_inputs_that_the_loss_does_not_depend_on() -> None:
     stopped = b.input("stopped", TensorType(F32, (4,)), Role.WEIGHT)
     b.output("loss", b.sum(b.mul(x, b.stop_gradient(stopped))))
     b.output("other", b.neg(unused))
-    found = differentiate(b.finish(), "loss", ("x", "unused", "stopped"))
-    assert found.unreached == ("unused", "stopped")
+    graph, wanted = b.finish(), ("x", "unused", "stopped")
+    assert reached(graph, "loss", wanted) == {"x"}
     inputs = {"x": np.ones((3, 4), np.float32), "unused": np.ones((3, 2), np.float32)}
     inputs["stopped"] = np.arange(4, dtype=np.float32)
-    results = interpret_outputs(found.graph, inputs)
+    results = interpret_outputs(gradient(graph, "loss", wanted), inputs)
     np.testing.assert_array_equal(results["gradient:x"], np.tile(inputs["stopped"], (3, 1)))
     np.testing.assert_array_equal(results["gradient:unused"], np.zeros((3, 2), np.float32))
     np.testing.assert_array_equal(results["gradient:stopped"], np.zeros(4, np.float32))
@@ -230,7 +231,7 @@ def test_differentiating_twice() -> None:
     x = b.input("x", TensorType(F64))
     b.output("loss", b.mul(b.pow(x, 3.0), b.sin(x)))
     once = gradient(b.finish(), "loss", ("x",))
-    twice = differentiate(once, "gradient:x", ("x",), prefix="second:").graph
+    twice = gradient(once, "gradient:x", ("x",), prefix="second:")
     at = 0.7
     found = interpret_outputs(twice, {"x": np.array(at)})
     assert found["gradient:x"] == pytest.approx(3 * at**2 * np.sin(at) + at**3 * np.cos(at), rel=1e-12)
@@ -275,10 +276,11 @@ def scalar_loss(make: Callable[[Emit, Value], Value]) -> Graph:
     return b.finish()
 
 
-def test_an_operation_without_a_gradient_is_named() -> None:
+@pytest.mark.parametrize("look", [gradient, reached])
+def test_an_operation_without_a_gradient_is_named(look: Callable[[Graph, str, tuple[str, ...]], object]) -> None:
     graph = scalar_loss(lambda b, x: b.mean(b.add(Opaque(), b.exp(x))))
     with pytest.raises(NotDifferentiable) as caught:
-        gradient(graph, "loss", ("x",))
+        look(graph, "loss", ("x",))
     problem = caught.value
     assert (problem.title, problem.reason) == ("opaque has no gradient", "it is there for a test")
     assert problem.origin.scope == "Net.head"
@@ -290,7 +292,9 @@ def test_an_operation_without_a_gradient_beside_the_way_does_not_matter() -> Non
     w = b.input("w", TensorType(F32, (N,)))
     hidden = b.stop_gradient(b.add(Opaque(), w))
     b.output("loss", b.sum(b.mul(b.mul(w, b.add(Opaque(), x)), hidden)))
-    assert differentiate(b.finish(), "loss", ("w",)).unreached == ()
+    graph = b.finish()
+    assert reached(graph, "loss", ("w",)) == {"w"}
+    assert graph.users[w][0] in gradient(graph, "loss", ("w",)).nodes
 
 
 @pytest.mark.parametrize(
@@ -304,9 +308,20 @@ def test_an_operation_without_a_gradient_beside_the_way_does_not_matter() -> Non
     ],
 )
 def test_losses_without_any_gradient(make: Callable[[Emit, Value], Value], title: str) -> None:
-    with pytest.raises(NotDifferentiable, match=title) as caught:
-        gradient(scalar_loss(make), "loss", ("x",))
-    assert caught.value.origin.scope == ("" if title.endswith("4\\]") else "Net.head")
+    for look in (gradient, reached):
+        with pytest.raises(NotDifferentiable, match=title) as caught:
+            look(scalar_loss(make), "loss", ("x",))
+        assert caught.value.origin.scope == ("" if title.endswith("4\\]") else "Net.head")
+
+
+def test_nodes_that_are_alike_are_looked_at_once(work) -> None:
+    """To know what is reached takes little for each node: no gradient of it is made."""
+    small, large = (
+        scalar_loss(lambda b, x, n=n: b.mean(reduce(lambda y, _: b.tanh(y), range(n), x))) for n in (20, 220)
+    )
+    each = (work(lambda: reached(large, "loss", ("x",))) - work(lambda: reached(small, "loss", ("x",)))) / 200
+    made = (work(lambda: gradient(large, "loss", ("x",))) - work(lambda: gradient(small, "loss", ("x",)))) / 200
+    assert each < made / 3
 
 
 def test_a_dead_end_beside_a_way_does_not_matter() -> None:
