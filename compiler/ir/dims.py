@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from math import gcd, inf, prod
 from typing import TypeAlias
 
@@ -82,6 +82,18 @@ class Poly:
     def bounds(self) -> tuple[float, float]:
         """See :func:`bounds`."""
         return estimate(self.terms)
+
+    @cached_property
+    def symbols(self) -> tuple[Symbol, ...]:
+        """See :func:`symbols`."""
+        found: dict[str, Symbol] = {}
+        for monomial, _ in self.terms:
+            for atom, _ in monomial:
+                if isinstance(atom, Symbol):
+                    found[atom.name] = atom
+                else:
+                    found |= {s.name: s for part in (atom.numerator, atom.denominator) for s in symbols(part)}
+        return tuple(found[name] for name in sorted(found))
 
     @cached_property
     def _text(self) -> str:
@@ -174,19 +186,7 @@ def bounds(dim: Dim) -> tuple[float, float]:
 
 def symbols(dim: Dim) -> tuple[Symbol, ...]:
     """Every symbol in ``dim``, those inside floor divisions included, in order of name."""
-    return () if isinstance(dim, int) else _symbols(dim)
-
-
-@lru_cache(maxsize=4096)
-def _symbols(dim: Poly) -> tuple[Symbol, ...]:
-    found: dict[str, Symbol] = {}
-    for monomial, _ in terms_of(dim):
-        for atom, _ in monomial:
-            if isinstance(atom, Symbol):
-                found[atom.name] = atom
-            else:
-                found |= {s.name: s for part in (atom.numerator, atom.denominator) for s in symbols(part)}
-    return tuple(found[name] for name in sorted(found))
+    return () if isinstance(dim, int) else dim.symbols
 
 
 def substitute(dim: Dim, replacements: Mapping[str, Dim]) -> Dim:

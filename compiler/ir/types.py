@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,9 @@ class DType(Enum):
     BF16 = "bf16"
     F32 = "f32"
     F64 = "f64"
+
+    # Each member is one object; an enumeration's own way hashes its name anew, which is felt where types are keys.
+    __hash__ = object.__hash__
 
     def __str__(self) -> str:
         return self.value
@@ -96,7 +99,7 @@ class TensorType:
     @property
     def size(self) -> Dim:
         """The number of elements."""
-        return product(self.shape)
+        return _size(self.shape)
 
     @property
     def symbols(self) -> tuple[Symbol, ...]:
@@ -115,6 +118,11 @@ class TensorType:
     def substitute(self, replacements: Mapping[str, Dim]) -> TensorType:
         """The type with each named symbol replaced."""
         return self.with_shape(substitute(dim, replacements) for dim in self.shape)
+
+
+@lru_cache(maxsize=4096)
+def _size(shape: tuple[Dim, ...]) -> Dim:
+    return product(shape)
 
 
 class TypeMismatch(Exception):

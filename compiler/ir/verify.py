@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from weakref import WeakSet
 
-from compiler.ir.dims import Symbol, as_symbol
+from compiler.ir.dims import Symbol, as_symbol, symbols
 from compiler.ir.graph import Graph, Node, Role, Value
 from compiler.ir.types import TensorType, TypeMismatch
 
@@ -69,10 +69,10 @@ def _define(graph: Graph, value: Value, known: set[Value], names: set[str], node
 
 def _verify_types(graph: Graph, node: Node, bound: dict[str, Symbol]) -> None:
     try:
-        types = node.operation.infer(tuple(value.type for value in node.inputs))
+        types = node.operation.infer(tuple([value.type for value in node.inputs]))
     except (TypeMismatch, ValueError) as mismatch:
         raise _fault(graph, node, f"operands do not fit: {mismatch}") from mismatch
-    if types != tuple(value.type for value in node.outputs):
+    if types != tuple([value.type for value in node.outputs]):
         inferred = ", ".join(map(str, types))
         raise _fault(graph, node, f"the results have other types than {inferred}")
     for type in types:
@@ -80,13 +80,15 @@ def _verify_types(graph: Graph, node: Node, bound: dict[str, Symbol]) -> None:
 
 
 def _verify_symbols(graph: Graph, type: TensorType, bound: dict[str, Symbol], node: Node | None) -> None:
-    for symbol in type.symbols:
-        if symbol.name not in bound:
-            raise _fault(graph, node, f"symbol {symbol} is not the size of any input")
-        if symbol != bound[symbol.name]:
-            raise _fault(
-                graph, node, f"symbol {symbol} has two bounds, {_bounds(bound[symbol.name])} and {_bounds(symbol)}"
-            )
+    for dim in type.shape:
+        if isinstance(dim, int):
+            continue
+        for symbol in symbols(dim):
+            if symbol.name not in bound:
+                raise _fault(graph, node, f"symbol {symbol} is not the size of any input")
+            if symbol != bound[symbol.name]:
+                both = f"{_bounds(bound[symbol.name])} and {_bounds(symbol)}"
+                raise _fault(graph, node, f"symbol {symbol} has two bounds, {both}")
 
 
 def _bounds(symbol: Symbol) -> str:

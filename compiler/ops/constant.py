@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,13 +47,19 @@ class Constant(Op):
         object.__setattr__(self, "array", owned)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Constant) and self._content() == other._content()
+        if self is other:
+            return True
+        return isinstance(other, Constant) and self._hash == other._hash and self._content() == other._content()
 
     def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
         return hash(self._content())
 
-    def _content(self) -> tuple[str, tuple[int, ...], bytes]:
-        return self.array.dtype.name, self.array.shape, self.array.tobytes()
+    def _content(self) -> tuple[np.dtype[Any], tuple[int, ...], bytes]:
+        return self.array.dtype, self.array.shape, self.array.tobytes()
 
     def infer(self, inputs: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
         dtype = DType.of(self.array.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from compiler.ir.dims import Dim
@@ -43,20 +44,32 @@ def lower_expansion(c: OnnxLowering, graph: Graph) -> None:
 
 def parts_of(node: Node, standings: Sequence[Standing], symbol: str) -> tuple[Standing, ...] | None:
     """How the results of a node stand whose operands stand so, where it runs in parts; None where it can't."""
+    operands, results = (tuple([value.type for value in values]) for values in (node.inputs, node.outputs))
     assert isinstance(node.operation, Op)
+    return _parts_of(node.operation, type(node.operation), operands, results, tuple(standings), symbol)
+
+
+@lru_cache(maxsize=4096)
+def _parts_of(
+    operation: Op,
+    _cls: type[Op],  # operations without attributes are told apart by it sooner than by comparing them
+    operands: tuple[TensorType, ...],
+    results: tuple[TensorType, ...],
+    standings: tuple[Standing, ...],
+    symbol: str,
+) -> tuple[Standing, ...] | None:
     places = [standing for standing in standings if isinstance(standing, Place)]
     if SUM in standings or len({place.outer for place in places}) > 1:
         return None
     axes = tuple(standing.axis if isinstance(standing, Place) else None for standing in standings)
-    operands, results = (tuple(value.type for value in values) for values in (node.inputs, node.outputs))
     cut = Cut(symbol, operands, results, axes)
     if not places and not any(cut.carries(dim) for type in results for dim in type.shape):
-        return None if isinstance(node.operation, Size) and cut.carries(node.operation.dim) else (None,) * len(results)
+        return None if isinstance(operation, Size) and cut.carries(operation.dim) else (None,) * len(results)
     outer = places[0].outer if places else 1
-    if isinstance(node.operation, Reshape):
-        place = node.operation.place_in_parts(cut, outer)
+    if isinstance(operation, Reshape):
+        place = operation.place_in_parts(cut, outer)
         return None if place is None else (place,)
-    joined = node.operation.in_parts(cut)
+    joined = operation.in_parts(cut)
     return None if joined is None else tuple(SUM if how == SUM else Place(how, outer) for how in joined)
 
 

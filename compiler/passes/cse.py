@@ -25,7 +25,7 @@ class CommonSubexpressions(Pass):
         known: dict[Hashable, Node] = {}
         nodes = []
         for node in graph.nodes:
-            inputs = tuple(joined.get(value, value) for value in node.inputs)
+            inputs = tuple([joined.get(value, value) for value in node.inputs])
             key = _key(node, inputs)
             first = known.get(key) if key is not None else None
             if first is not None:
