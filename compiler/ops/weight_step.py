@@ -46,8 +46,10 @@ class WeightStep(Steps):
     __hash__ = Steps.__hash__
 
     def overwritable(self, result: int) -> tuple[int, ...]:
-        # Those that nothing needs once the step has written there.
-        number = self.results[result]
+        return self.free_at(self.results[result])
+
+    def free_at(self, number: int) -> tuple[int, ...]:
+        """The operands that a step may write over, as it does so element by element and nothing needs them later."""
         step, later = self.steps[number], self.steps[number + 1 :]
         needed = {value for other in later for value in other.operands}
         needed |= {value for place, value in enumerate(step.operands) if place not in step.operation.inplace}
@@ -99,6 +101,7 @@ class _Body:
         step = self._step
         names = [f"x{index + 1}" for index in range(step.operands)]
         results = {number: f"next_{index + 1}" for index, number in enumerate(step.results)}
+        targets = {self._first_written(number): name for number, name in results.items()} | results
         last_use = {value: position for position, each in enumerate(step.steps) for value in each.operands}
         lines: list[str] = []
         parameters = [*names, *results.values()]
@@ -109,15 +112,30 @@ class _Body:
                 if value >= step.operands and last_use[value] == position and value - step.operands not in results
             ]
             operands = [(names[value], self._kind(value)) for value in each.operands]
-            target = results.get(position) or self._target(each, ending, operands)
+            target = targets.get(position) or self._target(each, ending, operands)
             each.operation.numpy(_Line(c, operands, (target, self._type), lines))
             names.append(target)
-            self._free += [name for name in ending if name != target]
+            self._free += [name for name in ending if name != target and name not in results.values()]
         parameters += [f"work_{number + 1}" for number in range(self.work)]
         documentation = (
             '"""One step of an optimizer on a weight, or on a part of it: what is next is written into `next_…`."""'
         )
         return "\n    ".join([f"({', '.join(parameters)}):", documentation, *lines])
+
+    def _first_written(self, last: int) -> int:
+        """The step that first writes into the array of a result: that which gives it or, so that less memory is gone
+        through, one that makes an operand for that step alone. Every array that may be the result's is free by then."""
+        step = self._step
+        arrays = {value for value in step.free_at(last) if self.is_array(value)}
+        for value in step.steps[last].operands:
+            first = value - step.operands
+            readers = [number for number, each in enumerate(step.steps) if value in each.operands]
+            places = [place for place, other in enumerate(step.steps[last].operands) if other == value]
+            inplace = set(places) <= set(step.steps[last].operation.inplace)
+            alone = first >= 0 and first not in step.results and readers == [last]
+            if alone and inplace and arrays <= set(step.free_at(first)):
+                return first
+        return last
 
     def loop(self, function: str) -> str:
         """A function, from its parameters on, that calls ``function`` for elements of flat arrays, part by part."""

@@ -91,8 +91,10 @@ class Adam:
         gradient = turn.gradient if self.decoupled else turn.penalised(self.weight_decay)
         m = mixed(turn, turn.slots["m"], gradient, self.beta1)
         v = mixed(turn, turn.slots["v"], b.square(gradient), self.beta2)
-        root = b.add(b.div(b.sqrt(v), b.cast(b.sqrt(lacking(turn, self.beta2)), m.type.dtype)), self.eps)
-        rate = b.reciprocal(lacking(turn, self.beta1))
+        # Kingma and Ba 2015, end of section 2: the means are corrected by two numbers, not element by element.
+        correction = b.sqrt(lacking(turn, self.beta2))
+        root = b.add(b.sqrt(v), b.cast(b.mul(correction, self.eps), m.type.dtype))
+        rate = b.div(correction, lacking(turn, self.beta1))
         return b.sub(weight, turn.scaled(b.div(m, root), rate)), {"m": m, "v": v}
 
 
