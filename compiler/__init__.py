@@ -32,7 +32,6 @@ from compiler.passes.base import Observer
 from compiler.passes.update import Manner, Update, initial_state, rate_name
 from compiler.program import (
     Comparison,
-    ForeignModel,
     Given,
     GradientGraphs,
     Inspection,
@@ -64,6 +63,18 @@ class Checked:
     def trains(self) -> tuple[str, ...]:
         """The names of the train blocks, in the order of the file."""
         return tuple(self.elaborated.trains)
+
+
+@dataclass(frozen=True)
+class ForeignModel:
+    """A model out of an ONNX file: its program, its weights by the names of the graph, the file's metadata and its
+    description ``text``. ``content`` is the file as it was read, with what it keeps elsewhere in it where that fits."""
+
+    program: ModelProgram
+    weights: Mapping[str, npt.NDArray[Any]]
+    metadata: Mapping[str, str]
+    content: Content
+    text: str = ""
 
 
 def check(source: Source, overrides: Mapping[str, str] | None = None) -> Checked:
@@ -117,7 +128,7 @@ def import_onnx(path: Path, observer: Observer | None = None) -> ForeignModel:
     imported = import_graph(model, path.stem)
     graph = Pipeline(COMMON, observer).run(imported.graph)
     program = ModelProgram(path.stem, graph, ())
-    return ForeignModel(program, imported.weights, imported.metadata, model.SerializeToString(), model.doc_string)
+    return ForeignModel(program, imported.weights, imported.metadata, model.content, model.proto.doc_string)
 
 
 def initial_graph(checked: Checked, name: str) -> Graph:

@@ -19,6 +19,8 @@ from compiler.ir.types import TensorType
 from compiler.ops.emit import Emit
 
 Content: TypeAlias = Callable[[], npt.NDArray[Any]]
+# What a file holds, in pieces that lie one behind the other.
+Parts: TypeAlias = Sequence[bytes | memoryview]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +98,9 @@ class Network(Protocol):
     @property
     def metadata(self) -> Mapping[str, str]: ...
 
-    @property
-    def content(self) -> bytes:
-        """The file, with what it keeps in other files put in."""
+    def files(self, name: str) -> Mapping[str, Parts]:
+        """The files by which the network can be had again as ``name``, by their names in one folder, in the order in
+        which they are to be written: one, or the data and then the model where they are too large for one."""
 
     def section(self, until: Sequence[str] = (), start: Sequence[str] = ()) -> Section:
         """The part of the network up to the tensors, nodes or parts ``until``, and behind ``start``; without them from

@@ -93,18 +93,6 @@ class ModelProgram:
     given: Mapping[str, Given] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class ForeignModel:
-    """A model out of an ONNX file: its program, its weights by the names of the graph, the file's metadata and its
-    description ``text``. ``content`` is the file as it was read, with data that it keeps elsewhere put in."""
-
-    program: ModelProgram
-    weights: Mapping[str, npt.NDArray[Any]]
-    metadata: Mapping[str, str]
-    content: bytes
-    text: str = ""
-
-
 @dataclass(frozen=True, slots=True)
 class IndexRange:
     """The integers of the data array ``input`` index something of ``size`` entries (classes, a vocabulary), or are

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from compiler.diagnostics import Sink, Source, Span
+from compiler.foreign import Parts
 from compiler.front import tree
 from compiler.front.imports import Imported
 from compiler.front.parse import parse
@@ -37,7 +39,7 @@ def resolve(
     return text
 
 
-def moved_imports(imported: Imported, folder: str) -> tuple[dict[Span, str], dict[str, bytes]]:
+def moved_imports(imported: Imported, folder: str) -> tuple[dict[Span, str], dict[str, Parts]]:
     """Where imported files stand once they are all in ``folder``, beside the main file: the path that each import
     statement then has to name, by the place where it names one now, and the contents by their paths in ``folder``.
 
@@ -54,9 +56,12 @@ def moved_imports(imported: Imported, folder: str) -> tuple[dict[Span, str], dic
         else:
             path = os.path.join(folder, os.path.relpath(target, base))
         paths[span] = path.replace(os.sep, "/")
-    contents = {path: resolve(source, {}, paths=paths).encode() for path, source in imported.sources.items()}
-    contents |= {path: network.content for path, network in imported.networks.items()}
-    return paths, {path.relative_to(base).as_posix(): content for path, content in contents.items()}
+    contents: dict[Path, Parts] = {
+        at: [resolve(source, {}, paths=paths).encode()] for at, source in imported.sources.items()
+    }
+    for at, network in imported.networks.items():
+        contents |= {at.with_name(name): parts for name, parts in network.files(at.name).items()}
+    return paths, {at.relative_to(base).as_posix(): parts for at, parts in contents.items()}
 
 
 def _changes(

@@ -101,10 +101,11 @@ def compile_command(
 
 def _onnx_again(file: Path, output: Path, device: Device, certify: bool, opset: int) -> None:
     from runtime.inference.again import compile_again
+    from runtime.inference.saving import sizes
 
     certificate = compile_again(file, output, device, certify, opset)
     said = certificate.summary() if certificate else "not certified"
-    tell(f"wrote {output}, {output.stat().st_size:,} bytes; {said}")
+    tell(f"wrote {sizes(output)}; {said}")
 
 
 def _numpy(project: Project, model: str | None, train: str | None, output: Path) -> None:
@@ -125,6 +126,7 @@ def _onnx(
     certify: bool,
     opset: int,
 ) -> None:
+    from runtime.inference.saving import sizes
     from runtime.inference.ship import Shipping, export_unproved, ship
     from runtime.training.weights import fresh_weights, load_model_weights, load_names
 
@@ -140,4 +142,4 @@ def _onnx(
     else:
         export_unproved(project, program, loaded, output, how)
         said = "not certified"
-    tell(f"wrote {output}, {output.stat().st_size:,} bytes; {said}")
+    tell(f"wrote {sizes(output)}; {said}")

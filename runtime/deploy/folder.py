@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from compiler.diagnostics import DiagnosticError, error
+from compiler.foreign import Parts
 from runtime.disk.files import reason, write_bytes
 
 
-def publish(folder: Path, files: Mapping[str, bytes], mark: str, replace: bool) -> None:
+def publish(folder: Path, files: Mapping[str, Parts], mark: str, replace: bool) -> None:
     """Makes ``folder`` with ``files``, by their paths in it: they are written beside it, and it takes its place when
     all are there. One that is there already is replaced if ``replace`` says so and it has the file ``mark``, by which
     it is known to be an earlier one.
@@ -26,7 +27,7 @@ def publish(folder: Path, files: Mapping[str, bytes], mark: str, replace: bool) 
         try:
             for name, content in files.items():
                 (made / name).parent.mkdir(parents=True, exist_ok=True)
-                write_bytes(made / name, content)
+                write_bytes(made / name, *content)
             if folder.exists():
                 os.replace(folder, old)
             os.replace(made, folder)

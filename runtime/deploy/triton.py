@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compiler.diagnostics import DiagnosticError, error
+from compiler.foreign import Parts
 from runtime.deploy.folder import publish
 from runtime.disk.tensors import Array
 from runtime.inference.bench import Plan, inputs_for
@@ -59,17 +60,21 @@ def deploy_triton(path: Path, repository: Path, name: str, how: Triton, replace:
     Raises DiagnosticError: what opening the file raises (E0905 to E0921), E0941 for what Triton can't take, E0940 and
     E0801 where the folder can't be written.
     """
+    # Late, as onnx is needed only here.
+    from compiler.targets.onnx.apart import files
+
     content = careful(path)
     session = InferenceSession(content)
     session.name = str(path)
     alone = why_alone(session)
     batch = 0 if alone else session.most_rows(how.batch)
-    files = {_MARK: config(session, name, batch, how).encode(), "1/model.onnx": content}
+    written: dict[str, Parts] = {f"1/{file}": parts for file, parts in files(content, "model.onnx").items()}
+    written[_MARK] = [config(session, name, batch, how).encode()]
     if session.labels:
         # One a line: a label that has several is one line.
-        files[_LABELS] = "".join(" ".join(label.split()) + "\n" for label in session.labels).encode()
+        written[_LABELS] = ["".join(" ".join(label.split()) + "\n" for label in session.labels).encode()]
     folder = repository / name
-    publish(folder, files, _MARK, replace)
+    publish(folder, written, _MARK, replace)
     return Repository(folder, batch, alone)
 
 

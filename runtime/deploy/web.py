@@ -16,6 +16,7 @@ from compiler.ir.types import DType
 from runtime.deploy.folder import publish
 from runtime.deploy.npm import web_runtime
 from runtime.inference.careful import careful
+from runtime.inference.saving import one_file
 from runtime.inference.session import InferenceSession
 from runtime.programs.signature import Port
 
@@ -49,7 +50,7 @@ def deploy_web(
     Raises DiagnosticError: what opening the file raises (E0905 to E0921), E0941 for what a page can't take, E0942 where
     ONNX Runtime for browsers is not found, E0940 and E0801 where the folder can't be written.
     """
-    content = careful(path)
+    content = one_file(careful(path), "a page")
     session = InferenceSession(content)
     session.name = str(path)
     described = description(session, name, values)
@@ -63,7 +64,7 @@ def deploy_web(
     for item in files("runtime.deploy").joinpath("page").iterdir():
         if item.is_file():
             written[item.name] = item.read_bytes()
-    publish(folder, written, _MARK, replace)
+    publish(folder, {name: [data] for name, data in written.items()}, _MARK, replace)
     return Page(folder, ort.version, [port.name for port in session.inputs], described["image"] is not None)
 
 

@@ -34,10 +34,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     _sync_folder(path.parent)
 
 
-def write_bytes(path: Path, content: bytes | bytearray) -> None:
-    """Replaces the content of ``path`` in one go. Raises OSError, and then the old content stays."""
+def write_bytes(path: Path, *content: bytes | bytearray | memoryview) -> None:
+    """Replaces the content of ``path`` by these pieces in one go. Raises OSError, and then the old content stays."""
     with replacing(path) as file:
-        file.write(content)
+        for piece in content:
+            file.write(piece)
 
 
 def write_text(path: Path, text: str) -> None:

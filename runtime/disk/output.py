@@ -23,7 +23,8 @@ def saving(path: Path) -> Iterator[None]:
         raise DiagnosticError([error("E0801", title, None, help=advice)]) from failure
 
 
-def save_output(path: Path, content: bytes | bytearray) -> None:
-    """Puts ``content`` at ``path`` in one go; what was there stays where that fails. Raises DiagnosticError E0801."""
+def save_output(path: Path, *content: bytes | bytearray | memoryview) -> None:
+    """Puts ``content``, piece by piece, at ``path`` in one go; what was there stays where that fails. Raises
+    DiagnosticError E0801."""
     with saving(path):
-        write_bytes(path, content)
+        write_bytes(path, *content)

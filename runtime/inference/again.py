@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import compiler
-from compiler.targets.onnx.content import changed
+from compiler.targets.onnx.content import changed, fingerprint
 from compiler.targets.onnx.metadata import describe, said_elsewhere
 from compiler.version import VERSION
 from runtime.disk.tensors import Array
@@ -27,7 +26,7 @@ def compile_again(file: Path, output: Path, device: Device, certify: bool, opset
     from compiler.targets.onnx.file import with_metadata
 
     foreign = compiler.import_onnx(file)
-    source = hashlib.sha256(foreign.content).hexdigest()
+    source = fingerprint(foreign.content)
     kept = said_elsewhere(foreign.metadata)
     # What the file says of itself holds of what computes the same; its certificate is its own.
     description = replace(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from compiler.targets.onnx.content import Content
 from runtime.inference.session import Device, InferenceSession
 
 
-def careful(path: Path) -> bytes:
-    """The model in ``path`` as one file that needs no other: every byte as it was where it is of dlc.
+def careful(path: Path) -> Content:
+    """The model in ``path`` as one file that needs no other, if it fits: every byte as it was where it is of dlc.
 
     Raises DiagnosticError for a file that can't be read, that breaks a rule of ONNX or a limit, or names data that
     can't be had (E0905, E0906, E0920, E0921).
@@ -16,7 +17,7 @@ def careful(path: Path) -> bytes:
     # Late, as onnx is needed only here.
     from compiler.targets.onnx.read.load import load
 
-    return bytes(load(path).SerializeToString(deterministic=True))
+    return load(path).content
 
 
 def careful_session(path: Path, device: Device = "cpu", threads: int | None = None) -> InferenceSession:

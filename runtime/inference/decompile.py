@@ -10,7 +10,7 @@ from pathlib import Path
 import compiler
 from compiler.diagnostics import DiagnosticError, Source, error
 from compiler.front.format import format_source
-from compiler.program import ForeignModel, ModelProgram
+from compiler.program import ModelProgram
 from compiler.targets.dl import decompile
 from compiler.targets.onnx.metadata import describe
 from runtime.disk.output import save_output
@@ -64,7 +64,7 @@ def model_name(stem: str) -> str:
     return name if name[:1].isalpha() else f"Net{name}"
 
 
-def _proved(foreign: ForeignModel, file: Path, name: str, stored: str, device: Device, plain: bool) -> Written:
+def _proved(foreign: compiler.ForeignModel, file: Path, name: str, stored: str, device: Device, plain: bool) -> Written:
     """The model file, if it compiles and computes what the ONNX file does. Raises DiagnosticError."""
     made = decompile(foreign.program.graph, foreign.weights, name, plain=plain)
     source = Source(f"{name}.dl", made.text)

@@ -16,6 +16,7 @@ from compiler.targets.onnx.content import content_of
 from runtime.disk.tensors import Array
 from runtime.inference.bench import Plan, inputs_for
 from runtime.inference.careful import careful
+from runtime.inference.saving import one_file
 from runtime.inference.session import InferenceSession
 
 _WARM_UPS = 3
@@ -58,7 +59,10 @@ def profile(file: Path, plan: Plan) -> InferenceProfile:
     """
     from compiler.targets.onnx.file import is_apart, parse
 
-    content = named(careful(file) if is_apart(parse(content_of(file), str(file))) else content_of(file))
+    content = content_of(file)
+    if is_apart(parse(content, str(file))):
+        content = one_file(careful(file), "a profile")
+    content = named(content)
     with TemporaryDirectory() as folder:
         optimised = Path(folder, "optimised.onnx")
 

@@ -87,7 +87,7 @@ class InferenceSession:
             if isinstance(file, bytes):
                 need_whole(model, self.name)
             elif is_apart(model):
-                weights = gather(model, self.name, file if isinstance(file, SplitModel) else Path(file).parent)
+                weights = file.arrays if isinstance(file, SplitModel) else gather(model, self.name, Path(file).parent)
                 content = model.SerializeToString()
             self._sources, unranked = node_sources(model), unranked_inputs(model)
             del model

@@ -51,7 +51,9 @@ class Project:
         texts = [self.text, *(source.text for source in imported.sources.values())]
         digest = hashlib.sha256("".join(texts).encode())
         for network in imported.networks.values():
-            digest.update(network.content)
+            for parts in network.files("").values():
+                for part in parts:
+                    digest.update(part)
         return digest.hexdigest()
 
     def model(self, name: str | None = None) -> ModelProgram:

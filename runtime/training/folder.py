@@ -35,6 +35,7 @@ from types import TracebackType
 from typing import Any
 
 from compiler.diagnostics import Diagnostic, DiagnosticError, error
+from compiler.foreign import Parts
 from compiler.program import Unit
 from runtime.disk.files import reason, remove_leftovers, write_bytes
 
@@ -125,12 +126,12 @@ class RunFolder:
             path.unlink(missing_ok=True)
         self._remove_imports()
 
-    def save_source(self, text: str, imports: Mapping[str, bytes] | None = None) -> None:
+    def save_source(self, text: str, imports: Mapping[str, Parts] | None = None) -> None:
         """Keeps the model file as it is trained, and the files that it imports, by their paths below ``imports``.
         Raises DiagnosticError E0801."""
         contents = {self.imports / name: content for name, content in (imports or {}).items()}
         for path, content in contents.items():
-            self._save(path, content)
+            self._save(path, *content)
         self._save(self.source, text.encode())
         self._remove_imports(keep=contents)
 
@@ -138,10 +139,10 @@ class RunFolder:
         """Keeps what is known of the data: what JSON can hold. Raises DiagnosticError E0801."""
         self._save(self.data, f"{json.dumps(description, indent=2, ensure_ascii=False)}\n".encode())
 
-    def _save(self, path: Path, content: bytes) -> None:
+    def _save(self, path: Path, *content: bytes | memoryview) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(path, content)
+            write_bytes(path, *content)
         except OSError as failure:
             raise DiagnosticError([_unwritable(self.path, failure)]) from failure
 
@@ -150,7 +151,7 @@ class RunFolder:
         for path in sorted(self.imports.rglob("*"), reverse=True):
             if path.is_dir():
                 _remove_if_empty(path)
-            elif path.suffix in (".dl", ".onnx") and path not in keep:
+            elif path.suffix in (".dl", ".onnx", ".data") and path not in keep:
                 path.unlink(missing_ok=True)
         _remove_if_empty(self.imports)
 

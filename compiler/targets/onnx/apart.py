@@ -6,33 +6,35 @@ from collections.abc import Mapping
 
 import onnx
 
+from compiler.foreign import Parts
 from compiler.ops.base import Array
-from compiler.targets.onnx.content import SplitModel
+from compiler.targets.onnx.content import Content, SplitModel, starts
 from compiler.targets.onnx.file import is_outside, tensors
-from compiler.targets.onnx.proto import little_endian
 
 # Smaller weights stay in the model, where shape inference can see them.
 LEAST_APART = 1024
-# Where a weight begins in the data file, so that it can be mapped into memory.
-_PAGE = 4096
 _LOCATION = "weights.data"
 
 
 def split(model: onnx.ModelProto, arrays: Mapping[str, Array]) -> SplitModel:
     """The model with the ``arrays``, initializers that it only tells the types of, in data beside it."""
-    outside = [item for item in model.graph.initializer if item.name in arrays]
-    end = 0
-    for item in outside:
-        start, size = end + -end % _PAGE, arrays[item.name].nbytes
-        for key, value in (("location", _LOCATION), ("offset", start), ("length", size)):
+    outside = {item.name: item for item in model.graph.initializer if item.name in arrays}
+    ordered = {name: arrays[name] for name in outside}
+    for item, start in zip(outside.values(), starts(ordered.values()), strict=True):
+        del item.external_data[:]
+        for key, value in (("location", _LOCATION), ("offset", start), ("length", arrays[item.name].nbytes)):
             item.external_data.add(key=key, value=str(value))
-        end = start + size
-    data = bytearray(end)
-    for item in outside:
-        start = next(int(entry.value) for entry in item.external_data if entry.key == "offset")
-        content = little_endian(arrays[item.name])
-        data[start : start + len(content)] = content
-    return SplitModel(bytes(model.SerializeToString(deterministic=True)), data, _LOCATION)
+    return SplitModel(bytes(model.SerializeToString(deterministic=True)), ordered, _LOCATION)
+
+
+def files(content: Content, name: str) -> dict[str, Parts]:
+    """The files that hold the model once it is called ``name``, and their contents, in the order in which they are to
+    be written: data are in a file that is named after what is in it, ``net.onnx.1a2b3c4d.data``, so that a model always
+    meets the data that it was written with."""
+    if isinstance(content, bytes):
+        return {name: [content]}
+    data = f"{name}.{content.digest()[:8]}.data"
+    return {data: list(content.data()), name: [relocated(content.content, data)]}
 
 
 def relocated(content: bytes, location: str) -> bytes:

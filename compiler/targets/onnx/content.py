@@ -2,27 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
+
 from compiler.diagnostics import DiagnosticError, error
+from compiler.ops.base import Array
 
 MOST_BYTES = 2**31 - 1  # where a protobuf message ends
+# Of weights in one message: this much of it is kept for everything else.
+MOST_WEIGHTS = MOST_BYTES - 2**24
+# Where a weight begins in a data file, so that it can be mapped into memory.
+_PAGE = 4096
 
 
 @dataclass(frozen=True)
 class SplitModel:
-    """A model too large for one file: ``content`` refers to ``data``, which holds its large weights, by the name
-    ``location``."""
+    """A model too large for one file: ``content`` tells where in a file of another name, ``location``, the ``arrays``
+    are, one behind the other, each from the start of a page on."""
 
     content: bytes
-    data: bytes | bytearray
+    arrays: Mapping[str, Array]
     location: str
+
+    @property
+    def size(self) -> int:
+        """The bytes of the data."""
+        return sum(map(len, self.data()))
+
+    def data(self) -> Iterator[memoryview]:
+        """What the data file holds, piece by piece."""
+        end = 0
+        for array, start in zip(self.arrays.values(), starts(self.arrays.values()), strict=True):
+            yield memoryview(bytes(start - end))
+            end = start + array.nbytes
+            yield little_endian(array)
+
+    def digest(self) -> str:
+        """The SHA-256 of the data, as text."""
+        digest = hashlib.sha256()
+        for piece in self.data():
+            digest.update(piece)
+        return digest.hexdigest()
 
 
 Content: TypeAlias = bytes | SplitModel
+
+
+def starts(arrays: Iterable[Array]) -> Iterator[int]:
+    """Where each of the arrays begins in a data file."""
+    end = 0
+    for array in arrays:
+        start = end + -end % _PAGE
+        yield start
+        end = start + array.nbytes
 
 
 def changed(content: Content, change: Callable[[bytes], bytes]) -> Content:
@@ -33,6 +71,15 @@ def changed(content: Content, change: Callable[[bytes], bytes]) -> Content:
 def head(content: Content) -> bytes:
     """The model without large weights that are apart."""
     return content if isinstance(content, bytes) else content.content
+
+
+def fingerprint(content: Content) -> str:
+    """The SHA-256 of the model, with its data, as text."""
+    digest = hashlib.sha256(head(content))
+    if isinstance(content, SplitModel):
+        for piece in content.data():
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def content_of(path: Path) -> bytes:
@@ -50,3 +97,9 @@ def content_of(path: Path) -> bytes:
         said = failure.strerror or str(failure)
         why, help = said[:1].lower() + said[1:], "check the path and the permissions"
     raise DiagnosticError([error("E0905", f"cannot read {path}: {why}", None, help=help)])
+
+
+def little_endian(array: Array) -> memoryview:
+    """The bytes of the elements in row-major order, little endian; those of the array itself where it has them so."""
+    big = array.dtype.byteorder == ">" or (array.dtype.byteorder == "=" and sys.byteorder == "big")
+    return np.ascontiguousarray(array.byteswap() if big else array).reshape(-1).view(np.uint8).data

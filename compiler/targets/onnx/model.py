@@ -12,7 +12,7 @@ from compiler.ir.graph import Graph, Node, Role, Value
 from compiler.ir.types import DType
 from compiler.ops.base import Array, FacetError, Op
 from compiler.targets.onnx.apart import LEAST_APART, lean, split
-from compiler.targets.onnx.content import SplitModel
+from compiler.targets.onnx.content import MOST_WEIGHTS, SplitModel
 from compiler.targets.onnx.fold import fold_weights
 from compiler.targets.onnx.metadata import bounds_metadata
 from compiler.targets.onnx.names import Names, name_values
@@ -21,8 +21,6 @@ from compiler.targets.onnx.releases import DEFAULT, IR_VERSION, OPSETS
 from compiler.targets.onnx.writer import NodeWriter, OpsetError, Writer, source_place, used_names
 from compiler.version import VERSION
 
-# A protobuf message ends at 2 GiB; this much of it is kept for everything that is not a weight.
-MOST_BYTES = 2**31 - 2**24
 _CHECKED = 2**20  # elements of a weight that the checker sees in a large model
 
 
@@ -45,7 +43,7 @@ def export_apart(graph: Graph, weights: Mapping[str, Array], metadata: Mapping[s
 
 def is_large(weights: Mapping[str, Array]) -> bool:
     """Whether the weights do not fit into one file."""
-    return sum(array.nbytes for array in weights.values()) > MOST_BYTES
+    return sum(array.nbytes for array in weights.values()) > MOST_WEIGHTS
 
 
 def _written(

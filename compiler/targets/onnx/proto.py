@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +10,7 @@ import onnx
 
 from compiler.ir.types import DType, TensorType
 from compiler.ops.base import Array
+from compiler.targets.onnx.content import little_endian
 
 ELEMENT_TYPE = {
     DType.BOOL: onnx.TensorProto.BOOL, DType.U8: onnx.TensorProto.UINT8, DType.U32: onnx.TensorProto.UINT32,
@@ -25,7 +25,9 @@ def tensor(name: str, array: Array) -> onnx.TensorProto:
     dtype = DType.of(array.dtype)
     if dtype is None:
         raise ValueError(f"{name}: an ONNX file cannot hold elements of type {array.dtype}")
-    return onnx.TensorProto(name=name, data_type=ELEMENT_TYPE[dtype], dims=array.shape, raw_data=little_endian(array))
+    return onnx.TensorProto(
+        name=name, data_type=ELEMENT_TYPE[dtype], dims=array.shape, raw_data=bytes(little_endian(array))
+    )
 
 
 def outline_of(name: str, array: Array) -> onnx.TensorProto:
@@ -35,12 +37,6 @@ def outline_of(name: str, array: Array) -> onnx.TensorProto:
         raise ValueError(f"{name}: an ONNX file cannot hold elements of type {array.dtype}")
     outside = onnx.TensorProto.EXTERNAL
     return onnx.TensorProto(name=name, data_type=ELEMENT_TYPE[dtype], dims=array.shape, data_location=outside)
-
-
-def little_endian(array: Array) -> bytes:
-    """The elements in row-major order, little endian."""
-    big = array.dtype.byteorder == ">" or (array.dtype.byteorder == "=" and sys.byteorder == "big")
-    return (array.byteswap() if big else array).tobytes()
 
 
 def value_info(name: str, type: TensorType) -> onnx.ValueInfoProto:

@@ -13,8 +13,9 @@ from compiler.ir.dims import Atom, Dim, Floor, Monomial, Poly, Symbol, bounds
 from compiler.ir.graph import NOWHERE, Node, Origin, Value
 from compiler.ir.types import DType, TensorType
 from compiler.ops.base import Array
+from compiler.targets.onnx.content import little_endian
 from compiler.targets.onnx.names import Names, within
-from compiler.targets.onnx.proto import attribute, little_endian, outline_of, schema, tensor
+from compiler.targets.onnx.proto import attribute, outline_of, schema, tensor
 from compiler.targets.onnx.releases import IR_VERSION, OPSETS
 
 # Nodes carry metadata from this IR version on; before it the source place goes into doc_string.
@@ -127,7 +128,7 @@ class Writer:
 
     def constant(self, array: Array, hint: str = "") -> str:
         """The name of an initializer with this content; equal ones are kept once."""
-        key = (array.dtype.name, array.shape, little_endian(array))
+        key = (array.dtype.name, array.shape, bytes(little_endian(array)))
         if key not in self._constants:
             described = hint or f"{array.dtype.name}{list(array.shape)}"
             shown = str(array.tolist()) if array.size <= _SHORT else described

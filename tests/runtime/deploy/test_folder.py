@@ -10,7 +10,8 @@ from compiler.diagnostics import DiagnosticError
 from runtime.deploy import folder as subject
 from runtime.deploy.folder import publish
 
-FILES = {"mark": b"1", "inner/deep/file": b"2"}
+FILES = {"mark": [b"1"], "inner/deep/file": [b"2", b"3"]}
+HELD = {"mark": b"1", "inner/deep/file": b"23"}
 
 
 def held(folder: Path) -> dict[str, bytes]:
@@ -19,13 +20,13 @@ def held(folder: Path) -> dict[str, bytes]:
 
 def test_all_files_are_there(tmp_path: Path) -> None:
     publish(tmp_path / "new" / "one", FILES, "mark", replace=False)
-    assert held(tmp_path) == {f"new/one/{name}": content for name, content in FILES.items()}
+    assert held(tmp_path) == {f"new/one/{name}": content for name, content in HELD.items()}
 
 
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     publish(tmp_path / "one", FILES, "mark", replace=False)
-    assert held(tmp_path / "one") == FILES
+    assert held(tmp_path / "one") == HELD
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ def test_what_is_there_stays(tmp_path: Path, prepare, replace: bool, sentence: s
 
 def test_an_earlier_one_is_replaced_whole(tmp_path: Path) -> None:
     publish(tmp_path / "one", FILES, "mark", replace=False)
-    publish(tmp_path / "one", {"mark": b"new"}, "mark", replace=True)
+    publish(tmp_path / "one", {"mark": [b"new"]}, "mark", replace=True)
     assert held(tmp_path) == {"one/mark": b"new"}
 
 
@@ -60,10 +61,10 @@ def test_a_disk_that_fails_leaves_what_was_there(
         publish(tmp_path / "one", FILES, "mark", replace=False)
     before = held(tmp_path)
 
-    def full(path: Path, content: bytes) -> None:
+    def full(path: Path, *content: bytes) -> None:
         if path.name == "file":
             raise OSError(28, "No space left on device")
-        path.write_bytes(content)
+        path.write_bytes(b"".join(content))
 
     monkeypatch.setattr(subject, "write_bytes", full)
     with pytest.raises(DiagnosticError, match="no space left on device"):

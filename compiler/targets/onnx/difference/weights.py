@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
 
 from compiler.ops.base import Array
+from compiler.targets.onnx.read.load import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class WeightDifference:
         return not (self.renamed or self.changed or self.removed or self.added)
 
 
-def compare_weights(first: onnx.ModelProto, second: onnx.ModelProto) -> WeightDifference:
+def compare_weights(first: LoadedModel, second: LoadedModel) -> WeightDifference:
     """What differs between the initializers of two models."""
     mine, its = _arrays(first), _arrays(second)
     equal, changed = 0, []
@@ -59,8 +59,8 @@ def compare_weights(first: onnx.ModelProto, second: onnx.ModelProto) -> WeightDi
     return WeightDifference(equal, tuple(renamed), tuple(changed), removed, added)
 
 
-def _arrays(model: onnx.ModelProto) -> dict[str, Array]:
-    return {proto.name: onnx.numpy_helper.to_array(proto) for proto in model.graph.initializer}
+def _arrays(model: LoadedModel) -> dict[str, Array]:
+    return {proto.name: model.array(proto) for proto in model.proto.graph.initializer}
 
 
 def _changed(name: str, mine: Array, its: Array) -> WeightChange | None:

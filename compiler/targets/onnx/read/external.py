@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import numpy as np
@@ -12,56 +12,51 @@ import onnx
 
 from compiler.diagnostics import DiagnosticError, error
 from compiler.ops.base import Array
-from compiler.targets.onnx.content import MOST_BYTES, SplitModel
+from compiler.targets.onnx.content import MOST_BYTES
 from compiler.targets.onnx.file import is_outside, tensors
 
+# Data of at least so many bytes are mapped into memory, not read.
+_MAPPED = 2**20
 # Element types of which NumPy has arrays without help.
 _PLAIN = {number: onnx.helper.tensor_dtype_to_np_dtype(number) for number in (1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13)}
 
 
-def embed(model: onnx.ModelProto, name: str, folder: Path | None) -> None:
-    """Put external data into the model.
+def gather(model: onnx.ModelProto, name: str, folder: Path | None) -> dict[str, Array]:
+    """The weights that the model keeps in other files, by name; what is no plain array of the main graph is put into
+    the model instead.
 
     A file has to lie in ``folder`` by its real path, be an ordinary file with one name only (a hard link could be any
-    file of the machine), and have all the bytes that the tensor takes. Raises DiagnosticError (E0921) otherwise.
-    """
-    _embed([proto for proto in tensors(model) if is_outside(proto)], name, folder)
-
-
-def _embed(outside: Iterable[onnx.TensorProto], name: str, folder: Path | None) -> None:
-    total = 0
-    for proto in outside:
-        where = {entry.key: entry.value for entry in proto.external_data}
-        total += byte_length(proto)
-        if total > MOST_BYTES:
-            raise _refused(name, proto, "the data of all tensors together are more than 2 GiB", "use a smaller model")
-        data = _read(name, proto, where, folder)
-        proto.raw_data = data
-        del proto.external_data[:]
-        proto.data_location = onnx.TensorProto.DEFAULT
-
-
-def gather(model: onnx.ModelProto, name: str, where: Path | SplitModel) -> dict[str, Array]:
-    """The weights that the model keeps elsewhere, by name: in files of the folder ``where``, or apart in ``where``.
-    What is no plain array of the main graph is put into the model instead. Raises DiagnosticError (E0921) as
-    :func:`embed` does.
+    file of the machine), and have all the bytes that the tensor takes. Raises DiagnosticError (E0921) otherwise. Large
+    weights are not read before they are looked at: their files must not become shorter until then.
     """
     found: dict[str, Array] = {}
     for proto in model.graph.initializer:
         dtype = _PLAIN.get(proto.data_type)
         if is_outside(proto) and dtype is not None:
-            if isinstance(where, SplitModel):
-                told = {entry.key: int(entry.value) for entry in proto.external_data if entry.key != "location"}
-                data: bytes | memoryview = memoryview(where.data)[told["offset"] : told["offset"] + told["length"]]
-            else:
-                data = _read(name, proto, {entry.key: entry.value for entry in proto.external_data}, where)
-            found[proto.name] = np.frombuffer(data, dtype).reshape(tuple(proto.dims))
-    rest = [proto for proto in tensors(model) if is_outside(proto) and proto.name not in found]
-    _embed(rest, name, None if isinstance(where, SplitModel) else where)
+            found[proto.name] = np.frombuffer(_read(name, proto, folder, dtype.itemsize), dtype).reshape(
+                tuple(proto.dims)
+            )
+    total = 0
+    for proto in tensors(model):
+        if is_outside(proto) and proto.name not in found:
+            total += byte_length(proto)
+            if total > MOST_BYTES:
+                why = "the data of all tensors of a kind that NumPy does not have are more than 2 GiB together"
+                raise _refused(name, proto, why, "use a smaller model")
+            put_in(proto, _read(name, proto, folder))
     return found
 
 
-def _read(name: str, proto: onnx.TensorProto, where: dict[str, str], folder: Path | None) -> bytes:
+def put_in(proto: onnx.TensorProto, data: bytes | memoryview) -> None:
+    """Have a tensor hold its data itself."""
+    proto.raw_data = bytes(data)
+    del proto.external_data[:]
+    proto.data_location = onnx.TensorProto.DEFAULT
+
+
+def _read(name: str, proto: onnx.TensorProto, folder: Path | None, itemsize: int = 1) -> bytes | memoryview:
+    """The bytes of a tensor; of a large one whose elements lie as a processor wants them, those of the file itself."""
+    where = {entry.key: entry.value for entry in proto.external_data}
     if folder is None:
         raise _refused(
             name, proto, "a model given as bytes has no folder for other files", "give the path of the model"
@@ -94,6 +89,8 @@ def _read(name: str, proto: onnx.TensorProto, where: dict[str, str], folder: Pat
         if offset + length > status.st_size:
             text = f"{location} has {status.st_size} bytes, and the model reads {length} from {offset} on"
             raise _refused(name, proto, text, "get the data file again: it is not the one of this model")
+        if length >= _MAPPED and offset % itemsize == 0:
+            return memoryview(mmap(file.fileno(), offset + length, access=ACCESS_READ))[offset:]
         file.seek(offset)
         return file.read(length)
 

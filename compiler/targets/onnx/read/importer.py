@@ -23,7 +23,7 @@ from compiler.targets.onnx.metadata import bounds
 from compiler.targets.onnx.read import families
 from compiler.targets.onnx.read.alone import Alone
 from compiler.targets.onnx.read.known import fold_sizes
-from compiler.targets.onnx.read.load import STANDARD, opset, shown
+from compiler.targets.onnx.read.load import STANDARD, LoadedModel, opset, shown
 from compiler.targets.onnx.read.naming import is_made_up, places
 from compiler.targets.onnx.read.node import Node, Result, Results
 from compiler.targets.onnx.read.refusals import Refusal, Refused
@@ -59,9 +59,7 @@ class Imported:
     metadata: Mapping[str, str]
 
 
-def import_graph(
-    model: onnx.ModelProto, name: str, fixed: Mapping[str, Array] = _NO_ARRAYS, prefix: str = ""
-) -> Imported:
+def import_graph(model: LoadedModel, name: str, fixed: Mapping[str, Array] = _NO_ARRAYS, prefix: str = "") -> Imported:
     """The graph of a model that :func:`.load.load` gave, called ``name``. Inputs that ``fixed`` names have that content
     and are none any more: what says a shape has to be known. ``prefix`` goes before the names of weights.
 
@@ -80,14 +78,14 @@ def import_graph(
 
 
 def _imported(
-    model: onnx.ModelProto, name: str, fixed: Mapping[str, Array], prefix: str, limits: Mapping[str, int]
+    model: LoadedModel, name: str, fixed: Mapping[str, Array], prefix: str, limits: Mapping[str, int]
 ) -> Imported:
     host = Alone(name, prefix)
     importer = Importer(model, name, host, fixed, limits=limits)
     for item in importer.inputs():
         importer.declare(item, host.declare)
-    importer.run(model.graph.node)
-    for item in model.graph.output:
+    importer.run(model.proto.graph.node)
+    for item in model.proto.graph.output:
         importer.result(item.name, host.give)
     importer.finish()
     values = {key: tensor for key, tensor in importer.tensors.items() if isinstance(tensor, Value)}
@@ -97,18 +95,17 @@ def _imported(
 @dataclass
 class Importer:
     """Writes nodes of a model into the graph of ``host``. Weights are asked for by the names that ``names`` has for the
-    initializers, and ``arrays`` gives the content of these.
+    initializers.
 
     To be used in this order: inputs are given, nodes are written, results are asked for, and :meth:`finish` tells what
     could not be read, all of it.
     """
 
-    model: onnx.ModelProto
+    loaded: LoadedModel
     name: str
     host: Host
     fixed: Mapping[str, Array] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
-    arrays: Callable[[onnx.TensorProto], Array] = onnx.numpy_helper.to_array
     limits: Mapping[str, int] = field(default_factory=dict)
     tensors: dict[str, Tensor | None] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
@@ -116,7 +113,7 @@ class Importer:
     sources: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.b = self.host.b
+        self.b, self.model = self.host.b, self.loaded.proto
         self.opset = opset(self.model)
         self.metadata = {item.key: item.value for item in self.model.metadata_props}
         # ONNX itself can't say them: what a file of dlc tells of how large its sizes may be.
@@ -201,7 +198,7 @@ class Importer:
     def _initializer(self, proto: onnx.TensorProto) -> None:
         self.sources[proto.name] = frozenset()
         try:
-            array = self.arrays(proto)
+            array = self.loaded.array(proto)
             # A number on its own is a setting, such as an epsilon, in some files as an axis of one; other fractions are
             # learned.
             alone = array.ndim == 0 or (array.size == 1 and is_made_up(proto.name))

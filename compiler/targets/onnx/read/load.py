@@ -1,23 +1,27 @@
 """Loading an ONNX file of unknown origin with care: nothing of it is believed before it was looked at.
 
-The file is capped in size and parsed without its external data; those are read by :mod:`.external`. Versions, nesting
+The file is capped in size and parsed without its external data; those are had by :mod:`.external`. Versions, nesting
 and counts are checked, model-local functions inlined, and the order of the nodes verified, before onnx's own checker
 has the model. What remains is a model with one graph that needs nothing from elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
 import onnx
 import onnx.inliner
 
 from compiler.diagnostics import DiagnosticError, error
-from compiler.targets.onnx.content import content_of
+from compiler.ops.base import Array
+from compiler.targets.onnx.apart import lean, split
+from compiler.targets.onnx.content import MOST_WEIGHTS, Content, content_of, little_endian
 from compiler.targets.onnx.file import parse, tensors
-from compiler.targets.onnx.read.external import embed
+from compiler.targets.onnx.read.external import gather, put_in
 
 MOST_NODES = 200_000
 MOST_ELEMENTS = 2**31
@@ -28,7 +32,30 @@ STANDARD = ("", "ai.onnx")
 _Function: TypeAlias = tuple[str, str]  # its domain and its name
 
 
-def load(path: Path) -> onnx.ModelProto:
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that is safe to look at: ``proto`` has it all but the content of those initializers that are ``apart``,
+    by their names, as they are too large for it."""
+
+    proto: onnx.ModelProto
+    apart: Mapping[str, Array]
+
+    def array(self, initializer: onnx.TensorProto) -> Array:
+        """The content of an initializer of the graph."""
+        found = self.apart.get(initializer.name)
+        return np.asarray(onnx.numpy_helper.to_array(initializer) if found is None else found)
+
+    @property
+    def content(self) -> Content:
+        """The model as a file, or as two where it is too large for one."""
+        if not self.apart:
+            return bytes(self.proto.SerializeToString(deterministic=True))
+        proto = onnx.ModelProto()
+        proto.CopyFrom(self.proto)
+        return split(proto, self.apart)
+
+
+def load(path: Path) -> LoadedModel:
     """The model in the file, whole, checked, and without functions of its own.
 
     Raises DiagnosticError for a file that can't be read (E0905), is no ONNX model (E0906), breaks a rule of ONNX or a
@@ -37,12 +64,17 @@ def load(path: Path) -> onnx.ModelProto:
     return prepare(content_of(path), str(path), path.parent)
 
 
-def prepare(content: bytes, name: str, folder: Path | None = None) -> onnx.ModelProto:
+def prepare(content: bytes, name: str, folder: Path | None = None) -> LoadedModel:
     """:func:`load` for the content of a file; data in other files are looked for in ``folder`` only."""
     model = parse(content, name)
     check_limits(model, name)
     check_functions(model, name)
-    embed(model, name, folder)
+    apart = gather(model, name, folder)
+    if sum(array.nbytes for array in apart.values()) + model.ByteSize() <= MOST_WEIGHTS:
+        for proto in model.graph.initializer:
+            if proto.name in apart:
+                put_in(proto, little_endian(apart[proto.name]))
+        apart = {}
     check_sizes(model, name)
     if model.functions:
         model = _inlined(model, name)
@@ -53,10 +85,10 @@ def prepare(content: bytes, name: str, folder: Path | None = None) -> onnx.Model
         if output.type.HasField("tensor_type"):
             output.type.tensor_type.shape.SetInParent()  # asked for by the checker; nothing here goes by it
     try:
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(lean(model, MOST_ELEMENTS) if apart else model)
     except (onnx.checker.ValidationError, ValueError) as problem:
         raise _broken(name, "it breaks a rule of ONNX", str(problem).strip().splitlines()[0]) from None
-    return model
+    return LoadedModel(model, apart)
 
 
 def opset(model: onnx.ModelProto) -> int:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import onnx
 
-from compiler.foreign import Host, Port
+from compiler.foreign import Host, Parts, Port
 from compiler.ir.graph import Value
 from compiler.ir.types import TensorType
-from compiler.ops.base import Array
+from compiler.targets.onnx.apart import files
 from compiler.targets.onnx.read.alone import Alone
 from compiler.targets.onnx.read.cut import Chosen, Cutter
 from compiler.targets.onnx.read.importer import Importer
-from compiler.targets.onnx.read.load import load
+from compiler.targets.onnx.read.load import LoadedModel, load
 from compiler.targets.onnx.read.naming import weight_names
 from compiler.targets.onnx.read.tensors import Unsupported, dtype_of
 
@@ -24,21 +24,19 @@ from compiler.targets.onnx.read.tensors import Unsupported, dtype_of
 class OnnxNetwork:
     """The network in a loaded model, called ``name`` in messages."""
 
-    def __init__(self, model: onnx.ModelProto, name: str) -> None:
-        self._model, self._name = model, name
-        self._names = weight_names(model.graph)
-        self._arrays: dict[str, Array] = {}
+    def __init__(self, loaded: LoadedModel, name: str) -> None:
+        self._loaded, self._model, self._name = loaded, loaded.proto, name
+        self._names = weight_names(loaded.proto.graph)
         importer = self._importer(Alone(name))
         self._declared = importer.inputs()
         self.metadata: Mapping[str, str] = importer.metadata
         self.inputs = tuple(Port(item.name, _told(importer, item)) for item in self._declared)
-        self.outputs = tuple(Port(item.name, _told(importer, item)) for item in model.graph.output)
-        self._cutter = Cutter(model.graph, [port.name for port in self.inputs])
+        self.outputs = tuple(Port(item.name, _told(importer, item)) for item in self._model.graph.output)
+        self._cutter = Cutter(self._model.graph, [port.name for port in self.inputs])
 
-    @property
-    def content(self) -> bytes:
-        """The file, with what it keeps in other files put in."""
-        return bytes(self._model.SerializeToString(deterministic=True))
+    def files(self, name: str) -> Mapping[str, Parts]:
+        """The network as one file called ``name``, or as two where it is too large: see :func:`.apart.files`."""
+        return files(self._loaded.content, name)
 
     def section(self, until: Sequence[str] = (), start: Sequence[str] = ()) -> OnnxSection:
         """The part up to ``until`` and behind ``start``. Raises CutError."""
@@ -88,13 +86,7 @@ class OnnxNetwork:
         return None if tensor is None else tensor.type
 
     def _importer(self, host: Host) -> Importer:
-        return Importer(self._model, self._name, host, names=self._names, arrays=self._array)
-
-    def _array(self, proto: onnx.TensorProto) -> Array:
-        """The content of an initializer, taken out of the file once."""
-        if proto.name not in self._arrays:
-            self._arrays[proto.name] = onnx.numpy_helper.to_array(proto)
-        return self._arrays[proto.name]
+        return Importer(self._loaded, self._name, host, names=self._names)
 
 
 @dataclass(frozen=True)

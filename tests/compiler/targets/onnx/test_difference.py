@@ -8,8 +8,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from compiler.targets.onnx.difference import weights
 from compiler.targets.onnx.difference.structure import compare_structure
-from compiler.targets.onnx.difference.weights import compare_weights
+from compiler.targets.onnx.difference.weights import WeightDifference
+from compiler.targets.onnx.read.load import LoadedModel
 
 
 @pytest.fixture
@@ -35,6 +37,10 @@ def model() -> Callable[..., onnx.ModelProto]:
 
 
 NET = {"a": ("Conv", {}), "b": ("Relu", {}), "c": ("Conv", {}), "d": ("Relu", {}), "e": ("Conv", {}), "f": ("Relu", {})}
+
+
+def compare_weights(first: onnx.ModelProto, second: onnx.ModelProto) -> WeightDifference:
+    return weights.compare_weights(LoadedModel(first, {}), LoadedModel(second, {}))
 
 
 def test_equal_models(model: Callable[..., onnx.ModelProto]) -> None:

@@ -405,7 +405,7 @@ class TestRefusals:
         assert "Gelu" not in [node.op_type for node in loaded(export(graph, {}, opset=19)).graph.node]
 
     def test_too_many_bytes(self, network, monkeypatch):
-        monkeypatch.setattr(model_module, "MOST_BYTES", 100)
+        monkeypatch.setattr(model_module, "MOST_WEIGHTS", 100)
         with pytest.raises(DiagnosticError, match="too many for one ONNX file") as raised:
             export(*network)
         assert codes(raised.value) == ["E0904"]

@@ -20,7 +20,7 @@ from compiler.ir.graph import Graph, Role
 from compiler.ops.base import Array
 from compiler.passes.order import COMMON, Pipeline
 from compiler.targets.onnx.read.importer import Imported, import_graph
-from compiler.targets.onnx.read.load import OPSETS, opset, prepare
+from compiler.targets.onnx.read.load import OPSETS, LoadedModel, opset, prepare
 from compiler.targets.onnx.read.refusals import Refused
 from runtime.programs.engine import Engine
 
@@ -74,8 +74,8 @@ def run_all() -> Summary:
 
 def _run_case(case: Any, summary: Summary) -> None:
     model = prepare(case.model.SerializeToString(), case.name)
-    stored = {item.name for item in model.graph.initializer}
-    names = [item.name for item in model.graph.input if item.name not in stored]
+    stored = {item.name for item in model.proto.graph.initializer}
+    names = [item.name for item in model.proto.graph.input if item.name not in stored]
     fixed = False
     for feeds, wanted in case.data_sets:
         given = {name: _array(feed) for name, feed in zip(names, feeds, strict=False)}
@@ -95,7 +95,7 @@ def _run_case(case: Any, summary: Summary) -> None:
     summary.fixed += fixed
 
 
-def _imported(model: onnx.ModelProto, given: Mapping[str, Array]) -> tuple[Imported, set[str]]:
+def _imported(model: LoadedModel, given: Mapping[str, Array]) -> tuple[Imported, set[str]]:
     """The graph, and the inputs without which it could not be made, given as constants."""
     fixed: dict[str, Array] = {}
     while True:

@@ -31,7 +31,7 @@ def refused(made: onnx.ModelProto, folder: Path | None = None) -> tuple[str, str
 
 
 def test_a_sound_model_comes_through() -> None:
-    assert [node.op_type for node in prepare(model(RELU).SerializeToString(), "net.onnx").graph.node] == ["Relu"]
+    assert [node.op_type for node in prepare(model(RELU).SerializeToString(), "net.onnx").proto.graph.node] == ["Relu"]
 
 
 def test_what_is_no_onnx_file(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_functions_are_put_in_place() -> None:
     made = model(helper.make_node("Twice", ["x"], ["y"], domain="own"))
     made.functions.append(function)
     made.opset_import.append(helper.make_opsetid("own", 1))
-    assert [node.op_type for node in prepare(made.SerializeToString(), "net.onnx").graph.node] == ["Add"]
+    assert [node.op_type for node in prepare(made.SerializeToString(), "net.onnx").proto.graph.node] == ["Add"]
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ External = Callable[..., onnx.ModelProto]
 
 
 def test_data_in_another_file(external: External, tmp_path: Path) -> None:
-    (w,) = prepare(external(length=16).SerializeToString(), "net.onnx", tmp_path).graph.initializer
+    (w,) = prepare(external(length=16).SerializeToString(), "net.onnx", tmp_path).proto.graph.initializer
     assert onnx.numpy_helper.to_array(w).tolist() == [0, 1, 2, 3]
 
 
