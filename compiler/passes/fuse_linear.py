@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from compiler.ir.graph import Value
+from compiler.ir.graph import Origin, Value
 from compiler.ops.activation import Elu, Gelu, LeakyRelu, Relu, Sigmoid, Silu, Softplus, Tanh
 from compiler.ops.base import Op
 from compiler.ops.elementwise import Add
@@ -35,7 +35,9 @@ def _activate(b: Emit, m: Match) -> Value:
     activation, before = m.operation, m.nodes[0]
     assert isinstance(activation, Op)
     linear = before.operation if isinstance(before.operation, Linear) else Linear()
-    return b.add(replace(linear, activation=activation), *before.inputs)
+    # Both are one layer now, and it is called after the one that has the weights.
+    with b.at(replace(Origin.merge((b.origin, before.origin)), via=b.origin.via)):
+        return b.add(replace(linear, activation=activation), *before.inputs)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def test_everything_that_a_file_of_dlc_says(dlc: Callable[..., Any], net: Path) 
         "weights      f32: 26 numbers in 4 tensors, 104 bytes",
         "nodes        3: Gemm 2, Relu",
         "○  x       f32[N, 3]  input",
-        "●  Relu    f32[N, 4]  Net.relu",
+        "●  Relu    f32[N, 4]  Net.dense",
         "●  Gemm    f32[N, 2]  Net.head.dense  10",
         "wrote net.svg",
     )

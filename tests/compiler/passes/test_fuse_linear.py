@@ -121,4 +121,4 @@ def test_origins_are_joined() -> None:
     with b.at(Origin((relu,), "net.relu")):
         b.output("y", b.relu(before))
     (node,) = FuseLinear().apply(b.finish()).nodes
-    assert node.origin == Origin((relu, dense), "net.relu", ("fuse-activation",))
+    assert node.origin == Origin((dense, relu), "net.dense", ("fuse-activation",))
