@@ -21,12 +21,13 @@ import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import NoReturn, TypeAlias
 
 import numpy as np
 
+from runtime.programs.habit import Habit
 from runtime.programs.threads import thread_count
 
 Task: TypeAlias = Callable[[], object]
@@ -73,11 +74,13 @@ def rest() -> None:
 
 @dataclass(eq=False)
 class _Work:
-    """Tasks, the number under which helpers know them, and how many processes share them."""
+    """Tasks, the number under which helpers know them, and how many processes share them where that is faster than to
+    do without: others may need the processors."""
 
     number: int
     tasks: tuple[Task, ...]
     processes: int
+    sharing: Habit = field(default_factory=Habit)
 
     def do(self, rank: int, processes: int) -> None:
         """The tasks of one of so many processes."""
@@ -89,10 +92,15 @@ class _Work:
         if self.processes < 2 or not _team.lock.acquire(blocking=False):
             self.do(0, 1)
             return
+        begin = time.perf_counter()
         try:
-            _team.run(self)
+            if self.sharing.first():
+                _team.run(self)
+            else:
+                self.do(0, 1)
         finally:
             _team.lock.release()
+        self.sharing.took(time.perf_counter() - begin)
 
 
 class _Team:
