@@ -160,7 +160,9 @@ class _Team:
                 self.lock.release()
 
     def _hire(self) -> None:
-        works = dict(self._works)
+        # Others may be made, and go, at this very time.
+        found = [reference() for reference in self._works.valuerefs()]
+        works = {work.number: work for work in found if work is not None}
         self._known = set(works)
         count = max(work.processes for work in works.values())
         # Where the system lets no more processes be, there are fewer.
