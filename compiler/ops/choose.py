@@ -63,8 +63,11 @@ class Select(Op):
         if c.output_types[0].dtype is BOOL:
             self._numpy_bools(c)
             return
-        names = (*c.inputs[1:], c.outputs[0], c.scratch(c.output_types[0]))
         bits = 8 * c.output_types[0].dtype.bytes
+        if c.output_types[0].shape and not any(type.shape for type in c.input_types[1:]):
+            self._numpy_numbers(c, bits)
+            return
+        names = (*c.inputs[1:], c.outputs[0], c.scratch(c.output_types[0]))
         a, b, out, mask = (c.view(name, f"view(np.int{bits})") for name in names)
         c.line(f"np.copyto({mask}, {c.inputs[0]})")
         if c.shares(2):
@@ -74,6 +77,15 @@ class Select(Op):
             c.line(f"np.negative({mask}, out={mask})")
         c.line(f"np.bitwise_xor({a}, {b}, out={out})")
         c.line(f"np.bitwise_and({out}, {mask}, out={out})")
+        c.line(f"np.bitwise_xor({out}, {b}, out={out})")
+
+    def _numpy_numbers(self, c: NumpyLowering, bits: int) -> None:
+        """Between two numbers, of which the bits that differ are put together once."""
+        names = (*c.inputs[1:], c.outputs[0], c.scratch(c.output_types[0].with_shape(())))
+        a, b, out, differing = (c.view(name, f"view(np.int{bits})") for name in names)
+        c.line(f"np.bitwise_xor({a}, {b}, out={differing})")
+        c.line(f"np.copyto({out}, {c.inputs[0]})")
+        c.line(f"np.multiply({out}, {differing}, out={out})")
         c.line(f"np.bitwise_xor({out}, {b}, out={out})")
 
     def _numpy_bools(self, c: NumpyLowering) -> None:

@@ -98,20 +98,38 @@ class Runs:
 def correlate_last(c: NumpyLowering, window: Window, kernels: Kernels) -> None:
     """Write a convolution of operand 0 into the first result, with operand 2 as the bias if it is there: one product
     for several samples."""
-    x, result, rank = c.input_types[0], c.output_types[0], window.rank
+    x, result = c.input_types[0], c.output_types[0]
     places = result.shape[2:]
     around, area = product(window.around(x.shape[2:])), product(places)
     each = around * kernels.inputs + area * (kernels.terms + kernels.outputs)
     loop = Samples(c, x.shape[0], each * x.dtype.bytes)
-    weight = c.scratch(x.with_shape((*window.kernel, kernels.inputs, kernels.outputs)))
-    c.line(f"np.copyto({weight}, {kernels.array}.transpose({(*range(2, rank + 2), 1, 0)}))")
+    weight = _outputs_last(c, window, kernels)
     runs = Runs(c, loop, window, places)
     out = Places(c, loop, c.outputs[0], result, c.gives_channels_last)
     loop.enter()
     runs.load()
-    loop.line(f"np.matmul({runs.rows}, {shaped(c, weight, -1, kernels.outputs)}, out={out.rows})")
+    loop.line(f"np.matmul({runs.rows}, {weight}, out={out.rows})")
     out.store()
     add_bias(c, window, loop)
+
+
+# Bytes apart at which lines of memory are kept in the same places of a cache, and a few elements to keep them apart.
+_ALIASES, _APART = 4096, 16
+
+
+def _outputs_last(c: NumpyLowering, window: Window, kernels: Kernels) -> str:
+    """The kernels as a matrix [cells * inputs, outputs]."""
+    type, rank = c.input_types[1], window.rank
+    weight = shaped(c, c.scratch(type.with_shape((kernels.terms * kernels.outputs,))), -1, kernels.outputs)
+    if kernels.terms * type.dtype.bytes % _ALIASES:
+        cells = shaped(c, weight, *window.kernel, kernels.inputs, kernels.outputs)
+        c.line(f"np.copyto({cells}, {kernels.array}.transpose({(*range(2, rank + 2), 1, 0)}))")
+        return weight
+    apart = c.view(c.scratch(type.with_shape((kernels.outputs, kernels.terms + _APART))), f"{{}}[:, :{kernels.terms}]")
+    cells = shaped(c, apart, kernels.outputs, *window.kernel, kernels.inputs)
+    c.line(f"np.copyto({cells}, {kernels.array}.transpose({to_last(rank)}))")
+    c.line(f"np.copyto({weight}, {c.view(apart, 'T')})")
+    return weight
 
 
 class FoldLast:
