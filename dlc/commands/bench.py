@@ -13,6 +13,7 @@ import click
 
 from dlc.commands import options
 from dlc.terminal import table, tell, width_of
+from runtime.amounts import bytes_text
 
 if TYPE_CHECKING:
     from runtime.inference.bench import Measured, Plan
@@ -40,7 +41,12 @@ def _sizes(context: click.Context, parameter: click.Parameter, given: tuple[str,
 @click.option(
     "--batch", default="1,16,128", show_default=True, metavar="N,N", callback=_numbers, help="Rows that run together."
 )
-@click.option("--threads", metavar="N,N", callback=_numbers, help="Threads. Default: what ONNX Runtime chooses.")
+@click.option(
+    "--threads",
+    metavar="N,N",
+    callback=_numbers,
+    help="Threads that ONNX Runtime works on. Default: one for each core.",
+)
 @click.option("--runs", type=click.IntRange(1), default=50, show_default=True, metavar="N", help="Runs for each line.")
 @click.option(
     "--input", "inputs", metavar="NAME=FILE", multiple=True, callback=options.pairs,
@@ -78,7 +84,7 @@ def bench(
 
     if len(files) > 2 or len(set(files)) < len(files):
         raise click.UsageError("give one file, or two different ones")
-    holders = check_names(files, list(inputs), device)
+    holders = check_names(files, list(inputs), list(sizes), device)
     data = {
         name: read_array(Path(inputs[name]), next(port for port in session.inputs if port.name == name))
         for name, session in holders.items()
@@ -126,9 +132,9 @@ def _files(found: Sequence[Measured]) -> list[str]:
     rows = [
         (
             measured.file,
-            f"{measured.bytes / 1e6:.2f} MB",
+            bytes_text(measured.bytes),
             f"{1e3 * measured.start:.1f} ms",
-            "unknown" if measured.memory is None else f"{measured.memory / 1e6:.1f} MB",
+            "unknown" if measured.memory is None else bytes_text(measured.memory),
         )
         for measured in found
     ]

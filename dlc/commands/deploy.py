@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from dlc.commands import options
 from dlc.terminal import remark, tell
@@ -14,6 +15,9 @@ from dlc.terminal import remark, tell
 if TYPE_CHECKING:
     from runtime.deploy.triton import Triton
     from runtime.inference.session import Device
+
+# The options that only one kind of folder has.
+_ONLY = {"triton": ("max_batch", "max_delay", "instances", "threads", "device"), "web": ("runtime", "values")}
 
 
 def _values(_context: click.Context, _parameter: click.Parameter, given: str | None) -> tuple[float, float] | None:
@@ -32,34 +36,30 @@ def _values(_context: click.Context, _parameter: click.Parameter, given: str | N
 @click.command(short_help="Write a folder that Triton or a browser runs a model from.")
 @click.option("--to", "place", type=click.Choice(["triton", "web"]), required=True, help="What the folder is for.")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--name", metavar="NAME", help="What the model is called. Default: as its file.")
 @click.option("--replace", is_flag=True, help="Replace what an earlier dlc deploy wrote there.")
-@click.option(
-    "--max-batch", type=click.IntRange(1), default=64, show_default=True, metavar="N",
-    help="Triton: rows of different requests that run together.",
-)  # fmt: skip
-@click.option(
-    "--max-delay", type=click.FloatRange(0, 10_000), default=0.1, show_default=True, metavar="MS",
-    help="Triton: milliseconds that a request waits for others to run with.",
-)  # fmt: skip
+@options.MAX_BATCH
+@options.MAX_DELAY
 @click.option(
     "--instances", type=click.IntRange(1), default=1, show_default=True, metavar="N",
-    help="Triton: copies of the model that run at the same time.",
+    help="Copies of the model that run at the same time.",
 )  # fmt: skip
 @click.option(
     "--runtime", type=click.Path(path_type=Path), metavar="PATH",
-    help="Web: the npm package onnxruntime-web, its folder or what npm pack wrote. Default: the one in node_modules.",
+    help="The npm package onnxruntime-web, its folder or what npm pack wrote. Default: the one in node_modules.",
 )  # fmt: skip
 @click.option(
     "--values", metavar="LOW,HIGH", callback=_values,
-    help="Web: what pixels of pictures are, from paper to ink. Default: 0,255, or 0,1 for floats.",
+    help="What pixels of pictures are, from paper to ink. Default: 0,255, or 0,1 for floats.",
 )  # fmt: skip
 @options.THREADS
 @options.DEVICE
+@click.pass_context
 def deploy(
-    place: str, folder: Path, model: Path, name: str | None, replace: bool, max_batch: int, max_delay: float,
-    instances: int, runtime: Path | None, values: tuple[float, float] | None, threads: int | None, device: Device,
+    context: click.Context, place: str, folder: Path, model: Path, name: str | None, replace: bool, max_batch: int,
+    max_delay: float, instances: int, runtime: Path | None, values: tuple[float, float] | None, threads: int | None,
+    device: Device,
 ) -> None:  # fmt: skip
     """Write an ONNX file, of dlc or any other tool, with all that is needed to run it elsewhere. The folder is there
     whole or not at all.
@@ -67,6 +67,9 @@ def deploy(
     --to triton writes FOLDER/NAME for a model repository of the Triton Inference Server: the model, its configuration
     and its labels. --to web writes FOLDER, a page that runs the model in the browser, with a board to draw on for
     pictures and a form for everything else; it needs a web server for files, and no network.
+
+    --max-batch, --max-delay, --instances, --threads and --device are for Triton and mean what they do in dlc serve;
+    --runtime and --values are for pages.
 
     \b
     Examples:
@@ -78,6 +81,12 @@ def deploy(
     """
     from runtime.deploy.triton import Triton
 
+    for option in _ONLY["web" if place == "triton" else "triton"]:
+        if context.get_parameter_source(option) is not ParameterSource.DEFAULT:
+            other = "pages" if place == "triton" else "Triton"
+            raise click.UsageError(f"--{option.replace('_', '-')} is for {other}: leave it out with --to {place}")
+    if folder.suffix == ".onnx" and folder.is_file():
+        raise click.UsageError(f"the folder comes first: dlc deploy --to {place} {model} {folder}")
     if place == "triton":
         _triton(model, folder, name, Triton(max_batch, max_delay / 1000, device, instances, threads), replace)
     else:

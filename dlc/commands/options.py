@@ -70,6 +70,14 @@ THREADS = click.option(
     "--threads", type=click.IntRange(1), metavar="N",
     help="Threads that ONNX Runtime works on. Default: one for each core.",
 )  # fmt: skip
+MAX_BATCH = click.option(
+    "--max-batch", type=click.IntRange(1), default=64, show_default=True, metavar="N",
+    help="Rows of different requests that run together at most.",
+)  # fmt: skip
+MAX_DELAY = click.option(
+    "--max-delay", type=click.FloatRange(0, 10_000), default=0, show_default=True, metavar="MS",
+    help="Milliseconds that a request waits for others to run with. With 0, those run together that wait anyway.",
+)  # fmt: skip
 
 
 def opset_options(command: Callable[..., Any]) -> Callable[..., Any]:

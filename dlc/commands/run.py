@@ -23,7 +23,7 @@ _STANDARD = "-"
 
 
 @click.command(short_help="Run an ONNX file on arrays, tables, pictures or lines of JSON.")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", metavar="FILE", type=click.Path(path_type=Path))
 @click.option(
     "--input", "inputs", metavar="NAME=FILE", multiple=True, callback=options.pairs,
     help="The file for an input: .npy, .npz with an array of that name, .csv, a picture or a folder of them. Once for "

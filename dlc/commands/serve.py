@@ -45,14 +45,8 @@ def _in_folder(folder: Path) -> dict[str, Path]:
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="The port; 0: any free one."
 )
-@click.option(
-    "--max-batch", type=click.IntRange(1), default=64, show_default=True, metavar="N",
-    help="Rows of different requests that run together.",
-)  # fmt: skip
-@click.option(
-    "--max-delay", type=click.FloatRange(0, 10_000), default=0, show_default=True, metavar="MS",
-    help="Milliseconds that a request waits for others to run with. Without, those run together that wait anyway.",
-)  # fmt: skip
+@options.MAX_BATCH
+@options.MAX_DELAY
 @click.option(
     "--max-queue", type=click.IntRange(1), default=256, show_default=True, metavar="N",
     help="Requests that wait for a model; more are told to come again later (503).",

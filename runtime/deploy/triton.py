@@ -33,7 +33,7 @@ class Triton:
     with ``instances`` of it on the ``device``, of ``threads`` threads each where that is not left to ONNX Runtime."""
 
     batch: int = 64
-    delay: float = 0.0001
+    delay: float = 0.0
     device: Device = "cpu"
     instances: int = 1
     threads: int | None = None

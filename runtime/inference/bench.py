@@ -20,6 +20,7 @@ from compiler.targets.onnx.metadata import bounds
 from runtime.data.columns import ArrayOrColumn, gather
 from runtime.disk.tensors import Array
 from runtime.inference.cases import random_array
+from runtime.inference.feed import rows_symbol
 from runtime.inference.session import Device, InferenceSession
 
 # Of symbols that are not the batch, where the file does not bound them.
@@ -188,15 +189,34 @@ def _peak() -> int | None:
     return int(found[1]) * 1024 if found else None
 
 
-def check_names(files: Sequence[Path], names: Sequence[str], device: Device) -> dict[str, InferenceSession]:
-    """For each name of an input a session that has it. Raises DiagnosticError E0910 for one that a file lacks."""
+def check_names(
+    files: Sequence[Path], names: Sequence[str], sizes: Sequence[str], device: Device
+) -> dict[str, InferenceSession]:
+    """For each name of an input a session that has it. Raises DiagnosticError for one that a file lacks (E0910), and
+    for one of ``sizes`` that no file has, or that is the number of rows (E0912)."""
     found: dict[str, InferenceSession] = {}
-    for file in files:
-        session = InferenceSession(file, device)
+    sessions = {file: InferenceSession(file, device) for file in files}
+    for file, session in sessions.items():
         for name in names:
             if name not in {port.name for port in session.inputs}:
                 held = ", ".join(port.name for port in session.inputs) or "nothing"
                 title = f"{file} has no input `{name}`"
                 raise DiagnosticError([error("E0910", title, None, notes=f"it takes {held}", help="leave it out")])
             found.setdefault(name, session)
+    _check_sizes(list(sessions.values()), sizes)
     return found
+
+
+def _check_sizes(sessions: Sequence[InferenceSession], names: Sequence[str]) -> None:
+    rows = {rows_symbol(session.inputs, session.outputs)[1] for session in sessions}
+    ports = [port for session in sessions for port in session.inputs]
+    free = {size: None for port in ports for size in port.shape or () if isinstance(size, str) and size not in rows}
+    for name in names:
+        if name in free:
+            continue
+        title = f"no input has a free dimension {name}"
+        help = f"those that can be set are {', '.join(free)}" if free else "leave it out: only the rows are free"
+        if name in rows:
+            title, help = f"{name} is the number of rows", "say how many with --batch"
+        notes = [f"{port.name} is {port}" for port in ports]
+        raise DiagnosticError([error("E0912", title, None, notes=list(dict.fromkeys(notes)), help=help)])

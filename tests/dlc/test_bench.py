@@ -86,3 +86,5 @@ def test_mistakes(dlc: Callable[..., Any], model: Path) -> None:
     assert dlc("bench", model, "--size", "T=0").code == 2
     assert dlc("bench", "nowhere.onnx").err.startswith("error[E0905]")
     assert "net.onnx has no input `y`" in dlc("bench", model, "--input", "y=net.npz").err
+    assert dlc("bench", model, "--size", "T=5").err.startswith("error[E0912]: no input has a free dimension T\n")
+    assert "N is the number of rows\n" in dlc("bench", model, "--size", "N=5").err

@@ -48,3 +48,41 @@ def test_a_page(dlc: Callable[..., Any], models: Path, tmp_path: Path, monkeypat
     assert dlc(*arguments, "--replace").code == 0
     for text in ("0", "1,1", "0,x", "0,inf"):
         assert dlc(*arguments, "--values", text).code == 2
+
+
+@pytest.mark.parametrize(
+    ("place", "given"),
+    [
+        ("web", ("--max-batch", 64)),
+        ("web", ("--max-delay", 0)),
+        ("web", ("--instances", 2)),
+        ("web", ("--threads", 2)),
+        ("web", ("--device", "cpu")),
+        ("triton", ("--values", "0,1")),
+        ("triton", ("--runtime", "package")),
+    ],
+)
+def test_options_for_the_other_kind_of_folder(
+    dlc: Callable[..., Any], models: Path, tmp_path: Path, place: str, given: tuple[Any, ...]
+) -> None:
+    outcome = dlc("deploy", "--to", place, tmp_path / "made", models / "net.onnx", *given)
+    assert outcome.code == 2
+    assert f"{given[0]} is for {'Triton' if place == 'web' else 'pages'}: leave it out with --to {place}" in outcome.err
+    assert not (tmp_path / "made").exists()
+
+
+def test_arguments_in_the_wrong_order(dlc: Callable[..., Any], models: Path) -> None:
+    outcome = dlc("deploy", "--to", "triton", models / "net.onnx", "repository")
+    assert outcome.code == 2
+    assert f"the folder comes first: dlc deploy --to triton repository {models / 'net.onnx'}" in outcome.err
+
+
+def test_what_serve_and_deploy_share_is_the_same(dlc: Callable[..., Any]) -> None:
+    def said(command: str) -> list[str]:
+        text = " ".join(dlc(command, "--help").out.split())
+        return [
+            text[text.index(f"{name} ") :].partition(" --")[0]
+            for name in ("--max-batch N", "--max-delay MS", "--threads N", "--device [cpu|cuda]")
+        ]
+
+    assert said("serve") == said("deploy")
