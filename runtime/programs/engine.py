@@ -16,6 +16,7 @@ from compiler.diagnostics import Diagnostic, DiagnosticError, error
 from runtime.disk.tensors import Array
 from runtime.programs import helpers, threads
 from runtime.programs.blas import single_threaded_blas
+from runtime.programs.forked import HelperGone
 from runtime.programs.visible import is_visible, memory
 
 _Function: TypeAlias = Callable[..., dict[str, Array]]
@@ -76,7 +77,7 @@ class Engine:
                 return bound(*arrays)
         except IndexError as failure:
             raise DiagnosticError([_out_of_range(failure)]) from None
-        except helpers.HelperGone as failure:
+        except HelperGone as failure:
             advice = "set the environment variable DLC_THREADS to 1 to do without, and see whether memory is short"
             raise DiagnosticError([error("E0820", str(failure), None, help=advice)]) from None
 

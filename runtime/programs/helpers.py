@@ -9,24 +9,18 @@ by number which of the lists of functions is next. When more is bound, another t
 from __future__ import annotations
 
 import atexit
-import gc
 import os
-import select
-import signal
-import struct
 import sys
 import threading
 import time
-import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
-from typing import NoReturn, TypeAlias
+from typing import TypeAlias
 
-import numpy as np
-
+from runtime.programs.forked import Helper, fork
 from runtime.programs.habit import Habit
 from runtime.programs.threads import thread_count
 
@@ -34,18 +28,6 @@ Task: TypeAlias = Callable[[], object]
 
 # The least multiply-adds to tell a helper of, which takes some microseconds.
 _WORTH = 1_500_000
-# Seconds in which a helper looks again and again whether there is news, before it sleeps: to be woken takes some ten
-# microseconds, as long as a short task. Who waits for a helper sleeps sooner: both may be on one processor.
-_AWAKE, _WAITING = 0.0005, 0.0001
-# Seconds after which a sleeping helper sees whether the process is still there that it helps.
-_GLANCE = 1.0
-_ORDER, _LENGTH = struct.Struct("<qi"), struct.Struct("<i")
-# What is told of a failure fits into a pipe at once.
-_LONGEST = 2000
-
-
-class HelperGone(RuntimeError):
-    """A process that shared the work was ended from outside."""
 
 
 def can_help() -> bool:
@@ -108,7 +90,7 @@ class _Team:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self._helpers: list[_Helper] = []
+        self._helpers: list[Helper] = []
         self._known: set[int] = set()
         self._numbers = count(1)
         self._works: weakref.WeakValueDictionary[int, _Work] = weakref.WeakValueDictionary()
@@ -167,124 +149,19 @@ class _Team:
         count = max(work.processes for work in works.values())
         # Where the system lets no more processes be, there are fewer.
         with suppress(OSError):
-            while len(self._helpers) < count - 1:
-                self._helpers.append(_fork(works, len(self._helpers) + 1))
+            for _ in range(2 * count):
+                if len(self._helpers) == count - 1:
+                    break
+                helper = fork(works, len(self._helpers) + 1)
+                if helper.is_ready():
+                    self._helpers.append(helper)
+                else:
+                    helper.end()
 
     def _drop(self, number: int) -> None:
         """Helpers hold the memory of what they know, so that they go when it does."""
         if number in self._known:
             self.rest()
-
-
-class _Helper:
-    """A helper, as the process sees it that it helps."""
-
-    def __init__(self, process: int, orders: int, answers: int) -> None:
-        self._process, self._orders, self._answers = process, orders, _Pipe(answers, _WAITING)
-
-    def tell(self, number: int, processes: int) -> None:
-        with suppress(BrokenPipeError):  # it is gone: so says wait
-            os.write(self._orders, _ORDER.pack(number, processes))
-
-    def wait(self) -> BaseException | None:
-        """What went wrong in the helper's tasks, when they are done. Raises HelperGone where it is."""
-        while not self._answers.ready(_GLANCE):
-            pass
-        head = os.read(self._answers.file, _LENGTH.size)
-        if not head:
-            raise HelperGone(self._gone())
-        (length,) = _LENGTH.unpack(head)
-        if not length:
-            return None
-        kind, _, text = os.read(self._answers.file, length).decode().partition(" ")
-        return (
-            IndexError(text)
-            if kind == "IndexError"
-            else RuntimeError(f"{kind} in a process that shared the work: {text}")
-        )
-
-    def end(self) -> None:
-        self.close()
-        with suppress(ChildProcessError, ProcessLookupError):
-            os.kill(self._process, signal.SIGKILL)
-            os.waitpid(self._process, 0)
-
-    def close(self) -> None:
-        os.close(self._orders)
-        os.close(self._answers.file)
-
-    def _gone(self) -> str:
-        status = 0
-        with suppress(ChildProcessError):
-            status = os.waitpid(self._process, 0)[1]
-        how = f"by {signal.Signals(os.WTERMSIG(status)).name}" if os.WIFSIGNALED(status) else "from outside"
-        return f"a process that shared the work was ended {how}"
-
-
-class _Pipe:
-    """The end of a pipe where something is read."""
-
-    def __init__(self, file: int, awake: float) -> None:
-        self.file, self._awake = file, awake
-        self._poll = select.poll()
-        self._poll.register(file, select.POLLIN)
-
-    def ready(self, seconds: float) -> bool:
-        """Whether something can be read, or will be after at most so many seconds."""
-        poll, end = self._poll.poll, time.perf_counter() + self._awake
-        while not poll(0):
-            if time.perf_counter() > end:
-                return bool(poll(seconds * 1000))
-        return True
-
-
-def _fork(works: dict[int, _Work], rank: int) -> _Helper:
-    """Raises OSError where that can't be."""
-    orders, tell = os.pipe()
-    answers, answer = os.pipe()
-    parent = os.getpid()
-    try:
-        with warnings.catch_warnings():
-            # Other threads may hold locks that nobody opens in the helper: it takes none of theirs.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            process = os.fork()
-    except OSError:
-        for file in (orders, tell, answers, answer):
-            os.close(file)
-        raise
-    if not process:
-        os.close(tell)
-        os.close(answers)
-        _serve(works, rank, _Pipe(orders, _AWAKE), answer, parent)
-    os.close(orders)
-    os.close(answer)
-    return _Helper(process, tell, answers)
-
-
-def _serve(works: dict[int, _Work], rank: int, orders: _Pipe, answer: int, parent: int) -> NoReturn:
-    """The life of a helper."""
-    try:
-        # These come to all processes of a terminal or a container at once: the one that it helps decides.
-        for sent in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-            signal.signal(sent, signal.SIG_IGN)
-        gc.disable()
-        np.seterr(all="ignore")
-        while True:
-            while not orders.ready(_GLANCE):
-                if os.getppid() != parent:
-                    os._exit(0)
-            told = os.read(orders.file, _ORDER.size)
-            if not told:
-                os._exit(0)
-            failure = b""
-            number, processes = _ORDER.unpack(told)
-            try:
-                works[number].do(rank, processes)
-            except Exception as problem:
-                failure = f"{type(problem).__name__} {problem}".encode()[:_LONGEST]
-            os.write(answer, _LENGTH.pack(len(failure)) + failure)
-    finally:
-        os._exit(1)
 
 
 _team = _Team()

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from compiler.diagnostics import DiagnosticError
-from runtime.programs import helpers, visible
+from runtime.programs import forked, helpers, visible
 from runtime.programs.engine import Engine
-from runtime.programs.helpers import HelperGone
+from runtime.programs.forked import HelperGone
 
 pytestmark = pytest.mark.skipif(not helpers.can_help(), reason="this system forks no helpers")
 
@@ -24,6 +24,8 @@ pytestmark = pytest.mark.skipif(not helpers.can_help(), reason="this system fork
 @pytest.fixture(autouse=True)
 def three_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DLC_THREADS", "3")
+    # What goes later would take the helpers with it.
+    gc.collect()
 
 
 def numbers(size: int) -> np.ndarray:
@@ -119,6 +121,29 @@ def test_no_helpers_where_the_system_has_no_process_left(monkeypatch: pytest.Mon
         run()
     assert set(seen) == {os.getpid()}
     assert len(os.listdir("/proc/self/fd")) == files
+
+
+def stuck(*_: object) -> None:
+    time.sleep(100)
+
+
+def ended(*_: object) -> None:
+    os._exit(1)
+
+
+@pytest.mark.parametrize("serve", [stuck, ended])
+def test_helpers_that_do_not_begin_are_done_without(
+    serve: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = numbers(3)
+    run = shared(noting(seen))
+    monkeypatch.setattr(forked, "_PATIENCE", 0.05)
+    monkeypatch.setattr(forked, "_serve", serve)
+    run()
+    run()
+    assert set(seen) == {os.getpid()}
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
