@@ -87,12 +87,20 @@ def _from_files(
 ) -> Iterator[dict[str, Array]]:
     import numpy as np
 
+    from compiler.diagnostics import DiagnosticError, error
     from runtime.inference.arrays import Reading, read_array
 
     ports = {port.name: port for port in session.inputs}
     stray = next((name for name in columns if name not in inputs), None)
     if stray is not None:
         raise click.UsageError(f"--columns names {stray}, for which there is no --input")
+    missing = [port for port in session.inputs if port.name not in inputs]
+    if missing and all(name in ports for name in inputs):
+        raise DiagnosticError(
+            error("E0910", f"input `{port.name}` is missing", None, notes=f"it is {port}",
+                  help=f"name a file for it: --input {port.name}=FILE, or give lines of JSON with --jsonl")
+            for port in missing
+        )  # fmt: skip
     chosen = {name: tuple(part.strip() for part in text.split(",")) for name, text in columns.items()}
     # For an unknown name any array does: the session refuses the name.
     arrays = {

@@ -47,7 +47,7 @@ def show(
       dlc show digits.onnx --json
       dlc show examples/shapes.dl
     """
-    if file.suffix != ".onnx":
+    if file.suffix == ".dl":
         if as_json:
             raise click.UsageError("--json is for ONNX files")
         boxes = _model(file, constants, model)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from compiler.diagnostics import DiagnosticError, error
 from compiler.front.catalogue import entries
 from compiler.ir.dims import Dim, symbol
@@ -67,7 +69,15 @@ def _from_table(path: Path, port: Port, how: Reading) -> ArrayOrColumn:
     arrays = load_arrays(source, request=Request(by_hand=True))
     columns = tuple(how.columns) or (port.name if port.name in arrays else "*",)
     source = replace(source, inputs={port.name: columns})
-    found: ArrayOrColumn = load_arrays(source, request=request)[port.name]
+    try:
+        found: ArrayOrColumn = load_arrays(source, request=request)[port.name]
+    except DiagnosticError as failure:
+        numbers = [name for name, column in arrays.items() if np.asarray(column[:1]).dtype.kind in "biuf"]
+        if columns != ("*",) or port.shape is None or len(numbers) != port.shape[-1]:
+            raise
+        advice = f"or take the columns of numbers alone: dlc run … --columns '{port.name}={','.join(numbers)}'"
+        told = [replace(item, help=(*item.help, advice)) for item in failure.diagnostics]
+        raise DiagnosticError(told) from failure
     return found
 
 

@@ -76,7 +76,8 @@ def json_lines(stream: Iterable[bytes], source: str, ports: Sequence[Port], rows
         try:
             row = _row(line, ports)
         except ValueError as failure:
-            advice = f"write an object a line, such as {example(ports)}"
+            each = ", ".join(f"{port.name} is {port.row}" for port in ports)
+            advice = f"write an object a line, such as {example(ports)}, where {each}"
             title = f"cannot use line {number} of {source}: {failure}"
             raise DiagnosticError([error("E0616", title, None, help=advice)]) from failure
         same = held and all(row[name].shape == array.shape for name, array in held[0].items())

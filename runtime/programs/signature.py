@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -28,6 +28,11 @@ class Port:
         if self.shape is None:
             return f"{self.dtype}[...]"
         return f"{self.dtype}[{', '.join('?' if size is None else str(size) for size in self.shape)}]"
+
+    @property
+    def row(self) -> Port:
+        """One row of it: without the axis of the batch."""
+        return self if self.shape is None else replace(self, shape=self.shape[1:])
 
 
 def by_name(ports: Sequence[Port], given: ArrayLike | Mapping[str, ArrayLike], model: str) -> dict[str, Array]:
@@ -161,6 +166,8 @@ def _reshaping(wanted: tuple[int | str | None, ...], actual: tuple[int, ...], va
         if len(actual) + 1 == len(sizes) and sizes[0] == -1 and tuple(sizes[1:]) == actual:
             return f"add the axis {wanted[0]}: {variable}[np.newaxis]"
         fixed = prod(size for size in sizes if size != -1)
+        if len(actual) == len(sizes) and actual[sizes.index(-1)] * fixed != prod(actual):
+            return "give an array of that shape"  # another number of rows would mix them
         if prod(actual) and fixed and prod(actual) % fixed == 0:
             shape = ", ".join(map(str, sizes))
             return f"if the order of the elements is right, reshape it: {variable}.reshape({shape})"

@@ -42,7 +42,7 @@ def test_outputs_are_saved(dlc: Callable[..., Any], model: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ([], "E0910", "input `x` is missing"),
+        ([], "E0910", "input `x` is missing\n  = note: it is f32[N, 3]\n  = help: name a file for it: --input x=FILE"),
         (["--input", "X=x.npy"], "E0910", "did you mean `x`?"),
         (["--input", "x=y.npy"], "E0911", "y.npy holds f64[2, 3]: the element types differ"),
         (["--input", "x=z.npy"], "E0912", "z.npy holds f32[3]: it has 1 dimension, not 2"),
@@ -167,6 +167,7 @@ def test_batches_give_what_one_run_gives(dlc: Callable[..., Any], classifier: Pa
     ("text", "code", "said"),
     [
         ('{"x": [1, 2, 3]}\n{"x": [1, 2]}\n', "E0616", "line 2 of standard input: `x` has the shape [2], and a row"),
+        ('{"x": 1}', "E0616", 'such as {"x": […]}, where x is f32[3]\n'),
         ('\n{"x": [1, [2], 3]}', "E0616", "line 2 of standard input: the lists in `x` have different lengths"),
         ('{"x": [1, 2, NaN]}', "E0616", "line 1 of standard input: NaN is no number in JSON"),
         ('{"x": [1, 2, 1e99]}', "E0616", "does not fit into f32"),
@@ -196,6 +197,21 @@ def test_bad_rows_of_a_table_are_named(dlc: Callable[..., Any], model: Path) -> 
     assert outcome.code == 1
     assert "line 3, column b: 'oops' is not a number" in outcome.err
     assert outcome.err.endswith("= help: mend the file\n")  # rows can't be left out here, so nothing says so
+
+
+def test_columns_of_text_are_left_out_by_name(dlc: Callable[..., Any], model: Path) -> None:
+    Path("t.csv").write_text("a,b,kind,c\n1,2,red,3\n1,2,blue,3\n")
+    outcome = dlc("run", model, "--input", "x=t.csv")
+    assert outcome.err.endswith("or take the columns of numbers alone: dlc run … --columns 'x=a,b,c'\n")
+    assert dlc("run", model, "--input", "x=t.csv", "--columns", "x=a,b,c").code == 0
+
+
+def test_a_folder_is_no_model_but_may_hold_one(dlc: Callable[..., Any], model: Path) -> None:
+    for command in (("run",), ("bench",), ("show",), ("deploy", "--to", "triton", "made")):
+        outcome = dlc(*command, ".")
+        assert (outcome.code, outcome.err) == (
+            1, "error[E0905]: cannot read .: it is a folder\n  = help: name the file in it: net.onnx\n"
+        )  # fmt: skip
 
 
 def test_pictures(dlc: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

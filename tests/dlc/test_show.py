@@ -127,3 +127,9 @@ def test_networks_of_other_tools(dlc: Callable[..., Any], net: Path, name: str) 
     assert outcome.out.count("┄┄┄ ") == {"resnet50": 4}.get(name, 0)
     full = dlc("show", path, "--full", "--svg", "full.svg").out
     assert boxes_in("drawn.svg") <= boxes_in("full.svg") == full.count("●") + full.count("○")
+
+
+def test_what_is_neither_an_onnx_file_nor_a_model_file(dlc: Callable[..., Any], net: Path) -> None:
+    Path("data.csv").write_text("a,b\n1,2\n")
+    outcome = dlc("show", "data.csv")
+    assert outcome.err.startswith("error[E0906]: data.csv is not an ONNX model, or is damaged\n  = note: it is text\n")

@@ -88,7 +88,9 @@ def content_of(path: Path) -> bytes:
     try:
         size = path.stat().st_size
         if not path.is_file():
-            why, help = "it is not a file", "give the path of an .onnx file"
+            held = next(iter(sorted(path.glob("*.onnx"))), None)
+            why = "it is a folder" if path.is_dir() else "it is not a file"
+            help = f"name the file in it: {held}" if held else "give the path of an .onnx file"
         elif size > MOST_BYTES:
             why, help = f"it has {size / 2**30:.1f} GiB, and an ONNX file ends at 2 GiB", "check the path"
         else:

@@ -120,8 +120,8 @@ def _not_onnx(content: bytes, name: str) -> Diagnostic:
         f"{name} is not an ONNX model, or is damaged",
         None,
         notes=f"it is {kind}" if kind else "its content ends early or is not what an ONNX file begins with",
-        help="a model file (.dl) becomes one with: dlc compile MODEL.dl -o MODEL.onnx"
-        if kind == "text"
+        help=f"a model file becomes one with: dlc compile {name} -o {name.removesuffix('.dl')}.onnx"
+        if name.endswith(".dl")
         else "get the file again, or export it again",
     )
 

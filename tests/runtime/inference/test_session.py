@@ -106,7 +106,7 @@ class TestRefusedFiles:
 
     def test_folder(self, tmp_path):
         (diagnostic,) = reported(tmp_path)
-        assert diagnostic.title == f"cannot read {tmp_path}: it is not a file"
+        assert diagnostic.title == f"cannot read {tmp_path}: it is a folder"
 
     def test_above_the_cap_nothing_is_read(self, tmp_path):
         path = tmp_path / "huge.onnx"
@@ -209,6 +209,11 @@ class TestInputs:
         assert flat[2] == "if the order of the elements is right, reshape it: image.reshape(-1, 8, 8)"
         (single,) = self.refused(content, image=np.zeros((8, 8), np.float32), other=other)
         assert single[2] == "add the axis N: image[np.newaxis]"
+
+    def test_another_number_of_rows_is_no_way_to_reshape(self):
+        content = export(added(TensorType(F32, (N, 4)), TensorType(F32, (4,))), {})
+        (found,) = self.refused(content, image=np.zeros((10, 2), np.float32), other=np.zeros(4, np.float32))
+        assert found[2] == "give an array of that shape"
 
     def test_fixed_size(self, content):
         found = self.refused(content, image=np.zeros((10, 7, 4), np.float32), other=self.other())
