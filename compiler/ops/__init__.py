@@ -13,6 +13,7 @@ from compiler.ops.extend import Extend, ExtendGradient
 from compiler.ops.group_norm import GroupNorm
 from compiler.ops.gru import Gru, GruTraining
 from compiler.ops.gru_gradient import GruGradient
+from compiler.ops.joint_step import JointStep
 from compiler.ops.layer_norm import LayerNorm, RmsNorm
 from compiler.ops.linear import Linear
 from compiler.ops.lstm import Lstm, LstmTraining
@@ -47,6 +48,7 @@ __all__ = [
     "Gru",
     "GruGradient",
     "GruTraining",
+    "JointStep",
     "LayerNorm",
     "Linear",
     "Lstm",

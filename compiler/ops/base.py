@@ -155,6 +155,10 @@ class NumpyLowering(Protocol):
         """The name of an array to work in, of use only until the node is done: contiguous, or [N, C, *spatial] that
         lies in memory as [N, *spatial, C]."""
 
+    def side_by_side(self, operands: Sequence[int]) -> str:
+        """The name of a flat array that holds operands one behind the other: one of the operation's own
+        ``side_by_side``. What is not made there is copied into it."""
+
 
 class OnnxLowering(Protocol):
     """What an operation sees while it writes its ONNX nodes."""
@@ -224,6 +228,12 @@ class Op(Operation):
     def overwritable(self, result: int) -> tuple[int, ...]:
         """The operands whose memory result ``result`` may take over, where the types are the same."""
         return self.inplace if result == 0 else ()
+
+    @property
+    def side_by_side(self) -> tuple[tuple[int, ...], ...]:
+        """Groups of operands, of fixed sizes and one element type, which a NumPy program had best make one behind the
+        other."""
+        return ()
 
     @property
     def auxiliary(self) -> int:

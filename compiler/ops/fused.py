@@ -132,6 +132,9 @@ class StepLowering:
     def scratch(self, type: TensorType, channels_last: bool = False) -> str:
         return self._c.scratch(type, channels_last)
 
+    def side_by_side(self, operands: Sequence[int]) -> str:
+        return self._c.side_by_side(operands)
+
 
 class OnnxStepLowering:
     """The same for ONNX: an ``OnnxLowering``."""

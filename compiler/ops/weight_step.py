@@ -57,24 +57,23 @@ class WeightStep(Steps):
 
     def numpy(self, c: NumpyLowering) -> None:
         type = c.output_types[0]
-        body = _Body(self, c.input_types, type)
-        name = c.function("update", body.text(c))
+        body = UpdateBody(self, c.input_types, type)
+        name = body.function(c)
+        scalars = [c.inputs[index] for index in body.scalars]
         size = type.size
         assert isinstance(size, int), "weights have fixed sizes"
         if size <= BLOCK:
             work = [c.scratch(type) for _ in range(body.work)]
-            c.line(f"{name}({', '.join([*c.inputs, *c.outputs, *work])})")
+            arrays = [c.inputs[index] for index in body.arrays]
+            c.line(f"{name}({', '.join([*arrays, *c.outputs, *work, *scalars])})")
             return
-        flat = [
-            c.view(row_major(c, index), "reshape(-1)") if body.is_array(index) else c.inputs[index]
-            for index in range(self.operands)
-        ]
+        flat = [c.view(row_major(c, index), "reshape(-1)") for index in body.arrays]
         flat += [c.view(array, "reshape(-1)") for array in c.outputs]
         over = c.function("update_all", body.loop(name))
         calls, effort = [], size * len(self.steps) * ELEMENT
         for start, stop in _ranges(size, c.parts(effort)):
             work = [c.scratch(type.with_shape((BLOCK,))) for _ in range(body.work)]
-            calls.append(f"{over}({start}, {stop}, {', '.join([*flat, *work])})")
+            calls.append(f"{over}({start}, {stop}, {', '.join([*flat, *work, *scalars])})")
         if len(calls) == 1:
             c.line(*calls)
         else:
@@ -85,26 +84,25 @@ class WeightStep(Steps):
         return tuple(_samples(cls))
 
 
-class _Body:
-    """The statements of all steps, into the results and as few work arrays as it takes."""
+class UpdateBody:
+    """The statements of all steps, into the results and as few work arrays as it takes. The function takes the
+    ``arrays`` among the operands, the results, the work arrays, of which there are ``work``, and the ``scalars``."""
 
     def __init__(self, step: WeightStep, operands: Sequence[TensorType], type: TensorType) -> None:
         self._step, self._operands, self._type = step, operands, type
+        self.arrays = [index for index, operand in enumerate(operands) if operand.shape]
+        self.scalars = [index for index, operand in enumerate(operands) if not operand.shape]
         self.work = 0
         self._free: list[str] = []
 
-    def is_array(self, operand: int) -> bool:
-        return bool(self._operands[operand].shape)
-
-    def text(self, c: NumpyLowering) -> str:
-        """The function from its parameters on."""
+    def function(self, c: NumpyLowering) -> str:
+        """The name of the function."""
         step = self._step
-        names = [f"x{index + 1}" for index in range(step.operands)]
+        names = self._names()
         results = {number: f"next_{index + 1}" for index, number in enumerate(step.results)}
         targets = {self._first_written(number): name for number, name in results.items()} | results
         last_use = {value: position for position, each in enumerate(step.steps) for value in each.operands}
         lines: list[str] = []
-        parameters = [*names, *results.values()]
         for position, each in enumerate(step.steps):
             ending = [
                 names[value]
@@ -116,17 +114,16 @@ class _Body:
             each.operation.numpy(_Line(c, operands, (target, self._type), lines))
             names.append(target)
             self._free += [name for name in ending if name != target and name not in results.values()]
-        parameters += [f"work_{number + 1}" for number in range(self.work)]
         documentation = (
             '"""One step of an optimizer on a weight, or on a part of it: what is next is written into `next_…`."""'
         )
-        return "\n    ".join([f"({', '.join(parameters)}):", documentation, *lines])
+        return c.function("update", "\n    ".join([f"({', '.join(self._parameters())}):", documentation, *lines]))
 
     def _first_written(self, last: int) -> int:
         """The step that first writes into the array of a result: that which gives it or, so that less memory is gone
         through, one that makes an operand for that step alone. Every array that may be the result's is free by then."""
         step = self._step
-        arrays = {value for value in step.free_at(last) if self.is_array(value)}
+        arrays = set(step.free_at(last)) & set(self.arrays)
         for value in step.steps[last].operands:
             first = value - step.operands
             readers = [number for number, each in enumerate(step.steps) if value in each.operands]
@@ -139,22 +136,32 @@ class _Body:
 
     def loop(self, function: str) -> str:
         """A function, from its parameters on, that calls ``function`` for elements of flat arrays, part by part."""
-        names = [f"x{index + 1}" for index in range(self._step.operands)]
-        results = [f"next_{index + 1}" for index in range(len(self._step.results))]
-        work = [f"work_{number + 1}" for number in range(self.work)]
-        parts = [f"{name}[part]" if self.is_array(index) else name for index, name in enumerate(names)]
-        parts += [f"{name}[part]" for name in results]
-        parts += [f"{name}[:length]" for name in work]
+        names = self._names()
+        parts = [*(names[index] for index in self.arrays), *self._results()]
+        arguments = [f"{name}[part]" for name in parts]
+        arguments += [f"work_{number + 1}[:length]" for number in range(self.work)]
+        arguments += [names[index] for index in self.scalars]
         return "\n    ".join(
             [
-                f"(start, stop, {', '.join([*names, *results, *work])}):",
+                f"(start, stop, {', '.join(self._parameters())}):",
                 '"""The same for elements `start` to `stop` of flat arrays, as many at a time as the cache holds."""',
                 f"for first in range(start, stop, {BLOCK}):",
                 f"    length = min({BLOCK}, stop - first)",
                 "    part = slice(first, first + length)",
-                f"    {function}({', '.join(parts)})",
+                f"    {function}({', '.join(arguments)})",
             ]
         )
+
+    def _names(self) -> list[str]:
+        return [f"x{index + 1}" for index in range(self._step.operands)]
+
+    def _results(self) -> list[str]:
+        return [f"next_{index + 1}" for index in range(len(self._step.results))]
+
+    def _parameters(self) -> list[str]:
+        names, work = self._names(), [f"work_{number + 1}" for number in range(self.work)]
+        arrays, scalars = ([names[index] for index in indices] for indices in (self.arrays, self.scalars))
+        return [*arrays, *self._results(), *work, *scalars]
 
     def _kind(self, value: int) -> TensorType:
         return self._operands[value] if value < self._step.operands else self._type

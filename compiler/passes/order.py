@@ -15,6 +15,7 @@ from compiler.passes.fuse_linear import FuseLinear
 from compiler.passes.fuse_scalars import FuseScalars
 from compiler.passes.fuse_sums import FuseSums
 from compiler.passes.join_slices import JoinSlices
+from compiler.passes.join_steps import JoinSteps
 from compiler.passes.pipeline import Pipeline
 from compiler.passes.pool_first import PoolFirst
 from compiler.passes.share_gelu import ShareGelu
@@ -55,6 +56,7 @@ NUMPY: tuple[Pass, ...] = (
     FuseSums(),
     FuseElementwise(),
     FuseScalars(),
+    JoinSteps(),
     DeadCode(),
 )
 

@@ -6,7 +6,7 @@ import linecache
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any, TypeAlias
 
@@ -56,6 +56,13 @@ class Engine:
     def functions(self) -> tuple[str, ...]:
         """The names that :meth:`call` takes."""
         return tuple(self._signatures)
+
+    @property
+    def neighbours(self) -> Iterable[Sequence[str]]:
+        """The names of arrays that had best lie one behind the other where they are kept, as they are updated in one
+        go then; the numbers are the same wherever they lie."""
+        for signature in self._signatures.values():
+            yield from signature.get("neighbours", ())
 
     def call(self, name: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run the function ``name`` on the arrays that it takes out of ``inputs``, by name.

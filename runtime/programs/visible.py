@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -46,11 +46,17 @@ def is_visible(arrays: Iterable[Array]) -> bool:
     return all(isinstance(_owner(array), mmap.mmap) for array in arrays)
 
 
-def visible(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Copies, contiguous, that lie in such memory."""
+def visible(arrays: Mapping[str, Array], neighbours: Iterable[Sequence[str]] = ()) -> dict[str, Array]:
+    """Copies, contiguous, that lie in such memory: those of which the names are ``neighbours`` one behind the other."""
+    pieces: dict[str, Array] = {}
+    for names in neighbours:
+        if all(name in arrays and name not in pieces for name in names):
+            rest = memory(sum(arrays[name].nbytes for name in names))
+            for name in names:
+                pieces[name], rest = np.split(rest, [arrays[name].nbytes])
     found = {}
     for name, array in arrays.items():
-        found[name] = np.ndarray(array.shape, array.dtype, memory(array.nbytes))
+        found[name] = np.ndarray(array.shape, array.dtype, pieces[name] if name in pieces else memory(array.nbytes))
         np.copyto(found[name], array)
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,6 +29,14 @@ class Executor(Protocol):
     def bind(self, name: str, inputs: Mapping[str, Array]) -> None:
         """Makes the graph ``name`` ready for inputs of these shapes. Raises ValueError where a layer can't take
         them."""
+
+
+class TrainingExecutor(Executor, Protocol):
+    """What runs all graphs of a program."""
+
+    @property
+    def neighbours(self) -> Iterable[Sequence[str]]:
+        """The names of arrays that had best lie one behind the other where they are kept."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,7 +34,7 @@ from runtime.training.checkpoint import (
     types_of,
     weight_types,
 )
-from runtime.training.evaluation import Executor, Measured, Totals, evaluate, total_names
+from runtime.training.evaluation import Measured, Totals, TrainingExecutor, evaluate, total_names
 from runtime.training.failure import not_finite
 from runtime.training.folder import RunFolder
 from runtime.training.given import read_given
@@ -49,7 +49,7 @@ from runtime.training.replay import Snapshot, diagnose
 from runtime.training.stopping import Watch
 
 # Makes an engine around the weights and state it is to use: `partial(Engine, module_text)`.
-MakeEngine = Callable[[dict[str, Array]], Executor]
+MakeEngine = Callable[[dict[str, Array]], TrainingExecutor]
 
 # A checkpoint is written after every epoch, except that epochs shorter than this many seconds share one; and
 # within an epoch where the last one is older than the second figure.
@@ -437,13 +437,13 @@ def initial_state(program: TrainProgram, make_engine: MakeEngine) -> dict[str, A
     """Every weight and state by name, as the program's seed makes them, or as they come from elsewhere; where the
     processes that share the work see them."""
     seed = np.array(program.settings.seed, np.int64)
-    outputs = make_engine({"seed": seed, **read_given(program.given)}).call("initial", {})
-    state: dict[str, Array] = {"seed": seed, **outputs}
+    engine = make_engine({"seed": seed, **read_given(program.given)})
+    state: dict[str, Array] = {"seed": seed, **engine.call("initial", {})}
     for graph in (*program.steps, *program.updates, program.evaluate):
         for value in graph.inputs_of(Role.STATE):
             if value.name == "step":
                 state.setdefault("step", np.zeros((), np.int64))
-    return visible(state)
+    return visible(state, engine.neighbours)
 
 
 def _where_pictures_go(program: TrainProgram, run: RunFolder) -> str:

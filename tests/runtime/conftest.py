@@ -170,6 +170,7 @@ class ReferenceEngine:
     program: TrainProgram
     kept: dict[str, np.ndarray[Any, Any]]
     calls: int = 0
+    neighbours: tuple[tuple[str, ...], ...] = ()
 
     def bind(self, name: str, inputs: Mapping[str, Any]) -> None:
         """Nothing is made ahead."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from compiler.ir.dims import Dim, evaluate, substitute, symbol, symbols
 from compiler.ir.graph import Graph, Input, Node, Role, Value
 from compiler.ir.types import TensorType
+from compiler.ops.joint_step import JointStep
 from compiler.targets.numpy.literals import quoted
 from compiler.targets.numpy.memory import Block, Slot, assign_slots
 from compiler.targets.numpy.module import Shared
@@ -75,7 +76,7 @@ class FunctionWriter:
         # Whether something in it had better run at the same time as something else: it has to be a stage then.
         self.shares = False
         self._write()
-        places, self.slots = assign_slots(self._blocks)
+        places, self.slots = assign_slots(dict.fromkeys(self._blocks))
         self._slot_names = [self.names.new(f"memory_{number}") for number in range(1, len(self.slots) + 1)]
         self._memory = {block: self._slot_names[slot] for block, slot in places.items()}
 
@@ -106,7 +107,7 @@ class FunctionWriter:
         [N, *spatial, C]."""
         name = self.names.new(wanted)
         self.fixed.add(name)
-        self._blocks.append(block)
+        self._blocks.append(self.plan.inside[block][0] if block in self.plan.inside else block)
         shape, turned = type.shape, ""
         if channels_last:
             shape, turned = (
@@ -249,14 +250,22 @@ class FunctionWriter:
 
     def entry(self) -> Iterator[str]:
         """The entry in the module's table of functions."""
-        return entry(self.graph, self.bind_name, self.symbols, in_parts=False)
+        return entry(self.graph, self.bind_name, self.symbols, self.neighbours(), in_parts=False)
+
+    def neighbours(self) -> Iterator[tuple[str, ...]]:
+        """The names of arrays that had best lie one behind the other where they are kept."""
+        for node in self.graph.nodes:
+            if isinstance(node.operation, JointStep):
+                yield from (tuple(value.name for value in values) for values in node.operation.neighbours(node))
 
     def _slot_text(self, slot: Slot) -> str:
         sizes = [str(substitute(size, self.symbols)) for size in slot.sizes]
         return sizes[0] if len(sizes) == 1 else f"max({', '.join(sizes)})"
 
     def _declaration(self, line: _Declared) -> str:
-        return f"{line.name} = _array({self._memory[line.block]}, {line.dtype}, {line.shape}){line.turned}"
+        block, start = self.plan.inside.get(line.block, (line.block, 0))
+        memory = f"{self._memory[block]}[{start}:]" if start else self._memory[block]
+        return f"{line.name} = _array({memory}, {line.dtype}, {line.shape}){line.turned}"
 
 
 def written(graph: Graph, shared: Shared, stage: StageOf | None = None) -> FunctionWriter:

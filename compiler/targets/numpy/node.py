@@ -133,3 +133,18 @@ class NodeLowering:
         # Elementwise operations work in arrays that lie as their result does.
         alike = operation.elementwise and type.shape == result.type.shape and result in self._writer.plan.channels_last
         return self._writer.declare(f"{operation.opcode}_work", type, block, channels_last or alike)
+
+    def side_by_side(self, operands: Sequence[int]) -> str:
+        plan, opcode = self._writer.plan, self._node.operation.opcode
+        row = plan.rows[self._index, tuple(operands)]
+        values = [self._node.inputs[operand] for operand in operands]
+        sizes = [value.type.size for value in values]
+        flat = self._writer.declare(f"{opcode}_row", values[0].type.with_shape((sum(sizes),)), row)
+        start: Dim = 0
+        for operand, value, size in zip(operands, values, sizes, strict=True):
+            block = plan.blocks.get(plan.root[value])
+            if block is None or plan.inside.get(block) != (row, start * value.type.dtype.bytes):
+                piece = self.view(flat, f"{{}}[{start}:{start + size}].reshape({self.shape(value.type.shape)})")
+                self.line(f"np.copyto({piece}, {self.inputs[operand]})")
+            start += size
+        return flat

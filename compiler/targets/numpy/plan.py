@@ -45,6 +45,10 @@ class Plan:
     direct: dict[Value, Value] = field(default_factory=dict)
     # The operand whose memory a result takes over, by its index.
     shared: dict[Value, int] = field(default_factory=dict)
+    # Blocks in which operands lie one behind the other, by the node's position and the operands; and for a block that
+    # is a part of one, which it is and where it begins.
+    rows: dict[tuple[int, tuple[int, ...]], Block] = field(default_factory=dict)
+    inside: dict[Block, tuple[Block, Dim]] = field(default_factory=dict)
     # What happens at the end, in this order: results copied out of memory that is not the program's own, sources of
     # updates moved away from kept arrays that are about to change, updates that were not written directly.
     returned: list[tuple[Output, Block | None]] = field(default_factory=list)
@@ -77,6 +81,9 @@ def make_plan(graph: Graph, data: Home = Home.DATA) -> Plan:
             if plan.home.get(value) is Home.OWN:
                 _place(plan, index, node, value, updated)
     _plan_end(plan)
+    for index, node in enumerate(graph.nodes):
+        for operands in operation_of(node).side_by_side:
+            _put_side_by_side(plan, index, node, operands)
     return plan
 
 
@@ -204,6 +211,18 @@ def _overwritable(plan: Plan, index: int, node: Node, value: Value) -> Iterator[
             )
         ):
             yield operand_index
+
+
+def _put_side_by_side(plan: Plan, index: int, node: Node, operands: tuple[int, ...]) -> None:
+    """Make one block of those that the operands have to themselves; what has none is copied into it."""
+    row = plan.rows[index, operands] = Block(0, index, index)
+    for operand in operands:
+        value = node.inputs[operand]
+        block, size = plan.blocks.get(plan.root[value]), byte_size(value.type)
+        if block is not None and block not in plan.inside and block.bytes == size and value in plan.contiguous:
+            plan.inside[block] = row, row.bytes
+            row.first, row.last = min(row.first, block.first), max(row.last, block.last)
+        row.bytes += size
 
 
 def _plan_end(plan: Plan) -> None:

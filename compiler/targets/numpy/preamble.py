@@ -32,7 +32,8 @@ the same time, by whoever sees that memory, and the numbers stay the same.\
 """
 
 SIGNATURES = """\
-# For each function the sizes it is bound to, its arguments, its results, and what it changes in `kept`.\
+# For each function the sizes it is bound to, its arguments, its results, and what it changes in `kept`; `neighbours`
+# are arrays of `kept` that are updated in one go where they lie one behind the other in memory.\
 """
 
 MEMORY = '''\

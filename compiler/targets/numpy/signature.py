@@ -22,8 +22,16 @@ def dim_text(dim: Dim, symbols: Mapping[str, Dim]) -> str:
     return text if text.isidentifier() or text.isdigit() else f"({text})"
 
 
-def entry(graph: Graph, bind_name: str, symbols: Mapping[str, Dim], in_parts: bool) -> Iterator[str]:
-    """The entry of a function in the module's table: one argument or result a line."""
+def entry(
+    graph: Graph,
+    bind_name: str,
+    symbols: Mapping[str, Dim],
+    neighbours: Iterable[tuple[str, ...]],
+    *,
+    in_parts: bool,
+) -> Iterator[str]:
+    """The entry of a function in the module's table: one argument or result a line. ``neighbours`` are the names of
+    kept arrays that had best lie one behind the other."""
     outputs = graph.outputs
     yield f"{quoted(graph.name)}: {{"
     yield f'    "bind": {quoted(bind_name)},'
@@ -31,6 +39,9 @@ def entry(graph: Graph, bind_name: str, symbols: Mapping[str, Dim], in_parts: bo
     yield from _types("inputs", ((value.name, value.type) for value in graph.inputs_of(Role.DATA)), symbols)
     yield from _types("outputs", ((o.name, o.value.type) for o in outputs if o.updates is None), symbols)
     yield f'    "updates": {tuple_text(quoted(o.updates) for o in outputs if o.updates is not None)},'
+    rows = [f"        {tuple_text(map(quoted, names))}," for names in neighbours]
+    if rows:
+        yield from ['    "neighbours": (', *rows, "    ),"]
     if in_parts:
         yield '    "in_parts": True,'
     yield "},"

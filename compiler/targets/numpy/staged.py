@@ -133,7 +133,8 @@ class StagedWriter:
 
     def entry(self) -> Iterator[str]:
         """The entry in the module's table of functions."""
-        return entry(self.graph, self.bind_name, self.symbols, in_parts=True)
+        neighbours = (names for writer in self.writers for names in writer.neighbours())
+        return entry(self.graph, self.bind_name, self.symbols, neighbours, in_parts=True)
 
 
 CUT_BATCH = '''\

@@ -17,7 +17,8 @@ from compiler.ops.parts import SUM, Cut, Joined
 from compiler.ops.random import Random
 
 # What mixes samples, or has none: no sample of these can run in parts.
-NEVER = {"arange", "batch_norm", "batch_norm_gradient", "constant", "scalar_steps", "sinusoids", "size", "weight_step"}
+_STEPS = {"joint_step", "scalar_steps", "weight_step"}
+NEVER = _STEPS | {"arange", "batch_norm", "batch_norm_gradient", "constant", "sinusoids", "size"}
 START = TensorType(DType.I64)
 
 

@@ -299,3 +299,13 @@ def test_memory_is_visible_aligned_and_of_the_size_asked_for() -> None:
         assert visible.is_visible([found, found[size // 2 :].view(np.uint8)])
         assert found.ctypes.data % 64 == 0 or not size
     assert not visible.is_visible([np.zeros(3)])
+
+
+def test_neighbours_lie_one_behind_the_other() -> None:
+    arrays = {name: np.full(size, size, np.float32) for name, size in (("a", 3), ("b", 5), ("c", 2), ("d", 4))}
+    # A name that is in a row already, or that there is not, leaves the others of its row where they are.
+    found = visible.visible(arrays, [("a", "c"), ("c", "b"), ("d", "e")])
+    assert all((found[name] == array).all() for name, array in arrays.items())
+    assert found["a"].ctypes.data + found["a"].nbytes == found["c"].ctypes.data
+    assert visible.is_visible(found.values())
+    assert found["b"].ctypes.data % 64 == found["d"].ctypes.data % 64 == 0
