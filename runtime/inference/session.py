@@ -15,7 +15,7 @@ import numpy as np
 from compiler.diagnostics import DiagnosticError, error
 from compiler.ir.types import DType
 from compiler.ops.base import Array
-from compiler.targets.onnx.content import Content, SplitModel, content_of, head
+from compiler.targets.onnx.content import Content, SplitModel, content_of, head, is_ort
 from compiler.targets.onnx.metadata import Description, bounds, describe
 from runtime.data.columns import ArrayOrColumn, Column, whole
 from runtime.data.widening import ArrayLike
@@ -29,7 +29,6 @@ Device: TypeAlias = Literal["cpu", "cuda"]
 _DEVICES = get_args(Device)
 
 _SILENT, _WARNING = 4, 2
-_ORT_FORMAT = b"ORTM"
 _DTYPES = {
     "tensor(bool)": DType.BOOL, "tensor(uint8)": DType.U8, "tensor(uint32)": DType.U32, "tensor(int8)": DType.I8,
     "tensor(int32)": DType.I32, "tensor(int64)": DType.I64, "tensor(float16)": DType.F16,
@@ -78,7 +77,7 @@ class InferenceSession:
         self._sources: Mapping[str, str] = {}
         unranked: frozenset[str] = frozenset()
         weights: Mapping[str, Array] = {}
-        if content[4:8] != _ORT_FORMAT:
+        if not is_ort(content):
             # Read before ONNX Runtime sees it: that opens data files named in a model, even in one given as bytes.
             model = parse(content, self.name)
             check_limits(model, self.name)

@@ -82,6 +82,11 @@ def fingerprint(content: Content) -> str:
     return digest.hexdigest()
 
 
+def is_ort(content: bytes) -> bool:
+    """Whether it is a file of ONNX Runtime's own format."""
+    return content[4:8] == b"ORTM"
+
+
 def content_of(path: Path) -> bytes:
     """The bytes of the file. Raises DiagnosticError E0905."""
     why = help = ""

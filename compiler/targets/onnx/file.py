@@ -8,6 +8,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from compiler.diagnostics import Diagnostic, DiagnosticError, error
+from compiler.targets.onnx.content import is_ort
 
 _SOURCE = "source: "  # before IR version 10, where nodes have no metadata
 _OTHER_FILES = (
@@ -115,15 +116,15 @@ def _not_onnx(content: bytes, name: str) -> Diagnostic:
         kind = "empty"
     elif not kind and min(content[:1000]) >= ord("\t"):
         kind = "text"
-    return error(
-        "E0906",
-        f"{name} is not an ONNX model, or is damaged",
-        None,
-        notes=f"it is {kind}" if kind else "its content ends early or is not what an ONNX file begins with",
-        help=f"a model file becomes one with: dlc compile {name} -o {name.removesuffix('.dl')}.onnx"
-        if name.endswith(".dl")
-        else "get the file again, or export it again",
-    )
+    elif is_ort(content):
+        kind = "an ORT file, which only dlc run, dlc bench and ONNX Runtime read"
+    help = "get the file again, or export it again"
+    if name.endswith(".dl"):
+        help = f"a model file becomes one with: dlc compile {name} -o {name.removesuffix('.dl')}.onnx"
+    elif is_ort(content):
+        help = "take the ONNX file that it was made of"
+    note = f"it is {kind}" if kind else "its content ends early or is not what an ONNX file begins with"
+    return error("E0906", f"{name} is not an ONNX model, or is damaged", None, notes=note, help=help)
 
 
 def is_apart(model: onnx.ModelProto) -> bool:

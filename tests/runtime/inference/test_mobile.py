@@ -9,6 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from compiler.diagnostics import DiagnosticError
+from runtime.inference.careful import careful
 from runtime.inference.mobile import save_ort, to_ort
 from runtime.inference.session import InferenceSession
 
@@ -46,3 +47,12 @@ def test_a_damaged_ort_file(tmp_path: Path) -> None:
         with pytest.raises(DiagnosticError) as refused:
             InferenceSession(broken)
         assert refused.value.diagnostics[0].code == "E0908"
+
+
+def test_what_takes_onnx_files_alone_says_so(tmp_path: Path) -> None:
+    (tmp_path / "a.ort").write_bytes(to_ort(onnx_file(1.0)).content)
+    with pytest.raises(DiagnosticError) as refused:
+        careful(tmp_path / "a.ort")
+    (found,) = refused.value.diagnostics
+    assert (found.code, found.help) == ("E0906", ("take the ONNX file that it was made of",))
+    assert found.notes == ("it is an ORT file, which only dlc run, dlc bench and ONNX Runtime read",)
