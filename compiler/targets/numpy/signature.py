@@ -59,8 +59,14 @@ def size_checks(sizes: Iterable[tuple[Symbol, str]], required: Mapping[str, str]
     """Refuses sizes that a function does not hold for: symbols with their names, and other conditions with sentences.
 
     These branches before anything else also keep the compile time of CPython linear: it puts the cells of the inner
-    function's variables into the first basic block one by one, and that should not be the whole function.
+    function's variables into the first basic block one by one, and that should not be the whole function. So there is
+    one also where no size can be wrong.
     """
+    checks = list(_size_checks(sizes, required))
+    yield from checks or ["    if kept is None:", '        raise ValueError("kept has to be a dict of arrays")']
+
+
+def _size_checks(sizes: Iterable[tuple[Symbol, str]], required: Mapping[str, str]) -> Iterator[str]:
     for item, name in sizes:
         wrong, wanted = f"{name} < {item.lower}", f"at least {item.lower}"
         if item.upper is not None:
