@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Literal
 
-from compiler.ir.dims import Dim, as_symbol, evaluate, substitute, symbols
+from compiler.ir.dims import Dim, Poly, as_symbol, evaluate, substitute, symbols
 from compiler.ir.graph import Graph, Node, Operation, Origin, Role, Value
 from compiler.ir.types import TensorType
 from compiler.ops.base import Op, Requirement, Storage
@@ -66,17 +67,14 @@ class Flat:
         self._known: dict[tuple[Operation, tuple[Value, ...]], tuple[Value, ...]] = {}
         self.b = Emit(graph.name)
         self.b.reserve(graph)
+        self.b.keep_inputs(graph)
         self.items: dict[Value, Item] = {}
-        self.values: dict[Value, Value] = {}
+        self.values: dict[Value, Value] = {item.value: item.value for item in graph.inputs}
         for item in graph.inputs:
-            with self.b.at(graph.origin_of(item.value)):
-                value = self.values[item.value] = self.b.input(item.name, item.value.type, item.role)
             made = Made.WHOLE if item.role is Role.DATA else Made.ANYWHERE
-            self.items[value] = Item(None, made, role=item.role)
+            self.items[item.value] = Item(None, made, role=item.role)
         for node in graph.nodes:
-            inputs = tuple(self.values[value] for value in node.inputs)
-            names = tuple(value.name for value in node.outputs)
-            results = self._add(node.operation, inputs, node.origin, names)
+            results = self._add(node, tuple([self.values[value] for value in node.inputs]), node.origin)
             self.values.update(zip(node.outputs, results, strict=True))
 
     def outputs(self) -> Iterator[Value]:
@@ -112,24 +110,26 @@ class Flat:
     def _carries(self, dim: Dim) -> bool:
         return any(found.name == self.symbol for found in symbols(dim))
 
-    def _add(
-        self, operation: Operation, inputs: tuple[Value, ...], origin: Origin, names: tuple[str, ...] = ()
-    ) -> tuple[Value, ...]:
+    def _add(self, node: Node, inputs: tuple[Value, ...], origin: Origin) -> tuple[Value, ...]:
+        """Add a node of the graph, or of what one is written out in, on ``inputs``, which have the types of its own."""
+        operation = node.operation
         assert isinstance(operation, Op)
-        types = operation.infer(tuple(value.type for value in inputs))
-        trial = Node(operation, inputs, tuple(Value("", type) for type in types), origin)
         read = [self.standing(value) for value in inputs]
-        standings = parts_of(trial, [s for s in read if s != UNCUT], self.symbol) if UNCUT not in read else None
+        standings = parts_of(node, [s for s in read if s != UNCUT], self.symbol) if UNCUT not in read else None
         if standings is None and any(isinstance(standing, Place) for standing in read):
-            expansion = _written_out(trial)
+            types = tuple(value.type for value in inputs)
+            expansion = _written_out(operation, types)
             if expansion is not None:
-                asked = operation.requirements(tuple(value.type for value in inputs))
+                asked = operation.requirements(types)
                 self.required += [one._replace(sentence=f"{origin.scope}: {one.sentence}") for one in asked]
                 return self._written(expansion, inputs, origin)
-        with self.b.at(origin):
-            results = self.b.add_node(operation, inputs, names)
-        node = self.b.nodes[-1]
-        self._place(node, None if standings and self._is_better_whole(node, read, standings) else standings)
+        if origin is node.origin:
+            results = self.b.copy(node, inputs)
+        else:
+            with self.b.at(origin):
+                results = self.b.add_node(operation, inputs, types=tuple(value.type for value in node.outputs))
+        added = self.b.nodes[-1]
+        self._place(added, None if standings and self._is_better_whole(added, read, standings) else standings)
         return results
 
     def _is_better_whole(
@@ -150,7 +150,7 @@ class Flat:
         for node in expansion.nodes:
             # A gradient is written out in terms of much that the operation itself was written out in.
             key = node.operation, tuple(values[value] for value in node.inputs)
-            results = self._known.get(key) or self._add(*key, origin)
+            results = self._known.get(key) or self._add(node, key[1], origin)
             self._known[key] = results
             values.update(zip(node.outputs, results, strict=True))
         return tuple(values[output.value] for output in expansion.outputs)
@@ -192,14 +192,17 @@ def _macs(node: Node, symbol: str) -> int:
 
 def _typical(dim: Dim, symbol: str) -> int:
     """A size for one sample."""
-    if isinstance(dim, int):
-        return dim
+    return dim if isinstance(dim, int) else _typical_of(dim, symbol)
+
+
+@lru_cache(maxsize=4096)
+def _typical_of(dim: Poly, symbol: str) -> int:
     return evaluate(dim, {s.name: 1 if s.name == symbol else s.nearest(_TYPICAL) for s in symbols(dim)})
 
 
-def _written_out(node: Node) -> Graph | None:
-    """The operations that a node's stands for, where there are such."""
-    operation, types = node.operation, tuple(value.type for value in node.inputs)
+@lru_cache(maxsize=4096)
+def _written_out(operation: Op, types: tuple[TensorType, ...]) -> Graph | None:
+    """The operations that one stands for on operands of these types, where there are such."""
     if isinstance(operation, Mean):
         return expansion_of("mean", types, operation.by_sum)
     expand = getattr(operation, "expand", None)

@@ -165,6 +165,20 @@ def test_sizes_out_of_range_are_refused(module) -> None:
         bind({}, N=1, T=65)
 
 
+def test_every_function_begins_with_a_branch(module) -> None:
+    """Without one, the time in which CPython compiles it grows with the square of its length."""
+    graphs = []
+    for name, size in (("sized", N), ("fixed", 4)):
+        b = Emit(name)
+        b.output("y", b.relu(b.input("x", TensorType(F32, (size,)))))
+        graphs.append(b.finish())
+    functions = [node for node in ast.parse(generate(graphs)).body if isinstance(node, ast.FunctionDef)]
+    bound = [function for function in functions if function.name.startswith("bind_")]
+    assert [type(function.body[1]) for function in bound] == [ast.If, ast.If]
+    with pytest.raises(ValueError, match="kept has to be a dict of arrays"):
+        module(graphs)["bind_fixed"](None)
+
+
 def test_kept_arrays_that_are_not_used_are_not_asked_for(module) -> None:
     b = Emit("g")
     b.input("w", TensorType(F32, (3,)), Role.WEIGHT)
