@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -61,7 +61,8 @@ class JointStep(FusedOp):
     def numpy(self, c: NumpyLowering) -> None:
         types = [c.input_types[place] for place in self._of_all(self.arrays[0])]
         sizes = [size for type in types if isinstance(size := type.size, int)]
-        scalars = range(self.count * len(self.arrays), len(c.inputs))
+        inputs = c.inputs
+        scalars = inputs[self.count * len(self.arrays) :]
         own = dict(zip(self.arrays, types[:1] * len(self.arrays), strict=True))
         operands = [own.get(index, types[0].with_shape(())) for index in range(self.step.operands)]
         body = UpdateBody(self.step, operands, types[0])
@@ -70,16 +71,16 @@ class JointStep(FusedOp):
         flat = {index: c.side_by_side(self._of_all(index)) for index in self.made}
         cuts = f"({', '.join(map(str, accumulate(sizes[:-1])))},)"
         groups = [
-            f"np.split({flat[index]}, {cuts})" if index in flat else _tuple(c.inputs[p] for p in self._of_all(index))
+            f"np.split({flat[index]}, {cuts})" if index in flat else _tuple(inputs[p] for p in self._of_all(index))
             for index in self.arrays
         ]
-        count = len(self.step.results)
-        groups += [_tuple(c.outputs[number] for number in range(own, len(c.outputs), count)) for own in range(count)]
+        count, results = len(self.step.results), c.outputs
+        groups += [_tuple(results[own::count]) for own in range(count)]
         groups += [f"np.split({c.scratch(whole)}, {cuts})" for _ in range(body.work)]
         rows = c.bound(f"{c.helper('in_rows', IN_ROWS)}({', '.join(groups)})", whole.with_shape((0,)))
         row = c.local("row")
         c.line(f"for {row} in {rows}:")
-        c.line(f"    {name}(*{row}, {', '.join(c.inputs[index] for index in scalars)})")
+        c.line(f"    {name}(*{row}, {', '.join(scalars)})")
 
     def _place(self, number: int, index: int) -> int:
         """Where operand ``index`` of the step stands for weight ``number``."""
@@ -99,7 +100,7 @@ class JointStep(FusedOp):
         return (Sample(cls(momentum, 2, (0, 1, 2), (0, 1, 2)), operands, 0.5, 2),)
 
 
-def _tuple(names: Iterator[str]) -> str:
+def _tuple(names: Iterable[str]) -> str:
     return f"({', '.join(names)},)"
 
 

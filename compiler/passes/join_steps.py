@@ -26,20 +26,20 @@ class JoinSteps(Pass):
         groups = {members[-1]: members for members in _groups(graph, self.most)}
         if not groups:
             return graph
+        kept = {item.value for item in graph.inputs if item.role is not Role.DATA}
         inside = {node for members in groups.values() for node in members}
         copy = Copy(graph)
         for node in graph.nodes:
             if node in groups:
-                self._join(copy, groups[node])
+                self._join(copy, groups[node], kept)
             elif node not in inside:
                 copy.node(node)
         return copy.finish()
 
-    def _join(self, copy: Copy, members: Sequence[Node]) -> None:
+    def _join(self, copy: Copy, members: Sequence[Node], kept: set[Value]) -> None:
         step = members[0].operation
         assert isinstance(step, WeightStep)
         arrays = tuple(index for index, value in enumerate(members[0].inputs) if value.type.shape)
-        kept = {item.value for item in copy.graph.inputs if item.role is not Role.DATA}
         made = tuple(index for index in arrays if not all(node.inputs[index] in kept for node in members))
         operands = [node.inputs[index] for node in members for index in arrays] + list(_scalars(members[0]))
         origin = Origin.merge(tuple(node.origin for node in reversed(members))).through(self.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from compiler.ir.dims import Dim, bounds
@@ -26,7 +27,7 @@ class NodeLowering:
     def __init__(self, writer: FunctionWriter, index: int, node: Node, once: bool) -> None:
         self._writer, self._index, self._node, self._once = writer, index, node, once
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[str, ...]:
         return tuple(self._writer.expressions[value] for value in self._node.inputs)
 
@@ -34,11 +35,11 @@ class NodeLowering:
     def outputs(self) -> tuple[str, ...]:
         return tuple(self._writer.expressions[value] for value in self._node.outputs)
 
-    @property
+    @cached_property
     def input_types(self) -> tuple[TensorType, ...]:
         return tuple(value.type for value in self._node.inputs)
 
-    @property
+    @cached_property
     def output_types(self) -> tuple[TensorType, ...]:
         return tuple(value.type for value in self._node.outputs)
 
@@ -141,10 +142,10 @@ class NodeLowering:
         sizes = [value.type.size for value in values]
         flat = self._writer.declare(f"{opcode}_row", values[0].type.with_shape((sum(sizes),)), row)
         start: Dim = 0
-        for operand, value, size in zip(operands, values, sizes, strict=True):
+        for value, size in zip(values, sizes, strict=True):
             block = plan.blocks.get(plan.root[value])
             if block is None or plan.inside.get(block) != (row, start * value.type.dtype.bytes):
                 piece = self.view(flat, f"{{}}[{start}:{start + size}].reshape({self.shape(value.type.shape)})")
-                self.line(f"np.copyto({piece}, {self.inputs[operand]})")
+                self.line(f"np.copyto({piece}, {self._writer.expressions[value]})")
             start += size
         return flat

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 
 from compiler.ir.dims import Dim
 from compiler.ir.graph import Graph, Node, Output, Role, Value
@@ -77,9 +78,10 @@ def make_plan(graph: Graph, data: Home = Home.DATA) -> Plan:
     _find_last_uses(plan)
     updated = _updates(plan)
     for index, node in enumerate(graph.nodes):
-        for value in node.outputs:
+        taking = _Taking(plan, index, node)
+        for number, value in enumerate(node.outputs):
             if plan.home.get(value) is Home.OWN:
-                _place(plan, index, node, value, updated)
+                _place(taking, number, value, updated)
     _plan_end(plan)
     for index, node in enumerate(graph.nodes):
         for operands in operation_of(node).side_by_side:
@@ -157,60 +159,76 @@ def _updates(plan: Plan) -> dict[Value, Value]:
     }
 
 
-def _place(plan: Plan, index: int, node: Node, value: Value, updated: dict[Value, Value]) -> None:
+def _place(taking: _Taking, number: int, value: Value, updated: dict[Value, Value]) -> None:
     """Decide where ``value`` is written: over what it updates, over a dying operand, or into a block of its own."""
+    plan, index = taking.plan, taking.index
     kept = updated.get(value)
-    if kept is not None and _may_overwrite(plan, index, node, value, kept):
+    if kept is not None and _may_overwrite(taking, number, value, kept):
         plan.direct[value] = kept
         return
     last = plan.last_use.get(value, index)
-    for operand_index in _overwritable(plan, index, node, value):
-        operand_root = plan.root[node.inputs[operand_index]]
-        block = plan.blocks.get(operand_root)
+    for operand_index in taking.overwritable(number, value):
+        block = plan.blocks.get(plan.root[taking.node.inputs[operand_index]])
         if block is not None:
             block.last = last
             plan.blocks[value] = block
-            plan.shared[value] = operand_index
+            taking.take(value, operand_index)
             return
     plan.blocks[value] = Block(byte_size(value.type), index, last)
 
 
-def _may_overwrite(plan: Plan, index: int, node: Node, value: Value, kept: Value) -> bool:
-    """Whether the result of node ``index`` can be written straight into the kept array."""
-    last = plan.last_use.get(kept, -1)
-    if last != index:
-        return last < index
-    for operand_index in _overwritable(plan, index, node, value):
-        if plan.root[node.inputs[operand_index]] is kept:
-            plan.shared[value] = operand_index
+def _may_overwrite(taking: _Taking, number: int, value: Value, kept: Value) -> bool:
+    """Whether a result of the node can be written straight into the kept array."""
+    last = taking.plan.last_use.get(kept, -1)
+    if last != taking.index:
+        return last < taking.index
+    for operand_index in taking.overwritable(number, value):
+        if taking.plan.root[taking.node.inputs[operand_index]] is kept:
+            taking.take(value, operand_index)
             return True
     return False
 
 
-def _overwritable(plan: Plan, index: int, node: Node, value: Value) -> Iterator[int]:
-    """The operands whose memory ``value`` may take over: the whole of it, at its last use, element by element.
+@dataclass
+class _Taking:
+    """What memory of its operands the results of a node, the one at ``index``, take over: each at most once."""
 
-    An operand that shows the same memory in another way forbids it, and each is taken over by one result only.
-    """
-    allowed = operation_of(node).overwritable(node.outputs.index(value))
-    taken = {plan.root[node.inputs[plan.shared[other]]] for other in node.outputs if other in plan.shared}
-    for operand_index in allowed:
-        operand = node.inputs[operand_index]
-        root = plan.root[operand]
-        if (
-            operand.type == value.type
-            and root not in taken
-            and (operand in plan.channels_last) == (value in plan.channels_last)
-            and (operand in plan.contiguous or operand in plan.channels_last)
-            and plan.last_use[root] == index
-            and (operand is root or byte_size(operand.type) == byte_size(root.type))
-            and all(
-                other is operand and position in allowed
-                for position, other in enumerate(node.inputs)
-                if plan.root[other] is root
-            )
-        ):
-            yield operand_index
+    plan: Plan
+    index: int
+    node: Node
+    _taken: set[Value] = field(default_factory=set)
+
+    @cached_property
+    def _showing(self) -> dict[Value, list[int]]:
+        """Which operands show the memory of each root."""
+        found: dict[Value, list[int]] = {}
+        for position, value in enumerate(self.node.inputs):
+            found.setdefault(self.plan.root[value], []).append(position)
+        return found
+
+    def take(self, value: Value, operand_index: int) -> None:
+        """Note that the result ``value`` takes over an operand's memory."""
+        self.plan.shared[value] = operand_index
+        self._taken.add(self.plan.root[self.node.inputs[operand_index]])
+
+    def overwritable(self, number: int, value: Value) -> Iterator[int]:
+        """The operands whose memory ``value``, result ``number``, may take over: the whole of it, at its last use,
+        element by element. An operand that shows the same memory in another way forbids it."""
+        plan, inputs = self.plan, self.node.inputs
+        allowed = operation_of(self.node).overwritable(number)
+        for operand_index in allowed:
+            operand = inputs[operand_index]
+            root = plan.root[operand]
+            if (
+                operand.type == value.type
+                and root not in self._taken
+                and (operand in plan.channels_last) == (value in plan.channels_last)
+                and (operand in plan.contiguous or operand in plan.channels_last)
+                and plan.last_use[root] == self.index
+                and (operand is root or byte_size(operand.type) == byte_size(root.type))
+                and all(inputs[position] is operand and position in allowed for position in self._showing[root])
+            ):
+                yield operand_index
 
 
 def _put_side_by_side(plan: Plan, index: int, node: Node, operands: tuple[int, ...]) -> None:
