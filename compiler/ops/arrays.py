@@ -5,6 +5,7 @@ from __future__ import annotations
 from compiler.ir.dims import Dim, product
 from compiler.ir.types import DType, TensorType
 from compiler.ops.base import NumpyLowering
+from compiler.ops.samples import typical
 
 
 def row_major(c: NumpyLowering, index: int) -> str:
@@ -46,6 +47,37 @@ def filled(c: NumpyLowering, length: Dim, value: str, dtype: DType) -> str:
     columns several times as fast as ``np.add.reduce`` does."""
     vector = f"np.full({c.dim(length)}, {value}, {c.scalar(0, dtype)}.dtype)"
     return c.bound(vector, TensorType(dtype, (length,)))
+
+
+# Rows that are summed by products with ones are no longer than this: sums of more numbers would lose digits.
+LONGEST = 1 << 14
+
+
+def sum_by_product(c: NumpyLowering, axes: tuple[int, ...], value: str = "1") -> bool:
+    """Write the statement that fills the result with the sums of the operand over ``axes``, from 0, times ``value``, an
+    expression of sizes, where the BLAS does that: false, and nothing written, where it does not.
+
+    A product with a vector takes a third of the time of ``np.add.reduce`` and less, however large the operand is.
+    """
+    type = c.input_types[0]
+    first, last = tuple(range(len(axes))), tuple(range(type.rank - len(axes), type.rank))
+    if type.dtype not in (DType.F32, DType.F64) or not axes or axes not in (first, last) or not c.contiguous(0):
+        return False
+    summed = product(type.shape[axis] for axis in axes)
+    if axes == last and typical(summed) > LONGEST:
+        return False
+    vector = filled(c, summed, value, type.dtype)
+    if len(axes) == type.rank:
+        c.line(f"{c.view(c.inputs[0], 'reshape(-1)')}.dot({vector}, out={c.view(c.outputs[0], 'reshape(())')})")
+        return True
+    out = c.view(c.outputs[0], "reshape(-1)")
+    if axes == first:
+        rest = product(type.shape[len(axes) :])
+        c.line(f"{vector}.dot({c.view(c.inputs[0], f'reshape({c.shape((summed, rest))})')}, out={out})")
+    else:
+        rest = product(type.shape[: -len(axes)])
+        c.line(f"{c.view(c.inputs[0], f'reshape({c.shape((rest, summed))})')}.dot({vector}, out={out})")
+    return True
 
 
 def number(c: NumpyLowering, value: str, dtype: DType) -> str:

@@ -23,10 +23,13 @@ from compiler.ops.base import (
 )
 from compiler.ops.broadcast import broadcast_types
 from compiler.ops.checks import need_bools, need_floats, need_one_dtype
+from compiler.ops.samples import typical
 
 if TYPE_CHECKING:
     from compiler.ops.emit import Emit
 
+# Masks of up to so many elements are made floats first.
+_SMALL = 1 << 16
 BOOL, F32, I64 = DType.BOOL, DType.F32, DType.I64
 N = symbol("N")
 SIZES = {"N": 4}
@@ -147,7 +150,13 @@ class Mask(Op):
         return (np.asarray(x * condition.astype(x.dtype)),)
 
     def numpy(self, c: NumpyLowering) -> None:
-        c.line(f"np.multiply({c.inputs[0]}, {c.inputs[1]}, out={c.outputs[0]})")
+        (x, condition), (out,), type = c.inputs, c.outputs, c.output_types[0]
+        if type.shape == c.input_types[1].shape and typical(type.size) <= _SMALL:
+            # Where both are floats the product begins so much sooner that a copy is made up for.
+            factors = c.scratch(type)
+            c.line(f"np.copyto({factors}, {condition})")
+            condition = factors
+        c.line(f"np.multiply({x}, {condition}, out={out})")
 
     def onnx(self, c: OnnxLowering) -> None:
         factor = c.node("Cast", (c.inputs[1],), to=c.output_types[0].dtype)

@@ -39,7 +39,8 @@ class Linear(FusedOp):
         before = out if self.activation is None or 0 in self.activation.inplace else c.scratch(type)
         lower_matmul(c, before)
         if len(c.inputs) == 3:
-            c.line(f"np.add({before}, {c.inputs[2]}, out={before})")
+            bias = c.view(c.inputs[2], "reshape(())") if c.input_types[2].size == 1 else c.inputs[2]
+            c.line(f"np.add({before}, {bias}, out={before})")
         if self.activation is not None:
             self.activation.numpy(StepLowering(c, [(before, type)], (out, type)))
 

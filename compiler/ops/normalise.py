@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from compiler.ir.dims import symbol
+from compiler.ir.dims import product, symbol
 from compiler.ir.types import DType, TensorType
+from compiler.ops.arrays import filled
 from compiler.ops.base import (
     Array,
     Gradients,
@@ -59,6 +60,16 @@ class Normalisation(Op):
     def _numpy_shifted(self, c: NumpyLowering, totals: str) -> None:
         """Go on where the result's buffer holds the operand without its largest elements; ``totals`` is free again."""
 
+    def _numpy_totals(self, c: NumpyLowering, powers: str, totals: str) -> None:
+        """Fill ``totals`` with the sums of ``powers``, an array like the result."""
+        type = c.output_types[0]
+        if self.axis % type.rank < type.rank - 1 or type.dtype not in (DType.F32, DType.F64):
+            c.line(f"np.add.reduce({powers}, axis={self.axis}, keepdims=True, out={totals})")
+            return
+        rows = c.view(powers, f"reshape({c.shape((product(type.shape[:-1]), type.shape[-1]))})")
+        ones = filled(c, type.shape[-1], "1", type.dtype)
+        c.line(f"{rows}.dot({ones}, out={c.view(totals, 'reshape(-1)')})")
+
     def onnx(self, c: OnnxLowering) -> None:
         c.node(self.onnx_kind, c.inputs, c.outputs, axis=self.axis)
 
@@ -96,7 +107,7 @@ class Softmax(Normalisation):
     def _numpy_shifted(self, c: NumpyLowering, totals: str) -> None:
         out = c.outputs[0]
         c.line(f"np.exp({out}, out={out})")
-        c.line(f"np.add.reduce({out}, axis={self.axis}, keepdims=True, out={totals})")
+        self._numpy_totals(c, out, totals)
         c.line(f"np.divide({out}, {totals}, out={out})")
 
 
@@ -121,6 +132,6 @@ class LogSoftmax(Normalisation):
     def _numpy_shifted(self, c: NumpyLowering, totals: str) -> None:
         out, powers = c.outputs[0], c.scratch(c.output_types[0])
         c.line(f"np.exp({out}, out={powers})")
-        c.line(f"np.add.reduce({powers}, axis={self.axis}, keepdims=True, out={totals})")
+        self._numpy_totals(c, powers, totals)
         c.line(f"np.log({totals}, out={totals})")
         c.line(f"np.subtract({out}, {totals}, out={out})")

@@ -11,7 +11,7 @@ import numpy as np
 from compiler.ir.dims import Dim, product, symbol
 from compiler.ir.graph import Value
 from compiler.ir.types import DType, TensorType, TypeMismatch
-from compiler.ops.arrays import by_channels, channel_axes, sum_channels, sum_last_channels
+from compiler.ops.arrays import by_channels, channel_axes, sum_by_product, sum_channels, sum_last_channels
 from compiler.ops.base import (
     Array,
     Gradients,
@@ -132,7 +132,8 @@ class Sum(Reduction):
         type = c.input_types[0]
         by_channel = type.rank > 2 and normal_axes(self.verb, type, self.axes) == channel_axes(type.rank)
         if not by_channel or type.dtype not in (F32, DType.F64):
-            super().numpy(c)
+            if not sum_by_product(c, tuple(sorted(normal_axes(self.verb, type, self.axes)))):
+                super().numpy(c)
             return
         grid, out = (*type.shape[:2], product(type.shape[2:])), c.view(c.outputs[0], "reshape(-1)")
         if c.contiguous(0):
@@ -176,8 +177,11 @@ class Mean(Reduction):
         return (np.asarray(mean).astype(x.dtype),)
 
     def numpy(self, c: NumpyLowering) -> None:
+        type = c.input_types[0]
+        count = self._count(type)
+        if sum_by_product(c, tuple(sorted(normal_axes(self.verb, type, self.axes))), f"1/{c.dim(count)}"):
+            return
         super().numpy(c)
-        count = self._count(c.input_types[0])
         if count != 1:
             # As an array of the result's type, which NumPy takes four times as fast as a Python number.
             dtype = c.output_types[0].dtype
