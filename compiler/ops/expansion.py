@@ -29,14 +29,19 @@ def expansion_of(name: str, types: Sequence[TensorType], expand: Callable[..., t
 
 
 def lower_expansion(c: OnnxLowering, graph: Graph) -> None:
-    """Write the ONNX nodes of every operation in ``graph``, whose inputs are the operands and whose outputs the results
-    of the operation that ``c`` lowers."""
+    """Write the ONNX nodes of every operation in ``graph`` that a result needs; its inputs are the operands and its
+    outputs the results of the operation that ``c`` lowers."""
     names = dict(zip((item.value for item in graph.inputs), c.inputs, strict=True))
     results = {output.value: name for output, name in zip(graph.outputs, c.outputs, strict=True)}
+    needed = set(results)
+    for node in reversed(graph.nodes):
+        if not needed.isdisjoint(node.outputs):
+            needed.update(node.inputs)
     for node in graph.nodes:
         assert isinstance(node.operation, Op)
-        read = [bool(graph.users[value]) or value in results for value in node.outputs]
-        node.operation.onnx(_Expanded(c, node, names, results, read))
+        read = [value in needed for value in node.outputs]
+        if any(read):
+            node.operation.onnx(_Expanded(c, node, names, results, read))
     for value, name in results.items():
         if names[value] != name:
             c.node("Identity", (names[value],), (name,))

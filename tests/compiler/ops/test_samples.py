@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -232,8 +233,17 @@ def test_every_opset_has_it_or_refuses_it_by_name(sample: Sample, opset: int, ca
         return
     operands = cases.operands(sample)
     expected = interpret_outputs(graph, cases.arrays(sample, operands))
-    for name, result in run_onnx(export(graph, {}, opset=opset), cases.arrays(sample, operands), True).items():
+    file = export(graph, {}, opset=opset)
+    assert not idle_nodes(file)
+    for name, result in run_onnx(file, cases.arrays(sample, operands), True).items():
         check_close(result, expected[name])
+
+
+def idle_nodes(file: bytes) -> list[str]:
+    """The nodes of which nothing is read."""
+    graph = onnx.ModelProto.FromString(file).graph
+    read = {item.name for item in graph.output} | {name for node in graph.node for name in node.input}
+    return [node.name for node in graph.node if not read & set(node.output)]
 
 
 def onnx_graph(sample: Sample, cases: Any) -> Graph:
