@@ -16,6 +16,7 @@ from compiler.ops.gru_gradient import GruGradient
 from compiler.ops.joint_step import JointStep
 from compiler.ops.layer_norm import LayerNorm, RmsNorm
 from compiler.ops.linear import Linear
+from compiler.ops.logistic_loss import LogisticLoss
 from compiler.ops.lstm import Lstm, LstmTraining
 from compiler.ops.lstm_gradient import LstmGradient
 from compiler.ops.pool import MaxPool, MaxPoolGradient
@@ -51,6 +52,7 @@ __all__ = [
     "JointStep",
     "LayerNorm",
     "Linear",
+    "LogisticLoss",
     "Lstm",
     "LstmGradient",
     "LstmTraining",

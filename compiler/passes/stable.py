@@ -11,12 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from compiler.ir.graph import Value
+from compiler.ops.activation import Softplus
 from compiler.ops.elementwise import Add, Divide, Multiply, Subtract
 from compiler.ops.emit import Emit
+from compiler.ops.logistic_loss import LogisticLoss
 from compiler.ops.normalise import LogSoftmax, Softmax
 from compiler.ops.reduce import Sum, reduced_shape
 from compiler.ops.shape import Expand, Reshape
-from compiler.ops.unary import Exp, Log, Log1p, Reciprocal
+from compiler.ops.unary import Exp, Log, Log1p, Negative, Reciprocal
 from compiler.passes.logarithm import LARGEST_EPSILON, Form, Logarithm, negated
 from compiler.passes.pattern import Made, Match, made, number
 from compiler.passes.rewrite import RewritePass, Rule
@@ -63,6 +65,30 @@ _SIGMOIDS = (
             made(Divide, made(Exp, "x"), _ONE_PLUS_EXP),
             made(Multiply, made(Exp, "x"), made(Reciprocal, _ONE_PLUS_EXP)),
         )
+    ),
+)
+
+# Binary cross-entropy, of which the logarithms are in their safe forms already.
+
+
+def _logits_are_whole(m: Match) -> str | None:
+    return None if m["z"].type == m.type else f"{m['z']} is repeated"
+
+
+_LOG_P = made(Negative, made(Softplus, made(Negative, "z")))
+_LOG_REST = made(Negative, made(Softplus, "z"))
+_CROSS_ENTROPIES = (
+    Rule(
+        "logistic-loss",
+        made(Add, made(Multiply, "t", _LOG_P), made(Multiply, made(Subtract, number(1), "t"), _LOG_REST)),
+        lambda b, m: b.neg(b.add(LogisticLoss(), m["z"], m["t"])),
+        _logits_are_whole,
+    ),
+    Rule(
+        "logistic-loss",
+        made(Subtract, made(Softplus, "z"), made(Multiply, "t", "z")),
+        lambda b, m: b.add(LogisticLoss(), m["z"], m["t"]),
+        _logits_are_whole,
     ),
 )
 
@@ -134,7 +160,7 @@ class Stabilize(RewritePass):
     # A value has to be seen to meet itself, and the rules name one spelling of what has several.
     after = ("common-subexpressions", "simplify")
     exact = False
-    rules = (*_SIGMOIDS, *_SOFTMAXES, *_logarithms(LARGEST_EPSILON))
+    rules = (*_SIGMOIDS, *_SOFTMAXES, *_CROSS_ENTROPIES, *_logarithms(LARGEST_EPSILON))
 
     def exact_part(self) -> RewritePass:
         return _StabilizeUnguarded()
@@ -145,4 +171,4 @@ class _StabilizeUnguarded(RewritePass):
     """The same without what changes results, the guards' going."""
 
     name = "stabilize"
-    rules = (*_SIGMOIDS, *_SOFTMAXES, *_logarithms(0.0))
+    rules = (*_SIGMOIDS, *_SOFTMAXES, *_CROSS_ENTROPIES, *_logarithms(0.0))

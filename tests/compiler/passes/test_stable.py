@@ -304,6 +304,15 @@ def test_cross_entropy(make) -> None:
 
 
 @pytest.mark.parametrize("make", BINARY_CROSS_ENTROPIES.values(), ids=BINARY_CROSS_ENTROPIES)
+def test_every_binary_cross_entropy_is_one_operation(make) -> None:
+    b = Emit("loss")
+    b.output("loss", make(b, *(b.input(name, TensorType(DType.F32, (N,))) for name in "zt")))
+    after = Pipeline(COMMON).run(b.finish())
+    assert [node.operation.opcode for node in after.nodes][0] == "logistic_loss"
+    assert not any(node.operation.opcode in ("softplus", "log", "log1p", "exp") for node in after.nodes)
+
+
+@pytest.mark.parametrize("make", BINARY_CROSS_ENTROPIES.values(), ids=BINARY_CROSS_ENTROPIES)
 def test_binary_cross_entropy(make) -> None:
     graph = trained(make, Z, Z)
     check(graph, SINGLE, TARGETS, exact_bce(SINGLE, TARGETS))
