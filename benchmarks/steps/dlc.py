@@ -8,6 +8,7 @@ from pathlib import Path
 import compiler
 from benchmarks.steps import Steps
 from benchmarks.workloads import Array, Workload
+from runtime.programs.blas import single_threaded_blas
 from runtime.programs.engine import Engine
 from runtime.programs.project import open_project
 from runtime.training.loop import initial_state
@@ -21,6 +22,8 @@ def make(workload: Workload) -> Steps:
     make_engine = partial(Engine, compiler.train_module(program))
     engine = make_engine(initial_state(program, make_engine))
     batches = [{"x": x, "y": y} for x, y in workload.data()]
+    # As around the loop of a training; here for as long as the process lives.
+    single_threaded_blas().__enter__()
     functions = [f"step{index}" for index in range(len(program.steps))]
 
     def step(number: int) -> Array:

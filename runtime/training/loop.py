@@ -20,6 +20,7 @@ from runtime.data.split import Splits
 from runtime.disk.files import reason, write_text
 from runtime.disk.tensors import Array
 from runtime.programs import helpers
+from runtime.programs.blas import single_threaded_blas
 from runtime.programs.visible import visible
 from runtime.training.calls import Calls, check_batches
 from runtime.training.checkpoint import (
@@ -162,7 +163,7 @@ class Trainer:
         """
         try:
             self._start()
-            with deferred_interrupt() as self._interruption:
+            with deferred_interrupt() as self._interruption, single_threaded_blas():
                 self._save()
                 with suppress(StopTraining):
                     while not self._is_over():
@@ -434,8 +435,7 @@ class Trainer:
 
 
 def initial_state(program: TrainProgram, make_engine: MakeEngine) -> dict[str, Array]:
-    """Every weight and state by name, as the program's seed makes them, or as they come from elsewhere; where the
-    processes that share the work see them."""
+    """Every weight and state by name, made by the seed or given; where the processes that share work see them."""
     seed = np.array(program.settings.seed, np.int64)
     engine = make_engine({"seed": seed, **read_given(program.given)})
     state: dict[str, Array] = {"seed": seed, **engine.call("initial", {})}

@@ -308,7 +308,7 @@ def test_every_binary_cross_entropy_is_one_operation(make) -> None:
     b = Emit("loss")
     b.output("loss", make(b, *(b.input(name, TensorType(DType.F32, (N,))) for name in "zt")))
     after = Pipeline(COMMON).run(b.finish())
-    assert [node.operation.opcode for node in after.nodes][0] == "logistic_loss"
+    assert next(node.operation.opcode for node in after.nodes) == "logistic_loss"
     assert not any(node.operation.opcode in ("softplus", "log", "log1p", "exp") for node in after.nodes)
 
 
