@@ -59,7 +59,7 @@ class Lstm(Recurrent):
         x, units = c.input_types[0], c.input_types[2].shape[1]
         steps, batch, _ = x.shape
         for place in range(len(self.reversals)):
-            gates, cell = (4, steps, batch, units), (batch, units)
+            gates, cell = (steps, 4, batch, units), (batch, units)
             lower_lstm(self, c, place, c.scratch(x.with_shape(gates)), c.scratch(x.with_shape(cell)))
 
     @classmethod
@@ -70,7 +70,7 @@ class Lstm(Recurrent):
 @operation
 @dataclass(frozen=True)
 class LstmTraining(Lstm):
-    """An LSTM that keeps what its gradient needs as two more results for each direction: the gates [4, T, N, H] after
+    """An LSTM that keeps what its gradient needs as two more results for each direction: the gates [T, 4, N, H] after
     their activations, in the order o, i, f, g, and the cells [T, N, H]. Where a sequence takes no part in a step, f is
     1 for it and the others are 0, as nothing changes then."""
 
@@ -81,7 +81,7 @@ class LstmTraining(Lstm):
 
     def infer(self, inputs: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
         (steps, batch, _), units = inputs[0].shape, inputs[2].shape[1]
-        kept = (inputs[0].with_shape(shape) for shape in ((4, steps, batch, units), (steps, batch, units)))
+        kept = (inputs[0].with_shape(shape) for shape in ((steps, 4, batch, units), (steps, batch, units)))
         return *super().infer(inputs), *tuple(kept) * len(self.reversals)
 
     def kept(self, b: Emit, inputs: Values, outputs: Values) -> Values:
@@ -94,7 +94,7 @@ class LstmTraining(Lstm):
             keep = np.where(step.alive, keep, 1)
             gates.append([out, into, keep, new])
             cells.append(keep * step.states[1] + into * new)
-        return np.swapaxes(gates, 0, 1), cells
+        return gates, cells
 
     def numpy(self, c: NumpyLowering) -> None:
         for place in range(len(self.reversals)):
@@ -145,19 +145,17 @@ LSTM_SUMS = '''\
 def lstm_sums(rows, from_input, gates, together, reverse):
     """What the input gives to the sums of the gates: for each step its part of `gates`, into which that is written for
     several steps `together`, shortly before it is read."""
-    steps, batch, width = rows.shape
-    starts = range(0, steps, together)
+    starts = range(0, len(rows), together)
     for start in reversed(starts) if reverse else starts:
-        part = slice(start, min(start + together, steps))
-        count = (part.stop - start) * batch
-        np.matmul(rows[part].reshape(count, width), from_input, out=gates[:, part].reshape(4, count, gates.shape[3]))
-        yield from gates[:, part].transpose(1, 0, 2, 3)[:: -1 if reverse else 1]
+        part = slice(start, start + together)
+        np.matmul(rows[part, None], from_input, out=gates[part])
+        yield from gates[part][:: -1 if reverse else 1]
 '''
 
 LSTM = '''\
 def lstm(x, weight_ih, weight_hh, biases, states, mask, reverse, results, gates, cells, together, work, half):
-    """An LSTM over all steps of x [T, N, F]. `gates` [4, T, N, H] has all steps, so that a gate is contiguous in each
-    of them; `cells` has them where they are kept, else one."""
+    """An LSTM over all steps of x [T, N, F]. `gates` [T, 4, N, H] has all steps, each of them contiguous; `cells`
+    has them where they are kept, else one."""
     y, h, c = results
     rows, from_input, from_state, through_state, product, first = work
     recurrent_rows(x, rows)

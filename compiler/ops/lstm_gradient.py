@@ -34,7 +34,7 @@ class LstmGradient(RecurrentGradient):
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         given = self.named([operand.astype(np.float64) for operand in operands])
         steps, batch, units = given.y.shape
-        gates, cells = np.swapaxes(given.kept[0], 0, 1), given.kept[1]
+        gates, cells = given.kept
         first = given.states or (np.zeros((batch, units)), np.zeros((batch, units)))
         alive = self.alive(steps, given.lengths, batch)
         d_h, d_c = given.d_states
@@ -64,7 +64,7 @@ class LstmGradient(RecurrentGradient):
         given, y = self.named(names), c.input_types[1]
         steps, batch, units = y.shape
         at_once, gate = (together(units), batch, units), (4, batch, units)
-        work = [c.scratch(y.with_shape(shape)) for shape in ((4, *at_once), at_once, at_once, gate, gate[1:])]
+        work = [c.scratch(y.with_shape(shape)) for shape in ((at_once[0], *gate), at_once, at_once, gate, gate[1:])]
         work.append(c.scratch(y.with_shape((4, units, units))) if self.state else "None")
         begun = c.scratch(y.with_shape(gate)) if self.lengths and self.state else "None"
         c.helper("lstm_slopes", LSTM_SLOPES)
@@ -77,7 +77,7 @@ class LstmGradient(RecurrentGradient):
     @classmethod
     def samples(cls) -> Sequence[Sample]:
         uses = ((cls(*flags), units) for flags, units in SAMPLED)
-        return tuple(gradient_sample(each, units, 4, ((4, T, N, units), (T, N, units))) for each, units in uses)
+        return tuple(gradient_sample(each, units, 4, ((T, 4, N, units), (T, N, units))) for each, units in uses)
 
 
 LSTM_SLOPES = '''\
@@ -86,13 +86,13 @@ def lstm_slopes(kept, y, first, reverse, d_sums, work):
     what c gives for each of h, and f: with s*(1-s) for a sigmoid s, and 1-t*t for a tanh t. Worked out for several
     steps at once; what the caller makes of the first of these then goes to `d_sums`."""
     order = slice(None, None, -1 if reverse else 1)
-    gates, cells, y, d_sums = kept[0][:, order], kept[1][order], y[order], d_sums[order]
+    gates, cells, y, d_sums = kept[0][order], kept[1][order], y[order], d_sums[order]
     ends = [*range(len(y), 1, -len(work[1])), 1, 0]
     for stop, start in zip(ends, ends[1:]):
         part, count = slice(start, stop), stop - start
-        out, into, keep, new = gates[:, part]
-        slopes, of_cell, product = work[0][:, :count], work[1][:count], work[2][:count]
-        of_into, of_keep, of_new, of_out = slopes
+        out, into, keep, new = gates[part].swapaxes(0, 1)
+        slopes, of_cell, product = (each[:count] for each in work)
+        of_into, of_keep, of_new, of_out = slopes.swapaxes(0, 1)
         np.multiply(y[part], out, out=product)
         np.subtract(y[part], product, out=of_out)
         np.tanh(cells[part], out=product)
@@ -107,8 +107,8 @@ def lstm_slopes(kept, y, first, reverse, d_sums, work):
         np.multiply(of_into, into, out=product)
         np.subtract(of_into, product, out=of_into)
         for step in reversed(range(count)):
-            yield slopes[:, step], of_cell[step], keep[step]
-        np.copyto(d_sums[part].reshape(*y[part].shape[:2], 4, -1), slopes.transpose(1, 2, 0, 3))
+            yield slopes[step], of_cell[step], keep[step]
+        np.copyto(d_sums[part].reshape(*y[part].shape[:2], 4, -1), slopes.swapaxes(1, 2))
 '''
 
 LSTM_GRADIENT = '''\

@@ -41,10 +41,10 @@ def states_of(states: Sequence[str], place: int, count: int) -> list[str]:
 
 
 def together(units: Dim) -> int:
-    """For how many steps to work out at once what need not go step by step: so many that, with some dozens of
+    """For how many steps to work out at once what need not go step by step: for so few that, with some dozens of
     sequences, it is in a processor's cache when the steps read it."""
     assert isinstance(units, int), "weights have fixed sizes"
-    return max(1, 512 // units)
+    return max(1, min(8, 512 // units))
 
 
 def with_helpers(c: NumpyLowering, name: str, source: str) -> str:
