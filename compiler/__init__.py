@@ -22,7 +22,8 @@ from compiler.front.elaborate import Elaborated, elaborate
 from compiler.front.parse import parse
 from compiler.front.trace import TracedWeight
 from compiler.front.training import ElaboratedTrain, Loss, first_weights
-from compiler.ir.graph import Graph, Output
+from compiler.ir.graph import Graph, Output, Value
+from compiler.ir.types import TensorType
 from compiler.learning import check_steps
 from compiler.ops.emit import Emit
 from compiler.passes.accumulate import Accumulate, gradients_graph
@@ -77,6 +78,7 @@ class ForeignModel:
     text: str = ""
 
 
+@uncollected()
 def check(source: Source, overrides: Mapping[str, str] | None = None) -> Checked:
     """Parse and elaborate a source text; ``overrides`` sets constants, as texts.
 
@@ -419,9 +421,13 @@ def _with_state(train: ElaboratedTrain, steps: Sequence[Graph], average: Graph |
         if average and any(item.name == average_name(output.name) for item in average.inputs):
             b.output(average_name(output.name), values[output.value])
     rules = [loss.rule for loss in train.losses]
-    for name, (type, fill) in initial_state(steps, rules).items():
-        sizes = [dim for dim in type.shape if isinstance(dim, int)]  # no weight has a symbolic size
-        b.output(name, b.expand(b.scalar(fill, type.dtype), sizes))
+    filled: dict[tuple[TensorType, float], Value] = {}
+    for name, begins in initial_state(steps, rules).items():
+        if begins not in filled:
+            type, fill = begins
+            sizes = [dim for dim in type.shape if isinstance(dim, int)]  # no weight has a symbolic size
+            filled[begins] = b.expand(b.scalar(fill, type.dtype), sizes)
+        b.output(name, filled[begins])
     return b.finish()
 
 

@@ -36,8 +36,7 @@ class Refused(Exception):
 
 def needs_current(entry: Entry, given: Sequence[Given]) -> bool:
     """Whether the tensors that ``entry`` must have are not all among the leading arguments."""
-    leading = [parameter for parameter in entry.parameters if parameter.is_tensor and parameter.required]
-    for position, parameter in enumerate(leading):
+    for position, parameter in enumerate(entry.tensors):
         if position >= len(given):
             return True
         value = given[position].value
@@ -45,11 +44,6 @@ def needs_current(entry: Entry, given: Sequence[Given]) -> bool:
         if not fits:
             return True
     return False
-
-
-def leading_tensors(entry: Entry) -> int:
-    """How many arguments at the front have to be looked at to know whether the current value is to be put in."""
-    return sum(parameter.is_tensor and parameter.required for parameter in entry.parameters)
 
 
 def bind_arguments(
@@ -89,7 +83,8 @@ def bind_arguments(
             named[parameter.name] = values[0]
     if failed:
         raise Refused
-    return _split(entry, positional, named), {k: v for k, v in named.items() if k not in _before(entry)}, places
+    before = [named.pop(name) for name in entry.before_variadic]
+    return before + positional, named, places
 
 
 def _bind_inputs(
@@ -112,24 +107,13 @@ def _bind_inputs(
     return failed
 
 
-def _before(entry: Entry) -> set[str]:
-    """Parameters before a variadic one: Python takes those by position only."""
-    names = [parameter.name for parameter in entry.parameters]
-    variadic = next((i for i, parameter in enumerate(entry.parameters) if parameter.variadic), 0)
-    return set(names[:variadic])
-
-
-def _split(entry: Entry, variadic: list[Any], named: dict[str, Any]) -> list[Any]:
-    return [named[parameter.name] for parameter in entry.parameters if parameter.name in _before(entry)] + variadic
-
-
 def _assign(
     evaluator: Evaluator, entry: Entry, at: Span, given: Sequence[Given], keywords: Sequence[tree.Keyword]
 ) -> tuple[dict[str, list[Given]], bool]:
     """Arguments by parameter, and whether anything was reported."""
     failed = False
     assigned: dict[str, list[Given]] = {}
-    by_position = [parameter for parameter in entry.parameters if not parameter.keyword_only]
+    by_position, known = entry.by_position, entry.by_name
     for index, argument in enumerate(given):
         if index < len(by_position) and not any(parameter.variadic for parameter in by_position[:index]):
             assigned.setdefault(by_position[index].name, []).append(argument)
@@ -139,7 +123,6 @@ def _assign(
             evaluator.report(_too_many(entry, argument.span, len(by_position)))
             failed = True
             break
-    known = {parameter.name: parameter for parameter in entry.parameters}
     for keyword in keywords:
         name = keyword.name.name
         if (name not in known and not entry.per_input) or (name in known and known[name].variadic):

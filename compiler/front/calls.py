@@ -11,7 +11,6 @@ from compiler.front.arguments import (
     Given,
     Refused,
     bind_arguments,
-    leading_tensors,
     needs_current,
     report_argument,
 )
@@ -241,7 +240,7 @@ def argument_value(evaluator: Evaluator, argument: Given, scope: Scope) -> DslVa
 
 def _look_at(evaluator: Evaluator, entry: Entry, given: list[Given], scope: Scope) -> list[Given]:
     """The arguments, with those evaluated that may be the tensors which ``entry`` must have."""
-    leading = leading_tensors(entry)
+    leading = len(entry.tensors)  # which tell whether the current value is to be put in
     return [
         Given(argument.span, None, argument_value(evaluator, argument, scope)) if index < leading else argument
         for index, argument in enumerate(given)
@@ -254,7 +253,7 @@ def _with_current(
     """The arguments with what the arrow brought in front, or with the current value where a tensor is missing."""
     if brought is not None:
         return brought + known
-    if leading_tensors(entry) and scope.current is not None and needs_current(entry, known):
+    if entry.tensors and scope.current is not None and needs_current(entry, known):
         # What was looked at may be a word or an initialiser for a later parameter: leave that to its own reading.
         rest = [looked if isinstance(looked.value, Tensor) else raw for looked, raw in zip(known, given, strict=True)]
         return _brought(scope.current, at) + rest

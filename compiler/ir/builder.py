@@ -49,7 +49,9 @@ class Builder:
         """Take over the inputs of another graph, with their values."""
         for item in graph.inputs:
             self._claim(item.name)
-            self._enter(item, graph.input_origins.get(item.name, NOWHERE))
+        self._inputs += graph.inputs
+        self._makers.update(dict.fromkeys([item.value for item in graph.inputs]))
+        self._input_origins |= {item.name: NOWHERE for item in graph.inputs} | graph.input_origins
 
     def add(self, operation: Operation, *inputs: Value) -> Value:
         """Add a node with one result and give that result."""

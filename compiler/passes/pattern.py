@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeAlias, TypeVar
 
 from compiler.ir.graph import Node, Operation, Origin, Value
@@ -80,7 +81,7 @@ class Match:
     def __getitem__(self, name: str) -> Value:
         return self.values[name]
 
-    @property
+    @cached_property
     def type(self) -> TensorType:
         """The type of the result, which the replacement has to have too."""
         return self.operation.infer(tuple(value.type for value in self.inputs))[0]

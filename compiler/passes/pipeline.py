@@ -79,6 +79,6 @@ def _verify(step: Pass, before: Graph, after: Graph) -> None:
         raise PipelineError(f"pass {step.name} changed the inputs or outputs of graph {before.name}")
 
 
-def _signature(graph: Graph) -> tuple[object, ...]:
-    inputs = tuple((item.name, item.value.type, item.role) for item in graph.inputs)
-    return inputs, tuple((item.name, item.value.type, item.updates) for item in graph.outputs)
+def _signature(graph: Graph) -> object:
+    inputs = [(item.name, item.value.type, item.role) for item in graph.inputs]
+    return inputs, [(item.name, item.value.type, item.updates) for item in graph.outputs]

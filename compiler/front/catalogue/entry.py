@@ -37,6 +37,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import UnionType
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -143,7 +144,7 @@ class Context(Protocol):
         """Note that ``indices`` lie in 0 to ``size`` - 1, or are ``ignored``: checked on the data before training."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Parameter:
     """One parameter of an entry: ``kind`` is the annotation, without ``| None``."""
 
@@ -155,7 +156,7 @@ class Parameter:
     keyword_only: bool
     per_input: bool = False
 
-    @property
+    @cached_property
     def is_tensor(self) -> bool:
         return self.kind is Value or self.kind == Operand
 
@@ -164,7 +165,7 @@ class Parameter:
         """The default as it is written in ``.dl``: words of a ``Literal`` without quotes, other texts with them."""
         return f'"{self.default}"' if self.kind is str and self.default is not None else default_text(self.default)
 
-    @property
+    @cached_property
     def choices(self) -> tuple[str, ...]:
         """The words of a ``Literal``; () for other kinds."""
         return get_args(self.kind) if get_origin(self.kind) is Literal else ()
@@ -183,7 +184,28 @@ class Entry:
         """The first sentence of the documentation."""
         return re.split(r"(?<=\.)\s", self.documentation, maxsplit=1)[0].replace("\n", " ")
 
-    @property
+    @cached_property
+    def tensors(self) -> tuple[Parameter, ...]:
+        """The tensors that it must have."""
+        return tuple(parameter for parameter in self.parameters if parameter.is_tensor and parameter.required)
+
+    @cached_property
+    def by_position(self) -> tuple[Parameter, ...]:
+        """What may be given without its name."""
+        return tuple(parameter for parameter in self.parameters if not parameter.keyword_only)
+
+    @cached_property
+    def before_variadic(self) -> tuple[str, ...]:
+        """The names of the parameters before a variadic one: Python takes those by position only."""
+        variadic = next((i for i, parameter in enumerate(self.parameters) if parameter.variadic), 0)
+        return tuple(parameter.name for parameter in self.parameters[:variadic])
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Parameter]:
+        """The parameters by their names."""
+        return {parameter.name: parameter for parameter in self.parameters}
+
+    @cached_property
     def per_input(self) -> Parameter | None:
         """What may be given for each input of the train block, if anything."""
         return next((parameter for parameter in self.parameters if parameter.per_input), None)
