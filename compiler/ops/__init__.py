@@ -19,7 +19,7 @@ from compiler.ops.linear import Linear
 from compiler.ops.logistic_loss import LogisticLoss
 from compiler.ops.lstm import Lstm, LstmTraining
 from compiler.ops.lstm_gradient import LstmGradient
-from compiler.ops.pool import MaxPool, MaxPoolGradient
+from compiler.ops.pool import MaxPool, MaxPoolGradient, MaxPoolTraining
 from compiler.ops.resize import Resize, ResizeGradient
 from compiler.ops.rnn import Rnn, RnnGradient
 from compiler.ops.running_norm import RunningNorm
@@ -58,6 +58,7 @@ __all__ = [
     "LstmTraining",
     "MaxPool",
     "MaxPoolGradient",
+    "MaxPoolTraining",
     "Op",
     "PasteEach",
     "Resize",

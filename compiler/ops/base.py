@@ -247,7 +247,8 @@ class Op(Operation):
         return self.elementwise
 
     def gives_channels_last(self, inputs: tuple[TensorType, ...], last: tuple[bool, ...]) -> bool:
-        """Whether the only result is to lie in memory as [N, *spatial, C], where operands do as ``last`` says."""
+        """Whether the results, all of one shape, are to lie in memory as [N, *spatial, C], where operands do as
+        ``last`` says."""
         if not self.elementwise:
             return False
         shape = self.infer(inputs)[0].shape

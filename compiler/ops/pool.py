@@ -12,7 +12,6 @@ from compiler.ir.dims import Dim, equal, evaluate, symbol
 from compiler.ir.types import DType, TensorType, TypeMismatch
 from compiler.ops.base import (
     Array,
-    FacetError,
     Gradients,
     NumpyLowering,
     OnnxLowering,
@@ -23,7 +22,7 @@ from compiler.ops.base import (
     operation,
     without,
 )
-from compiler.ops.checks import listed, need_floats, need_one_dtype
+from compiler.ops.checks import listed, need_floats
 from compiler.ops.conv_onnx import pooling_attributes, window_attributes
 from compiler.ops.parts import Cut, Joined
 from compiler.ops.pool_numpy import pool_loop, reduce_windows
@@ -50,8 +49,13 @@ class Pooling(Op):
     after: tuple[Dim, ...]
 
     @property
+    def fields(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[Dim, ...], tuple[Dim, ...]]:
+        """The fields, which the gradient has too."""
+        return self.kernel, self.strides, self.dilations, self.before, self.after
+
+    @property
     def window(self) -> Window:
-        return Window(self.kernel, self.strides, self.dilations, self.before, self.after)
+        return Window(*self.fields)
 
     takes_channels_last = True
 
@@ -93,8 +97,8 @@ class MaxPool(Pooling):
         return (self.pooled(self.verb, inputs[0]),)
 
     def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
-        fields = (self.kernel, self.strides, self.dilations, self.before, self.after)
-        return (b.add(MaxPoolGradient(*fields), inputs[0], outputs[0], gradients[0]),)
+        kept = MaxPoolTraining(*self.fields)
+        return kept.gradient(b, inputs, b.add_node(kept, inputs), gradients)
 
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         return (np.max(_met(operands[0], self.window, sizes), axis=0),)
@@ -157,66 +161,112 @@ def _uses(cls: Callable[..., Any]) -> Sequence[tuple[Any, tuple[Dim, ...]]]:
 
 @operation
 @dataclass(frozen=True)
+class MaxPoolTraining(Pooling):
+    """A max_pool that keeps what its gradient needs as a second result: for each place the number of the cell that
+    holds the largest element, in row-major order, the first of those that tie (u8, or i32 for large windows). That is
+    found while x is in the cache, and x, which is larger, need not be kept."""
+
+    opcode = "max_pool_training"
+    verb = "max_pool"
+    auxiliary = 1
+    onnx = without("ONNX's MaxPool numbers cells in another way: train with NumPy, and export the model")
+
+    def infer(self, inputs: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
+        pooled = self.pooled(self.verb, inputs[0])
+        return pooled, pooled.with_dtype(_number_type(self.window))
+
+    def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
+        return (b.add(MaxPoolGradient(*self.fields, inputs[0].type.shape[2:]), outputs[1], gradients[0]),)
+
+    def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
+        met = _met(operands[0], self.window, sizes)
+        return np.max(met, axis=0), np.argmax(met, axis=0).astype(_number_type(self.window).numpy)
+
+    def numpy(self, c: NumpyLowering) -> None:
+        """Last cell first: it counts how many cells come before the first that holds the maximum."""
+        x, window, type = c.input_types[0], self.window, c.output_types[1]
+        require_places(c, window, x)
+        loop, last = pool_loop(c, x, window), c.gives_channels_last
+        image = Image(c, loop, c.inputs[0], x, window, "-np.inf", last)
+        other = c.scratch(type.with_shape((loop.count, *type.shape[1:])).with_dtype(DType.BOOL), last)
+        reduce_windows(c, loop, image, window, "maximum", c.output_types[0])
+        best, number, one = loop.of(c.outputs[0]), loop.of(c.outputs[1]), c.scalar(1, type.dtype)
+        *cells, _ = window.offsets()
+        loop.line(f"{number}.fill(0)")
+        for cell in reversed(cells):
+            seen = image.part(image.array, cell_ranges(c, cell, window, type.shape[2:]))
+            loop.line(f"np.not_equal({seen}, {best}, out={loop.work(other)})")
+            if cell != cells[-1]:
+                loop.line(f"np.add({number}, {one}, out={number})")
+                loop.line(f"np.multiply({number}, {loop.work(other)}, out={number})")
+            else:
+                loop.line(f"np.copyto({number}, {loop.work(other)})")
+
+    @classmethod
+    def samples(cls) -> Sequence[Sample]:
+        uses = [*_uses(cls), (made(cls, 1, 300, 7), (1, 1, 310))]
+        return [Sample(op, (TensorType(F32, x),), sizes=SIZES) for op, x in uses]
+
+
+def _number_type(window: Window) -> DType:
+    """The element type of numbers of cells."""
+    return DType.U8 if window.cells <= 256 else DType.I32
+
+
+@operation
+@dataclass(frozen=True)
 class MaxPoolGradient(Pooling):
-    """The gradient of max_pool to its x: operands x, the pooled result, and the gradient to that."""
+    """The gradient of max_pool to its x [N, C, *size]: operands the numbers of the cells that hold the maxima, and the
+    gradient to these."""
+
+    size: tuple[Dim, ...]
 
     opcode = "max_pool_gradient"
     verb = "make the gradient of max_pool from"
     gradient = without("max_pool can be differentiated once only")
+    onnx = without("ONNX's MaxPool numbers cells in another way: train with NumPy, and export the model")
 
     def infer(self, inputs: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
-        x, *pooled = inputs
-        need_one_dtype(self.verb, *inputs)
-        expected = self.pooled(self.verb, x)
-        if any(type.rank != x.rank or not all(map(equal, type.shape, expected.shape)) for type in pooled):
+        numbers, given = inputs
+        result = given.with_shape((*given.shape[:2], *self.size))
+        expected = self.pooled(self.verb, result)
+        fits = all(type.rank == result.rank and all(map(equal, type.shape, expected.shape)) for type in inputs)
+        if not fits or numbers.dtype is not _number_type(self.window):
             raise TypeMismatch("E0301", f"cannot {self.verb} {listed(inputs)}", f"the pooled tensor is {expected}")
-        return (x,)
+        return (result,)
 
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
-        x, _, gradient = operands
-        window = self.window
-        first = np.argmax(_met(x, window, sizes), axis=0)
-        result = pad_array(np.zeros_like(x), window, sizes)
+        first, gradient = operands
+        window, size = self.window, [evaluate(dim, sizes) for dim in self.size]
+        result = pad_array(np.zeros((*gradient.shape[:2], *size), gradient.dtype), window, sizes)
         for number, cell in enumerate(window.offsets()):
             target = cut(result, cell, window, gradient.shape[2:])
             target += np.where(first == number, gradient, 0)
         starts = [evaluate(before, sizes) for before in self.before]
-        inner = (slice(start, start + size) for start, size in zip(starts, x.shape[2:], strict=True))
+        inner = (slice(start, start + length) for start, length in zip(starts, size, strict=True))
         return (result[last(inner)],)
 
     def numpy(self, c: NumpyLowering) -> None:
-        """Cell by cell: it takes the gradient where it holds the maximum and none before it did."""
-        x, pooled = c.input_types[:2]
-        window, places = self.window, pooled.shape[2:]
+        """Cell by cell: it takes the gradient of the places whose number is its own."""
+        x, given = c.output_types[0], c.input_types[1]
+        window, last = self.window, c.gives_channels_last
         loop = pool_loop(c, x, window)
         overlaps = any(stride < reach for stride, reach in zip(window.strides, window.reach, strict=True))
-        work = pooled.with_shape((loop.count, *pooled.shape[1:]))
-        last = c.gives_channels_last
-        chosen, free = (c.scratch(work.with_dtype(DType.BOOL), last) for _ in range(2))
-        part = c.scratch(work, last) if overlaps else ""
-        image = Image(c, loop, c.inputs[0], x, window, "-np.inf", last)
-        whole = c.scratch(x.with_shape((loop.count, x.shape[1], *image.sizes)), last) if window.padded else ""
-        best, given = c.inputs[1:]
+        work = given.with_shape((loop.count, *given.shape[1:]))
+        mine, part = c.scratch(work.with_dtype(DType.BOOL), last), c.scratch(work, last) if overlaps else ""
+        around = (loop.count, x.shape[1], *window.around(x.shape[2:]))
+        whole = c.scratch(x.with_shape(around), last) if window.padded else ""
         target, cell_target = c.local("target"), c.local("cell")
         loop.enter()
-        image.load()
         loop.line(f"{target} = {loop.work(whole) if whole else loop.of(c.outputs[0])}")
         if not self._tiles(x):
             loop.line(f"{target}.fill(0)")
-        mine, left = loop.work(chosen), loop.work(free)
-        loop.line(f"{left}.fill(True)")
-        cells = list(window.offsets())
-        for cell in cells:
-            index, holder = cell_ranges(c, cell, window, places), left
-            # What no cell has taken is the last one's, which need not be looked at.
-            if cell != cells[-1]:
-                holder = mine
-                loop.line(f"np.equal({image.part(image.array, index)}, {loop.of(best)}, out={mine})")
-                loop.line(f"np.logical_and({mine}, {left}, out={mine})")
-                loop.line(f"np.logical_xor({left}, {mine}, out={left})")
-            loop.line(f"{cell_target} = {target}[{index}]")
+        for number, cell in enumerate(window.offsets()):
+            own = c.scalar(number, c.input_types[0].dtype)
+            loop.line(f"np.equal({loop.of(c.inputs[0])}, {own}, out={loop.work(mine)})")
+            loop.line(f"{cell_target} = {target}[{cell_ranges(c, cell, window, given.shape[2:])}]")
             out = loop.work(part) if overlaps else cell_target
-            loop.line(f"np.multiply({loop.of(given)}, {holder}, out={out})")
+            loop.line(f"np.multiply({loop.of(c.inputs[1])}, {loop.work(mine)}, out={out})")
             if overlaps:
                 loop.line(f"np.add({cell_target}, {out}, out={cell_target})")
         if whole:
@@ -229,29 +279,18 @@ class MaxPoolGradient(Pooling):
         whole = all(equal(count * size, dim) for count, size, dim in covered)
         return whole and self.kernel == self.strides and set(self.dilations) == {1} and not self.window.padded
 
-    def onnx(self, c: OnnxLowering) -> None:
-        """Where the maximum was is the second result of MaxPool, counted over the whole tensor."""
-        x = c.input_types[0]
-        padding = pooling_attributes(self.window, x.shape[2:])
-        if padding is None:
-            raise FacetError("ONNX has no gradient of a max_pool whose padding depends on symbolic sizes")
-        names = [c.name("pooled"), c.name("places")]
-        c.node("MaxPool", (c.inputs[0],), names, **window_attributes(self.window), **padding)
-        flat = c.constant(np.array([-1], np.int64))
-        places, given = (c.node("Reshape", (name, flat)) for name in (names[1], c.inputs[2]))
-        zeros = c.node("Expand", (c.scalar(0, x.dtype), c.shape((x.size,))))
-        result = c.node("ScatterElements", (zeros, places, given), axis=0, reduction="add")
-        c.node("Reshape", (result, c.shape(x.shape)), c.outputs, allowzero=1)
-
     @classmethod
     def samples(cls) -> Sequence[Sample]:
         random = np.random.default_rng(3)
         found = []
-        for op, shape in _uses(cls):
-            # Few different numbers, so that many tie.
-            x = random.integers(-3, 3, [evaluate(dim, SIZES) for dim in shape]).astype(np.float32)
-            pooled = np.max(_met(x, op.window, SIZES), axis=0)
-            gradient = random.uniform(-1, 1, pooled.shape).astype(np.float32)
-            types = (TensorType(F32, shape), *[op.pooled("", TensorType(F32, shape))] * 2)
-            found.append(Sample(op, types, sizes=SIZES, values=(x, pooled, gradient)))
+        for before in MaxPoolTraining.samples():
+            pool, (x,) = before.operation, before.operands
+            assert isinstance(pool, MaxPoolTraining)
+            pooled, type = pool.infer((x,))
+            shape = [evaluate(dim, SIZES) for dim in pooled.shape]
+            numbers = random.integers(0, pool.window.cells, shape).astype(type.dtype.numpy)
+            gradient = random.uniform(-1, 1, shape).astype(np.float32)
+            build: Callable[..., MaxPoolGradient] = cls
+            op = build(*pool.fields, x.shape[2:])
+            found.append(Sample(op, (type, pooled), sizes=SIZES, values=(numbers, gradient)))
         return found

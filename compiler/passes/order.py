@@ -19,6 +19,7 @@ from compiler.passes.join_steps import JoinSteps
 from compiler.passes.pipeline import Pipeline
 from compiler.passes.pool_first import PoolFirst
 from compiler.passes.share_gelu import ShareGelu
+from compiler.passes.share_pool import SharePool
 from compiler.passes.simplify import DropStopGradient, Simplify
 from compiler.passes.split_products import SplitProducts
 from compiler.passes.stable import Stabilize
@@ -42,6 +43,7 @@ LOSS: tuple[Pass, ...] = (*COMMON, PoolFirst())
 TRAIN: tuple[Pass, ...] = (
     DropStopGradient(),
     ShareGelu(),
+    SharePool(),
     FoldConstants(),
     CommonSubexpressions(),
     Simplify(),

@@ -17,7 +17,7 @@ def channels_last(graph: Graph) -> set[Value]:
     families = _Families()
     for node in graph.nodes:
         if _passes_on(node):
-            for value in node.inputs:
+            for value in (*node.inputs, *node.outputs[1:]):
                 if value.type.rank == node.outputs[0].type.rank:
                     families.join(value, node.outputs[0])
     wanted, refused = _asked(graph, families)
@@ -28,7 +28,7 @@ def channels_last(graph: Graph) -> set[Value]:
             continue
         last = tuple(value in found or _has_one_channel(value) for value in node.inputs)
         if _operation(node).gives_channels_last(tuple(value.type for value in node.inputs), last):
-            found.add(node.outputs[0])
+            found.update(node.outputs)
     return found
 
 
@@ -89,9 +89,8 @@ def _passes_on(node: Node) -> bool:
 
 def _can_lie_so(node: Node) -> bool:
     type = node.outputs[0].type
-    return (
-        _operation(node).storage is Storage.BUFFER and len(node.outputs) == 1 and type.rank > 2 and type.shape[1] != 1
-    )
+    alike = all(value.type.shape == type.shape for value in node.outputs)
+    return _operation(node).storage is Storage.BUFFER and alike and type.rank > 2 and type.shape[1] != 1
 
 
 def _has_one_channel(value: Value) -> bool:

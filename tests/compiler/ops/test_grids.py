@@ -15,14 +15,14 @@ from compiler.ops import Emit, conv_numpy, conv_parts_numpy, registry, samples
 from compiler.ops.base import Array, Sample
 from compiler.ops.conv import Conv, ConvTranspose, made
 from compiler.ops.interpret import interpret_outputs
-from compiler.ops.pool import MaxPool
+from compiler.ops.pool import MaxPool, MaxPoolTraining
 from compiler.ops.pool import made as pooling
 from compiler.ops.window import Window, padding_is_known, same_padding
 from compiler.targets.numpy import generate
 
 GRIDS = (
     "avg_pool", "avg_pool_gradient", "conv", "conv_transpose", "conv_weight", "max_pool", "max_pool_gradient",
-    "resize", "resize_gradient",
+    "max_pool_training", "resize", "resize_gradient",
 )  # fmt: skip
 N, H = symbol("N"), symbol("H")
 
@@ -33,17 +33,18 @@ def every_sample() -> Iterator[object]:
             yield pytest.param(sample, id=f"{opcode}-{index}")
 
 
-def run(sample: Sample, operands: tuple[Array, ...]) -> Array:
+def run(sample: Sample, operands: tuple[Array, ...]) -> list[Array]:
     b = Emit("step")
     values = [b.input(f"x{index}", type) for index, type in enumerate(sample.operands)]
-    b.output("y", b.add(sample.operation, *values))
+    for index, result in enumerate(b.add_node(sample.operation, values)):
+        b.output(f"y{index}", result)
     graph = b.finish()
     module: dict[str, Any] = {"__name__": "generated"}
     exec(compile(generate([graph]), "generated.py", "exec"), module)
     sizes = sample.sizes or {}
     step = module["bind_step"]({}, *(sizes[item.name] for item in graph.symbols))
     step(*(operand[::-1].copy() for operand in operands))  # leaves something else in the work arrays
-    return np.asarray(step(*operands)["y"])
+    return list(step(*operands).values())
 
 
 @pytest.mark.parametrize("sample", list(every_sample()))
@@ -56,8 +57,18 @@ def test_every_way_gives_the_same(
     monkeypatch.setattr(conv_parts_numpy, "FEW_TERMS", terms)
     monkeypatch.setattr(samples, "typical", lambda dim: samples.CACHE // turn)
     operands = cases.operands(sample)
-    (expected,) = sample.operation.reference(sample.sizes or {}, *operands)
-    assert excess(run(sample, operands), expected, tolerance(DType.F32)) <= 1
+    expected = sample.operation.reference(sample.sizes or {}, *operands)
+    for found, wanted in zip(run(sample, operands), expected, strict=True):
+        assert excess(found, wanted, tolerance(DType.F32)) <= 1
+
+
+@pytest.mark.parametrize("sample", MaxPoolTraining.samples())
+def test_of_elements_that_tie_the_first_counts_as_the_largest(sample: Sample) -> None:
+    shape = [(sample.sizes or {}).get(str(dim), dim) for dim in sample.operands[0].shape]
+    x = np.random.default_rng(3).integers(-1, 2, shape).astype(np.float32)
+    expected = sample.operation.reference(sample.sizes or {}, x)
+    for found, wanted in zip(run(sample, (x,)), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
 
 
 @pytest.mark.parametrize(("mirrored", "stride"), [(False, 1), (True, 1), (False, 2)])

@@ -287,6 +287,7 @@ ORACLES: dict[str, Oracle] = {
     "conv_transpose": conv_transpose,
     "conv_weight": conv_weight,
     "max_pool": max_pool,
+    "max_pool_training": max_pool,
     "avg_pool": avg_pool,
     "avg_pool_gradient": avg_pool_gradient,
     "resize": resize,
