@@ -89,7 +89,7 @@ class TakeAlong(Op):
         type = c.input_types[0]
         check_indices(c, 1, type.shape[self.axis])
         flat = _flat_places(c, 1, type.shape, self.axis % type.rank)
-        c.line(f"np.take({operand_as(c, 0, 'reshape(-1)')}, {flat}, out={c.outputs[0]}, mode='clip')")
+        c.line(f"{operand_as(c, 0, 'reshape(-1)')}.take({flat}, out={c.outputs[0]}, mode='clip')")
 
     def onnx(self, c: OnnxLowering) -> None:
         c.node("GatherElements", c.inputs, c.outputs, axis=self.axis)

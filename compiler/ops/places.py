@@ -28,7 +28,9 @@ def check_indices(c: NumpyLowering, indices: int, size: Dim) -> None:
 CHECK_INDICES = '''\
 def check_indices(indices, size, place):
     """Refuse indices that are not 0 to `size` - 1."""
-    if indices.size and (indices.min() < 0 or indices.max() >= size):
+    # As unsigned numbers, those below 0 are larger than all others.
+    unsigned = indices.view(np.uint64 if indices.itemsize == 8 else np.uint32)
+    if indices.size and np.maximum.reduce(unsigned, axis=None) >= size:
         wrong = indices[(indices < 0) | (indices >= size)].flat[0]
         raise IndexError(f"{place} is given the index {wrong}, and takes 0 to {size - 1}")
 '''
