@@ -13,7 +13,6 @@ import click
 
 from dlc.commands import options
 from dlc.terminal import table, tell, width_of
-from runtime.amounts import bytes_text
 
 if TYPE_CHECKING:
     from runtime.inference.bench import Measured, Plan
@@ -129,6 +128,8 @@ def _tell_profile(file: Path, plan: Plan, as_json: bool) -> None:
 
 
 def _files(found: Sequence[Measured]) -> list[str]:
+    from runtime.amounts import bytes_text
+
     rows = [
         (
             measured.file,
