@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from weakref import WeakSet
 
@@ -30,25 +31,22 @@ def verify(graph: Graph, before: Graph | None = None) -> None:
     """
     if graph in _sound:
         return
-    known: set[Value] = set()
-    names: set[str] = set()
-    for item in graph.inputs:
-        _define(graph, item.value, known, names, None)
+    _verify_names(graph)
     bound: dict[str, Symbol] = {}
     for dim_symbol in (as_symbol(dim) for item in graph.inputs for dim in item.value.type.shape):
         if dim_symbol is not None:
             bound.setdefault(dim_symbol.name, dim_symbol)
     for item in graph.inputs:
         _verify_symbols(graph, item.value.type, bound, None)
+    known = {item.value for item in graph.inputs}
     typed = _typed(before, bound)
     for node in graph.nodes:
-        for value in node.inputs:
-            if value not in known:
-                raise _fault(graph, node, f"{value} is read before it is made")
+        if not known.issuperset(node.inputs):
+            early = next(value for value in node.inputs if value not in known)
+            raise _fault(graph, node, f"{early} is read before it is made")
         if node not in typed:
             _verify_types(graph, node, bound)
-        for value in node.outputs:
-            _define(graph, value, known, names, node)
+        known.update(node.outputs)
     _verify_outputs(graph, known)
     _sound.add(graph)
 
@@ -60,11 +58,13 @@ def _typed(before: Graph | None, bound: Mapping[str, Symbol]) -> Collection[Node
     return set(before.nodes)
 
 
-def _define(graph: Graph, value: Value, known: set[Value], names: set[str], node: Node | None) -> None:
-    if value in known or value.name in names:
-        raise _fault(graph, node, f"{value} is defined twice")
-    known.add(value)
-    names.add(value.name)
+def _verify_names(graph: Graph) -> None:
+    names = [value.name for value in graph.values()]
+    if len(set(names)) == len(names):
+        return
+    double = next(name for name, count in Counter(names).items() if count > 1)
+    makers = [node for node in graph.nodes for value in node.outputs if value.name == double]
+    raise _fault(graph, makers[-1] if makers else None, f"%{double} is defined twice")
 
 
 def _verify_types(graph: Graph, node: Node, bound: dict[str, Symbol]) -> None:

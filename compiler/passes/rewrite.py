@@ -149,7 +149,7 @@ class _Sweep(Emit):
         graph, values = self._graph, self._instead
         names: dict[Value, str] = {}
         for node in graph.nodes:
-            inputs = tuple([values.get(value, value) for value in node.inputs])
+            inputs = tuple([values.get(value, value) for value in node.inputs]) if values else node.inputs
             made = self.copy(node, inputs)
             if made is node.outputs:
                 continue
@@ -165,9 +165,13 @@ class _Sweep(Emit):
         return _renamed(self.finish(), names)
 
     def copy(self, node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...]:
+        rules = self._rules_for(node.operation, inputs)
+        if not rules:
+            return super().copy(node, inputs)
+        names = tuple([value.name for value in node.outputs])
         before, self._origin = self._origin, node.origin
         try:
-            replaced = self._replacement(node.operation, inputs, tuple([value.name for value in node.outputs]))
+            replaced = self._replacement(rules, node.operation, inputs, names)
         finally:
             self._origin = before
         return super().copy(node, inputs) if replaced is None else (replaced,)
@@ -181,19 +185,23 @@ class _Sweep(Emit):
     ) -> tuple[Value, ...]:
         if names:
             return super().add_node(operation, inputs, names, types)
-        replaced = self._replacement(operation, inputs, names)
+        replaced = self._replacement(self._rules_for(operation, inputs), operation, inputs, names)
         if replaced is not None:
             return (replaced,)
         made = super().add_node(operation, inputs, names, types)
         self._unnamed.update(made)
         return made
 
-    def _replacement(self, operation: Operation, inputs: tuple[Value, ...], names: tuple[str, ...]) -> Value | None:
-        """What the first rule that fits makes of a node."""
+    def _rules_for(self, operation: Operation, inputs: tuple[Value, ...]) -> Sequence[Rule]:
+        """The rules to try on a node: all that begin with its class where somebody is told why they do not fit."""
         if self._tracer is not None:
-            rules: Sequence[Rule] = self._candidates.classes.get(type(operation), ())
-        else:
-            rules = self._candidates.of(operation, inputs, self.producer)
+            return self._candidates.classes.get(type(operation), ())
+        return self._candidates.of(operation, inputs, self.producer)
+
+    def _replacement(
+        self, rules: Sequence[Rule], operation: Operation, inputs: tuple[Value, ...], names: tuple[str, ...]
+    ) -> Value | None:
+        """What the first rule that fits makes of a node."""
         for rule in rules:
             replaced = self._apply(rule, operation, inputs, names)
             if replaced is not None:
