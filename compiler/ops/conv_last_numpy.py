@@ -6,6 +6,7 @@ with the kernels is the result as it lies: nothing is turned.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod
 
 from compiler.ir.dims import Dim, product
@@ -227,12 +228,25 @@ class FoldLast:
         own = c.gives_channels_last and not self.window.padded
         target, cell_target = map(c.local, ("target", "cell"))
         loop.line(f"{target} = {loop.of(whole) if own else loop.work(whole)}")
-        loop.line(f"{target}.fill(0)")
+        first = (0,) * rank if set(window.strides) == {1} else None
+        for line in _rest(c, target, self.around, places) if first else [f"{target}.fill(0)"]:
+            loop.line(line)
         kernel = window.kernel if prod(window.kernel) == self.window.cells else window.kernel[1:]
         for cell in window.offsets():
             index = ", ".join([*":" * rank, *map(str, cell[rank - len(kernel) :])])
             loop.line(f"{cell_target} = {target}[{cell_ranges(c, cell, window, places)}, :]")
-            loop.line(f"np.add({cell_target}, {loop.work(columns, index)}, out={cell_target})")
+            given = loop.work(columns, index)
+            if cell == first:
+                loop.line(f"np.copyto({cell_target}, {given})")
+            else:
+                loop.line(f"np.add({cell_target}, {given}, out={cell_target})")
         if not own:
             inside = ranges(c, self.window.before, self.result.shape[2:], (1,) * rank)
             loop.line(f"np.copyto({loop.of(c.outputs[0])}, {target}[{inside}, :].transpose({to_first(rank)}))")
+
+
+def _rest(c: NumpyLowering, target: str, around: tuple[Dim, ...], places: tuple[Dim, ...]) -> Iterator[str]:
+    """Statements that clear of [N, *around, channels] what lies behind the first places of each axis."""
+    for axis, (size, count) in enumerate(zip(around, places, strict=True)):
+        if size != count:
+            yield f"{target}[{', '.join([*':' * (axis + 1), f'{c.dim(count)}:'])}] = 0"
