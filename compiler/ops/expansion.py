@@ -8,6 +8,7 @@ from typing import Any
 
 from compiler.ir.dims import Dim
 from compiler.ir.graph import Graph, Node, Value
+from compiler.ir.live import live_nodes
 from compiler.ir.types import DType, TensorType
 from compiler.ops.base import Array, OnnxLowering, Op
 from compiler.ops.constant import Size
@@ -33,15 +34,12 @@ def lower_expansion(c: OnnxLowering, graph: Graph) -> None:
     outputs the results of the operation that ``c`` lowers."""
     names = dict(zip((item.value for item in graph.inputs), c.inputs, strict=True))
     results = {output.value: name for output, name in zip(graph.outputs, c.outputs, strict=True)}
-    needed = set(results)
-    for node in reversed(graph.nodes):
-        if not needed.isdisjoint(node.outputs):
-            needed.update(node.inputs)
-    for node in graph.nodes:
+    live = live_nodes(graph)
+    needed = {*results, *(value for node in live for value in node.inputs)}
+    for node in live:
         assert isinstance(node.operation, Op)
         read = [value in needed for value in node.outputs]
-        if any(read):
-            node.operation.onnx(_Expanded(c, node, names, results, read))
+        node.operation.onnx(_Expanded(c, node, names, results, read))
     for value, name in results.items():
         if names[value] != name:
             c.node("Identity", (names[value],), (name,))

@@ -11,13 +11,13 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from compiler.ir.graph import Graph, Node, Origin, Value
+from compiler.ir.live import live_nodes
 from compiler.ir.types import TensorType
 from compiler.ops.base import FacetError, Op
 from compiler.ops.convert import StopGradient
 from compiler.ops.emit import Emit
 from compiler.passes.base import Pass
 from compiler.passes.copying import Copy, unfused
-from compiler.passes.dead import live_nodes
 
 STEP = "gradient"
 

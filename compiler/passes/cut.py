@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from compiler.ir.graph import Graph, Input, Output, Value
-from compiler.passes.dead import live_nodes
+from compiler.ir.live import live_nodes
 from compiler.passes.order import COMMON, Pipeline
 from compiler.program import CallPart, EvaluationParts, ModelCall
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from compiler.ir.graph import Graph, Node, Value
+from compiler.ir.graph import Graph
+from compiler.ir.live import live_nodes
 from compiler.passes.base import Pass
 
 
@@ -17,14 +18,3 @@ class DeadCode(Pass):
     def apply(self, graph: Graph) -> Graph:
         nodes = live_nodes(graph)
         return graph if len(nodes) == len(graph.nodes) else replace(graph, nodes=nodes)
-
-
-def live_nodes(graph: Graph) -> tuple[Node, ...]:
-    """The nodes that some output needs, in order."""
-    needed: set[Value] = set(graph.output_values)
-    live = []
-    for node in reversed(graph.nodes):
-        if not needed.isdisjoint(node.outputs):
-            needed.update(node.inputs)
-            live.append(node)
-    return tuple(reversed(live))

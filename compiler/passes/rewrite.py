@@ -8,10 +8,10 @@ from functools import lru_cache
 from typing import ClassVar, TypeAlias
 
 from compiler.ir.graph import Graph, Node, Operation, Output, Value
+from compiler.ir.live import live_nodes
 from compiler.ir.types import TensorType
 from compiler.ops.emit import Emit
 from compiler.passes.base import Pass
-from compiler.passes.dead import live_nodes
 from compiler.passes.pattern import Made, Maker, Match, Matcher, may_fit
 
 # More places than these tell a reader nothing, and a long chain of rewrites would collect them all.

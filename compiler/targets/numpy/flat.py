@@ -10,6 +10,7 @@ from typing import Literal
 
 from compiler.ir.dims import Dim, Poly, as_symbol, evaluate, substitute, symbols
 from compiler.ir.graph import Graph, Node, Operation, Origin, Role, Value
+from compiler.ir.live import needed_nodes
 from compiler.ir.types import TensorType
 from compiler.ops.base import Op, Requirement, Storage
 from compiler.ops.effort import ELEMENT, FROM_MEMORY
@@ -55,14 +56,14 @@ class Item:
 class Flat:
     """A graph in which every operation that mixes samples is written out, as far as that lets more run in parts.
 
-    ``work`` is what the parts have to do for one sample, in multiply-adds; ``values`` gives for each value of the graph
-    its counterpart in ``b``, and ``required`` what sizes the operations ask for that are written out.
+    ``nodes`` are those that its outputs need; ``work`` is what the parts have to do for one sample, in multiply-adds;
+    ``values`` gives for each value of the graph its counterpart in ``b``, and ``required`` what sizes the operations
+    ask for that are written out.
     """
 
     def __init__(self, graph: Graph, symbol: str, share: int) -> None:
         """``share`` is the number of samples of a part, where it has least."""
         self.graph, self.symbol, self._share = graph, symbol, share
-        self.work = 0
         self.required: list[Requirement] = []
         self._known: dict[tuple[Operation, tuple[Value, ...]], tuple[Value, ...]] = {}
         self.b = Emit(graph.name)
@@ -76,6 +77,10 @@ class Flat:
         for node in graph.nodes:
             results = self._add(node, tuple([self.values[value] for value in node.inputs]), node.origin)
             self.values.update(zip(node.outputs, results, strict=True))
+        # What an operation was written out in may have results that it did not need.
+        self.nodes = needed_nodes(self.b.nodes, self.outputs())
+        parts = (node for node in self.nodes if self.items[node.outputs[0]].made is Made.PARTS)
+        self.work = sum(_work(node, symbol) for node in parts)
 
     def outputs(self) -> Iterator[Value]:
         """The values of the graph's outputs."""
@@ -169,7 +174,6 @@ class Flat:
             for value in node.outputs:
                 self.items[value] = Item(node, Made.WHOLE, None, ready_whole, ready_whole, ready_whole)
         else:
-            self.work += _work(node, self.symbol)
             for value, standing in zip(node.outputs, each, strict=True):
                 after = ready_parts + (standing == SUM)
                 self.items[value] = Item(node, Made.PARTS, standing, ready_parts, ready_parts + 1, after)
@@ -213,13 +217,13 @@ def sink(flat: Flat, last: int) -> None:
     """Move nodes to later stages where that keeps less from one stage to the next: those in parts to where they are
     read, if they read nothing that the parts have from before, and whole ones, as most belong to the update."""
     bounds = _Bounds(flat, last)
-    for node in flat.b.nodes:
+    for node in flat.nodes:
         item, bound = flat.items[node.outputs[0]], bounds.of(node)
         if item.made is Made.PARTS:
             read = [stage for value in node.inputs for stage in _stages_read(flat, value)]
             _move(flat, node, bound if all(stage == bound for stage in read) else max(item.stage, *read))
     latest: dict[Value, int] = {}
-    for node in reversed(flat.b.nodes):
+    for node in reversed(flat.nodes):
         item, stage = flat.items[node.outputs[0]], min(latest.get(value, last) for value in node.outputs)
         if item.made is Made.WHOLE:
             _move(flat, node, stage)
@@ -251,7 +255,7 @@ class _Bounds:
         # The first stages that read a value as a whole, and in parts.
         self._whole: dict[Value, int] = {}
         self._parts: dict[Value, int] = {}
-        for node in reversed(flat.b.nodes):
+        for node in reversed(flat.nodes):
             made, stage = flat.items[node.outputs[0]].made, self.of(node)
             for value in node.inputs:
                 if made is Made.ANYWHERE:

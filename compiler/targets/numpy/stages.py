@@ -110,7 +110,7 @@ class _Assembly:
         ]
         self.home: dict[Value, _Maker] = {}
         sink(flat, self.last)
-        for node in flat.b.nodes:
+        for node in flat.nodes:
             self._add(node)
 
     def _add(self, node: Node) -> None:

@@ -49,7 +49,8 @@ train t(x: f32[N, 4], label: i64[N]) {
     minimize cross_entropy(logits, label) + 0.1 * mean(abs(logits @ transpose(logits))) with sgd(0.1)
 }
 """
-PROGRAMS = {"images": IMAGES, "sequences": SEQUENCES, "texts": TEXTS, "mixing": MIXING}
+FROZEN = IMAGES.replace("clip 0.5", "freeze Net.Unit.conv, Net.Unit_2.conv").replace("-> dropout(0.3)", "")
+PROGRAMS = {"images": IMAGES, "frozen": FROZEN, "sequences": SEQUENCES, "texts": TEXTS, "mixing": MIXING}
 Share = Callable[[Sequence[Callable[[], object]], int], Callable[[], None]]
 
 
