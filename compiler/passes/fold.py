@@ -46,12 +46,10 @@ class FoldConstants(Pass):
 
     def _results(self, node: Node, constants: dict[Value, Array]) -> tuple[Array, ...] | None:
         """The results of a node on constants; None where it is none, or is better left."""
-        operation = node.operation
-        if not isinstance(operation, Op) or not operation.pure or isinstance(operation, Random):
+        if not node.inputs or not all(value in constants for value in node.inputs):
             return None
-        operands = [constants.get(value) for value in node.inputs]
-        arrays = [array for array in operands if array is not None]
-        if not arrays or len(arrays) < len(operands):
+        operation, arrays = node.operation, [constants[value] for value in node.inputs]
+        if not isinstance(operation, Op) or not operation.pure or isinstance(operation, Random):
             return None
         sizes = [value.type.size for value in node.outputs]
         largest = max((size for size in sizes if isinstance(size, int)), default=0)

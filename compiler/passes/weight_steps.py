@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from compiler.ir.graph import Graph, Node, Operation, Value
 from compiler.ir.types import TensorType
@@ -74,9 +75,10 @@ class WeightSteps:
         values = {item.value: given[item.name] for item in recipe.graph.inputs}
         for node in recipe.scalars:
             key = (type(node.operation), node.operation, tuple(values[value] for value in node.inputs))
-            if key not in self._scalars:
-                self._scalars[key] = turn.b.add(node.operation, *key[2])
-            values[node.output] = self._scalars[key]
+            made = self._scalars.get(key)
+            if made is None:
+                made = self._scalars[key] = turn.b.add(node.operation, *key[2])
+            values[node.output] = made
         operands = tuple(values[value] for value in recipe.operands)
         values.update(zip(recipe.results, turn.b.add_node(recipe.operation, operands), strict=True))
         found = {output.name: values[output.value] for output in recipe.graph.outputs}
@@ -107,7 +109,13 @@ def _recipe(graph: Graph) -> _Recipe | None:
     places |= {value: len(operands) + number for value, number in made.items()}
     results = tuple(value for value in made if value in graph.output_values)
     operation = WeightStep(len(operands), tuple(_steps(steps, places)), tuple(made[value] for value in results))
-    return _Recipe(graph, scalars, operation, operands, results)
+    return _Recipe(graph, scalars, _first_equal(operation), operands, results)
+
+
+@lru_cache(maxsize=64)
+def _first_equal(operation: WeightStep) -> WeightStep:
+    """One object for all equal operations: what is known of it is then found without comparing its steps."""
+    return operation
 
 
 def _is_step(node: Node, weight: TensorType) -> bool:
