@@ -50,8 +50,8 @@ class Plan:
     # is a part of one, which it is and where it begins.
     rows: dict[tuple[int, tuple[int, ...]], Block] = field(default_factory=dict)
     inside: dict[Block, tuple[Block, Dim]] = field(default_factory=dict)
-    # What happens at the end, in this order: results copied out of memory that is not the program's own, sources of
-    # updates moved away from kept arrays that are about to change, updates that were not written directly.
+    # What happens at the end, in this order: results copied that are not the program's own, or not contiguous; sources
+    # of updates moved away from kept arrays that are about to change; updates that were not written directly.
     returned: list[tuple[Output, Block | None]] = field(default_factory=list)
     staged: dict[Value, Block] = field(default_factory=dict)
     updates: list[tuple[Value, Value]] = field(default_factory=list)
@@ -251,7 +251,7 @@ def _plan_end(plan: Plan) -> None:
         value = output.value
         root = plan.root[value]
         if output.updates is None:
-            if plan.home[root] is not Home.OWN:
+            if plan.home[root] is not Home.OWN or value not in plan.contiguous:
                 copies.setdefault(value, Block(byte_size(value.type), plan.end, plan.end))
             plan.returned.append((output, copies.get(value)))
         elif not _is_idle(output) and plan.direct.get(value) is not inputs[output.updates]:

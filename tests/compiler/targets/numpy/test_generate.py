@@ -259,6 +259,17 @@ def test_a_thousand_layers_take_work_in_proportion_and_compile(work) -> None:
     ast.parse(generate([large]))
 
 
+def test_results_are_contiguous() -> None:
+    b = Emit("g")
+    x = b.input("x", TensorType(F32, (N, 3)))
+    b.output("y", b.transpose(b.relu(x), (1, 0)))
+    module: dict[str, Any] = {}
+    exec(generate([b.finish()]), module)
+    y = module["bind_g"]({}, 4)(np.arange(-6, 6, dtype=np.float32).reshape(4, 3))["y"]
+    assert y.flags.c_contiguous
+    assert y.tolist() == np.maximum(np.arange(-6, 6).reshape(4, 3), 0).T.tolist()
+
+
 def shared_work() -> Graph:
     """Products whose columns, and whose rows, several threads make, and a weight that they update."""
     b = Emit("step")
