@@ -216,11 +216,13 @@ class _Blocks(_Steps):
                 arrays.setdefault(name, c.local(f"operand{index}_part"))
         whole = {part: c.view(name, "reshape(-1)") for name, part in arrays.items()}
         self.names = [arrays.get(name, name) for name in self.names]
-        self.out = arrays[self.out]
+        self.out, total = arrays[self.out], c.dim(self.types[-1].size)
+        # What a step sees is a part of a flat array.
+        self.types = [type.with_shape((BLOCK,)) if type.shape else type for type in self.types]
         for position in range(len(self.steps)):
             inside = bool(self.types[self.first + position].shape)
             self.write_step(position, _Into(c, self.body) if inside else c)
-        start, total = c.local("start"), c.dim(self.types[-1].size)
+        start = c.local("start")
         c.line(f"for {start} in range(0, {total}, {BLOCK}):")
         c.line(f"    {self.part} = slice({start}, {start} + {BLOCK})")
         for part, name in whole.items():

@@ -158,7 +158,9 @@ def test_numpy_code_gives_the_numbers_of_the_trainer(dlc: Callable[..., Any], ne
     assert outcome.out.startswith("wrote net_net.py, ")
     module = runpy.run_path("net_net.py")
     kept = {name: np.array(array) for name, array in module["bind_initial"]({"seed": np.array(3)})().items()}
-    step, x = module["bind_step0"](kept, N=60), np.load("net.npz")
+    step = module["bind_step0"](kept, N=60)
+    with np.load("net.npz") as file:
+        x = dict(file)
     from runtime.data.order import Stream, shuffled
 
     rows = shuffled(60, 3, Stream.SPLIT)

@@ -134,7 +134,8 @@ def test_from_python(trained: Path) -> None:
     assert variant.content == Path("made.onnx").read_bytes()
     assert variant.summary().startswith(f"int8: {len(variant.content):,} bytes, ")
     assert variant.share < 0.6
-    x = np.load("net.npz")["x"]
+    with np.load("net.npz") as file:
+        x = file["x"]
     scores = python.InferenceSession("made.onnx").run({"x": x})["output"]
     np.testing.assert_allclose(scores, model.predict(x), atol=0.02 * np.abs(scores).max())
     with pytest.raises(DiagnosticError, match="E0605"):

@@ -32,7 +32,8 @@ def test_outputs_are_saved(dlc: Callable[..., Any], model: Path) -> None:
 
     outcome = dlc("run", model, "--input", "x=net.npz", "-o", "made/out.npz")
     assert outcome.out == "wrote output to made/out.npz\n"
-    x = np.load("net.npz")["x"]
+    with np.load("net.npz") as file:
+        x = file["x"]
     expected = python.InferenceSession(model).run({"x": x})["output"]
     assert np.array_equal(np.load("made/out.npz")["output"], expected)
     dlc("run", model, "--input", "x=net.npz", "-o", "out.npy")
@@ -110,7 +111,8 @@ def lines_in(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
 def test_lines_of_json(dlc: Callable[..., Any], classifier: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import dlc as python
 
-    x = np.load("net.npz")["x"]
+    with np.load("net.npz") as file:
+        x = file["x"]
     lines_in(monkeypatch, "\n".join(json.dumps({"x": row}) for row in x.tolist()))
     outcome = dlc("run", classifier, "--jsonl", "-", "--batch", 7, "-o", "out.jsonl")
     assert (outcome.code, outcome.out, outcome.err) == (0, "wrote output to out.jsonl\n", "")
@@ -134,7 +136,8 @@ def test_a_list_of_json_has_what_lines_have(dlc: Callable[..., Any], classifier:
 
 
 def test_columns_of_a_table(dlc: Callable[..., Any], classifier: Path) -> None:
-    x = np.load("net.npz")["x"]
+    with np.load("net.npz") as file:
+        x = file["x"]
     np.savetxt("t.csv", np.c_[np.arange(60), x], delimiter=",", header="id,a1,a2,b", comments="", fmt="%.9g")
     for arguments in (["--input", "x=t.csv", "--columns", "x=a*, b"], ["--input", "x=net.npz", "--batch", 11]):
         assert dlc("run", classifier, *arguments, "-o", "out.csv").code == 0
@@ -150,7 +153,8 @@ def test_columns_of_a_table(dlc: Callable[..., Any], classifier: Path) -> None:
 def test_batches_give_what_one_run_gives(dlc: Callable[..., Any], classifier: Path) -> None:
     import dlc as python
 
-    x = np.load("net.npz")["x"]
+    with np.load("net.npz") as file:
+        x = file["x"]
     for name in ("out.npy", "out.npz"):
         assert dlc("run", classifier, "--input", "x=net.npz", "--batch", 7, "-o", name, "--threads", 1).code == 0
     session = python.InferenceSession(classifier, threads=1)
