@@ -16,7 +16,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from typing import TypeAlias
 
@@ -26,8 +26,9 @@ from runtime.programs.threads import thread_count
 
 Task: TypeAlias = Callable[[], object]
 
-# The least multiply-adds to tell a helper of, which takes some microseconds.
-_WORTH = 1_500_000
+# The least multiply-adds to tell a helper of, which takes some microseconds; and from how many on it is faster to share
+# even where others need the processors too.
+_WORTH, _SURE = 1_500_000, 100_000_000
 
 
 def can_help() -> bool:
@@ -45,7 +46,8 @@ def share(tasks: Sequence[Task], work: int) -> Task:
     """
     if len(tasks) == 1:
         return tasks[0]
-    return _team.work(tasks, min(len(tasks), thread_count()) if work >= _WORTH else 1).run
+    processes = min(len(tasks), thread_count()) if work >= _WORTH else 1
+    return _team.work(tasks, processes, None if work >= _SURE else Habit()).run
 
 
 def rest() -> None:
@@ -56,13 +58,13 @@ def rest() -> None:
 
 @dataclass(eq=False)
 class _Work:
-    """Tasks, the number under which helpers know them, and how many processes share them where that is faster than to
-    do without: others may need the processors."""
+    """Tasks, the number under which helpers know them, and how many processes share them: always, or where ``sharing``
+    says that it is faster than to do without, as others may need the processors."""
 
     number: int
     tasks: tuple[Task, ...]
     processes: int
-    sharing: Habit = field(default_factory=Habit)
+    sharing: Habit | None
 
     def do(self, rank: int, processes: int) -> None:
         """The tasks of one of so many processes."""
@@ -76,13 +78,14 @@ class _Work:
             return
         begin = time.perf_counter()
         try:
-            if self.sharing.first():
+            if self.sharing is None or self.sharing.first():
                 _team.run(self)
             else:
                 self.do(0, 1)
         finally:
             _team.lock.release()
-        self.sharing.took(time.perf_counter() - begin)
+        if self.sharing is not None:
+            self.sharing.took(time.perf_counter() - begin)
 
 
 class _Team:
@@ -95,8 +98,8 @@ class _Team:
         self._numbers = count(1)
         self._works: weakref.WeakValueDictionary[int, _Work] = weakref.WeakValueDictionary()
 
-    def work(self, tasks: Sequence[Task], processes: int) -> _Work:
-        work = _Work(next(self._numbers), tuple(tasks), processes)
+    def work(self, tasks: Sequence[Task], processes: int, sharing: Habit | None) -> _Work:
+        work = _Work(next(self._numbers), tuple(tasks), processes, sharing)
         self._works[work.number] = work
         weakref.finalize(work, self._drop, work.number).atexit = False
         return work
