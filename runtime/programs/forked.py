@@ -58,7 +58,7 @@ class Helper:
         (length,) = _LENGTH.unpack(head)
         if not length:
             return None
-        kind, _, text = os.read(self._answers.file, length).decode().partition(" ")
+        kind, _, text = os.read(self._answers.file, length).decode(errors="replace").partition(" ")
         if kind == "IndexError":
             return IndexError(text)
         return RuntimeError(f"{kind} in a process that shared the work: {text}")
