@@ -1,4 +1,4 @@
-"""Running an operation on parts of its operands, as threads do that share the samples of a batch among them.
+"""Running an operation on parts of its operands, as processes do that share the samples of a batch.
 
 An operand is cut along the axis that carries a symbol, such as the ``N`` of ``[N, 3, 28, 28]``; each part holds some
 consecutive places of it. One without that symbol goes to every part as it is.

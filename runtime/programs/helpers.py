@@ -14,17 +14,14 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
-from typing import TypeAlias
 
 from runtime.programs.forked import Helper, fork
 from runtime.programs.habit import Habit
-from runtime.programs.threads import thread_count
-
-Task: TypeAlias = Callable[[], object]
+from runtime.programs.threads import Task, thread_count
 
 # The least multiply-adds to tell a helper of, which takes some microseconds; and from how many on it is faster to share
 # even where others need the processors too.

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import sys
+import time
 
 import pytest
 
 from benchmarks import training
 from benchmarks.race import Result, Turn, best_peer, race, ratio
 from benchmarks.steps import dlc
+from benchmarks.worker import processor_seconds
 from benchmarks.workloads import WORKLOADS
 
 # The first of several workloads of one network.
@@ -78,3 +82,24 @@ def test_own_ratios():
     found = {"xor": results(), "rnn": results()[2:]}
     assert training.own_ratios(found)["XOR 2-4-1, batch 4"] == [0.5, 0.25]
     assert all(map(math.isnan, training.own_ratios(found)["rnn(50) over 100 steps, batch 32"]))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the benchmarks run on Linux")
+def test_processor_time_is_that_of_forked_processes_too():
+    before, own = processor_seconds(), time.process_time()
+    child = os.fork()
+    if not child:
+        begin = time.process_time()
+        while time.process_time() < begin + 0.1:
+            pass
+        time.sleep(60)
+        os._exit(0)
+    try:
+        deadline = time.monotonic() + 30
+        while (found := processor_seconds() - before - (time.process_time() - own)) < 0.09:
+            assert time.monotonic() < deadline, "nothing of the child's is counted"
+            time.sleep(0.01)
+        assert found < 1
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)

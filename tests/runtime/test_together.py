@@ -10,6 +10,7 @@ import pytest
 
 import dlc
 from compiler.targets.numpy import sharing
+from runtime.programs import helpers
 
 TEXT = """
 model Net(x: f32[N, 1, 6, 6]) -> f32[N, 3] {
@@ -26,8 +27,10 @@ train t(x: f32[N, 1, 6, 6], label: i64[N]) {
 
 @pytest.fixture(autouse=True)
 def in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Steps run in parts, on two threads that all trainings share."""
+    """Steps run in parts, by two processes: whichever training comes first has the helper."""
     monkeypatch.setattr(sharing, "LEAST_WORK", {4: 1, 2: 1})
+    monkeypatch.setattr(helpers, "_WORTH", 0)
+    monkeypatch.setattr(helpers, "_SURE", 0)
     monkeypatch.setenv("DLC_THREADS", "2")
 
 

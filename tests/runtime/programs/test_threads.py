@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,11 +12,12 @@ import pytest
 import dlc
 from compiler.diagnostics import DiagnosticError
 from compiler.targets.numpy import sharing
+from runtime.programs import forked, helpers, threads
 from runtime.programs.threads import run_all, thread_count
 
 
-@pytest.fixture(params=[1, 2, 4])
-def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+@pytest.fixture(params=[1, 2, 4], name="threads")
+def asked_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setenv("DLC_THREADS", str(request.param))
     return int(request.param)
 
@@ -88,19 +90,42 @@ def test_as_many_threads_as_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     assert thread_count() >= 1
 
 
-def test_the_number_of_threads_changes_no_bit_of_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("forks", [True, False])
+def test_the_number_of_threads_changes_no_bit_of_a_training(forks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if forks and not helpers.can_help():
+        pytest.skip("this system forks no helpers")
     monkeypatch.setattr(sharing, "LEAST_WORK", {4: 1, 2: 1})
+    # The least work is shared, always, by processes or by threads.
+    monkeypatch.setattr(helpers, "_WORTH", 0)
+    monkeypatch.setattr(helpers, "_SURE", 0)
+    monkeypatch.setattr(threads, "_WORTH", 0)
+    monkeypatch.setattr(helpers, "can_help", lambda: forks)
+    shared: list[int] = []
+    monkeypatch.setattr(forked.Helper, "tell", noting(forked.Helper.tell, shared))
+    monkeypatch.setattr(threads._Workers, "hand", noting(threads._Workers.hand, shared))
     random = np.random.default_rng(0)
     data = {"x": random.normal(size=(50, 1, 6, 6)).astype(np.float32), "label": random.integers(0, 3, 50)}
     found = set()
-    for threads in ("1", "2", "4"):
-        monkeypatch.setenv("DLC_THREADS", threads)
+    for count in (1, 2, 4):
+        monkeypatch.setenv("DLC_THREADS", str(count))
+        shared.clear()
         model = dlc.loads(TEXT)
         model.fit(data, epochs=2)
         found.add(b"".join(array.tobytes() for _, array in sorted(model.weights.items())))
+        assert bool(shared) == (count > 1)
         with pytest.raises(ChildProcessError):  # no helper is left
             os.waitpid(-1, os.WNOHANG)
     assert len(found) == 1
+
+
+def noting(function: Callable[..., None], calls: list[int]) -> Callable[..., None]:
+    """The function, which notes that it was called."""
+
+    def call(*arguments: object) -> None:
+        calls.append(1)
+        function(*arguments)
+
+    return call
 
 
 TEXT = """
