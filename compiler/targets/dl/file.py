@@ -14,7 +14,7 @@ from compiler.targets.dl.blocks import Block, with_blocks
 from compiler.targets.dl.raiser import Raiser
 from compiler.targets.dl.residual import with_residuals
 from compiler.targets.dl.rows import with_sequences
-from compiler.targets.dl.step import Body, Step
+from compiler.targets.dl.step import Body, Step, common_path
 from compiler.targets.dl.write import Writer, fresh, identifier
 
 # Each of them registers its rules.
@@ -159,13 +159,7 @@ def _block(raiser: Raiser, block: Block, kinds: set[str]) -> list[str]:
 
 def _shared(block: Block) -> str:
     """The path that the steps of the body have in common, which its labels leave out."""
-    paths = [step.path.split(".") for step in block.body.steps if step.is_weighted and step.path]
-    same = []
-    for parts in zip(*paths, strict=False):
-        if len(set(parts)) > 1:
-            break
-        same.append(parts[0])
-    return ".".join(same)
+    return common_path([step for step in block.body.steps if step.path])
 
 
 def _inputs(block: Block) -> list[str]:

@@ -114,11 +114,10 @@ def split(r: Raiser, node: Node) -> bool:
 
 @raises("pad")
 def pad(r: Raiser, node: Node) -> bool:
-    attributes = _fields(node)
-    edges = list(zip(attributes.before, attributes.after, strict=True))
-    if any(map(any, edges[:2])) or not edges[2:]:
+    attributes, amount = _fields(node), _amount(node)
+    if amount is None:
         return False
-    arguments = [plain("amount", _edges(edges[2:]))]
+    arguments = [amount]
     if attributes.value:
         arguments.append(Argument("value", number(np.array(attributes.value, np.float32))))
     return add_call(r, node, "pad", arguments)
@@ -126,11 +125,15 @@ def pad(r: Raiser, node: Node) -> bool:
 
 @raises("extend")
 def extend(r: Raiser, node: Node) -> bool:
+    amount = _amount(node)
+    return amount is not None and add_call(r, node, "pad", [amount, Argument("mode", _fields(node).mode)])
+
+
+def _amount(node: Node) -> Argument | None:
+    """What is added around the axes behind samples and channels; None where these get some too, or are all."""
     attributes = _fields(node)
     edges = list(zip(attributes.before, attributes.after, strict=True))
-    if any(map(any, edges[:2])) or not edges[2:]:
-        return False
-    return add_call(r, node, "pad", [plain("amount", _edges(edges[2:])), Argument("mode", attributes.mode)])
+    return None if any(map(any, edges[:2])) or not edges[2:] else plain("amount", _edges(edges[2:]))
 
 
 def _edges(edges: Sequence[tuple[int, int]]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import onnx
@@ -92,8 +92,3 @@ class _Original:
                 found[node.name] = node
                 waiting += [name for name in node.input if name and name not in stops]
         return list(found.values())
-
-
-def source_lines(attributed: Mapping[str, Attributed]) -> list[str]:
-    """The places that are told, each once."""
-    return list(dict.fromkeys(item.place for item in attributed.values() if item.place))
