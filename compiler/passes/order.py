@@ -10,6 +10,7 @@ from compiler.passes.fold import FoldConstants
 from compiler.passes.fold_norm import FoldNorm
 from compiler.passes.fold_padding import FoldPadding
 from compiler.passes.fold_scale import FoldScale
+from compiler.passes.fold_tables import FoldTables
 from compiler.passes.fuse_elementwise import FuseElementwise
 from compiler.passes.fuse_linear import FuseLinear
 from compiler.passes.fuse_scalars import FuseScalars
@@ -69,6 +70,7 @@ ONNX: tuple[Pass, ...] = (
     FoldPadding(),
     JoinSlices(),
     FoldScale(),
+    FoldTables(),
     SplitProducts(),
     FuseLinear(),
     FlatRows(),

@@ -24,11 +24,19 @@ def _slice(x: Array, starts: Array, ends: Array, axes: Array, steps: Array) -> A
     return x[tuple(ranges)]
 
 
+def _matmul(a: Array, b: Array) -> Array:
+    # In one order on any machine and any number of threads, as the file's bytes depend on it.
+    product: Array = np.einsum("...ij,...jk->...ik", a, b, dtype=np.float64)
+    return product.astype(a.dtype)
+
+
 _KINDS: Mapping[str, Callable[..., Array]] = {
     "Add": np.add,
     "Concat": lambda *parts, axis: np.concatenate(parts, axis),
     "Div": np.divide,
     "Gather": lambda x, indices, axis=0: np.take(x, indices, axis),
+    "Gemm": lambda a, b, c: _matmul(a, b) + c,
+    "MatMul": _matmul,
     "Mul": np.multiply,
     "Neg": np.negative,
     "Reciprocal": np.reciprocal,

@@ -12,7 +12,7 @@ import pytest
 from compiler.ir.dims import symbol
 from compiler.ir.graph import Role, Value
 from compiler.ir.types import DType, TensorType
-from compiler.ops import Emit, Lstm
+from compiler.ops import Emit, Linear, Lstm
 from compiler.targets.onnx import export
 
 N, T = symbol("N"), symbol("T")
@@ -104,3 +104,15 @@ def test_what_nobody_reads_is_not_made(read: tuple[int, ...], expected: list[str
     (lstm,) = (node for node in model.graph.node if node.op_type == "LSTM")
     assert [bool(name) for name in lstm.output] == [index in read for index in range(max(read) + 1)]
     assert len(run(model, x=np.zeros((2, 1, 3), np.float32))) == len(read)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_products_of_weights_are_worked_out(fused: bool) -> None:
+    network = Network()
+    b, bias = network.b, np.arange(10, dtype=np.float32)
+    parts, shift = (network.w, b.transpose(network.w, (1, 0))), b.constant(bias)
+    square = b.add(Linear(), *parts, shift) if fused else b.add(b.matmul(*parts), shift)
+    model = network.export(b.matmul(network.x, square))
+    assert kinds(model) == ["MatMul"]
+    x = np.ones((2, 10), np.float32)
+    np.testing.assert_allclose(run(model, x=x)[0], x @ (WEIGHT @ WEIGHT.T + bias), rtol=1e-6)
