@@ -22,6 +22,7 @@ from compiler.passes.pool_first import PoolFirst
 from compiler.passes.share_gelu import ShareGelu
 from compiler.passes.share_pool import SharePool
 from compiler.passes.simplify import DropStopGradient, Simplify
+from compiler.passes.sink_transpose import SinkTranspose
 from compiler.passes.split_products import SplitProducts
 from compiler.passes.stable import Stabilize
 
@@ -73,6 +74,7 @@ ONNX: tuple[Pass, ...] = (
     FoldTables(),
     SplitProducts(),
     FuseLinear(),
+    SinkTranspose(),
     FlatRows(),
     CommonSubexpressions(),
     DeadCode(),

@@ -139,6 +139,12 @@ def _compute_then_repeat(b: Emit, m: Match) -> Value:
 
 _ELEMENTWISE = tuple(cls for cls in registry().values() if cls.elementwise and cls is not ElementwiseChain)
 
+TRANSPOSES = (
+    Rule("transpose-nothing", made(Transpose, "x"), _x, _nothing_moves),
+    Rule("transpose-twice", made(Transpose, made(Transpose, "x")), _composed_transpose),
+    Rule("transpose-ones", made(Transpose, "x"), lambda b, m: b.reshape(m["x"], m.type.shape), _only_ones_move),
+)
+
 VIEWS = (
     Rule("reshape-to-own-shape", made(Reshape, "x"), _x, _keeps_type),
     Rule("reshape-twice", made(Reshape, made(Reshape, "x")), lambda b, m: b.reshape(m["x"], m.type.shape)),
@@ -146,9 +152,7 @@ VIEWS = (
     Rule("expand-twice", made(Expand, made(Expand, "x")), lambda b, m: b.expand(m["x"], m.type.shape)),
     Rule("expand-single", made(Expand, made(Reshape, "x")), _repeat_single, _is_short_single),
     Rule("view-of-repeated", made((Reshape, Transpose, Slice), made(Expand, "x")), _repeat_single, _is_single),
-    Rule("transpose-nothing", made(Transpose, "x"), _x, _nothing_moves),
-    Rule("transpose-twice", made(Transpose, made(Transpose, "x")), _composed_transpose),
-    Rule("transpose-ones", made(Transpose, "x"), lambda b, m: b.reshape(m["x"], m.type.shape), _only_ones_move),
+    *TRANSPOSES,
     Rule("slice-whole", made(Slice, "x"), _x, _keeps_type),
     Rule("slice-twice", made(Slice, made(Slice, "x")), lambda b, m: b.add(_composed_slice(m), m["x"]), _one_slice_does),
     Rule("pad-nothing", made(Pad, "x"), _x, _keeps_type),
