@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from compiler.passes.activate_last import ActivateLast
 from compiler.passes.base import Pass
 from compiler.passes.cse import CommonSubexpressions
 from compiler.passes.dead import DeadCode
@@ -74,6 +75,7 @@ ONNX: tuple[Pass, ...] = (
     FoldTables(),
     SplitProducts(),
     FuseLinear(),
+    ActivateLast(),
     SinkTranspose(),
     FlatRows(),
     CommonSubexpressions(),
