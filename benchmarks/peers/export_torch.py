@@ -25,6 +25,9 @@ def export(example: str, path: Path, exporter: str, free: bool) -> None:
     rows = tuple(torch.from_numpy(item.rows(3)) for item in inputs)
     names = [item.name for item in inputs]
     with torch.no_grad():
+        for parameter in network.parameters():
+            # As if trained: the shifts of batch norms begin as zeros, which would be left out of the file.
+            parameter.add_(torch.empty_like(parameter).uniform_(0.01, 0.02))
         if exporter == "torch":
             shapes = tuple(dict.fromkeys(_axes(item, free), torch.export.Dim.DYNAMIC) for item in inputs)
             torch.onnx.export(network, rows, path, dynamo=True, input_names=names, dynamic_shapes=shapes,
