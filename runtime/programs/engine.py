@@ -14,10 +14,9 @@ import numpy as np
 
 from compiler.diagnostics import Diagnostic, DiagnosticError, error
 from runtime.disk.tensors import Array
-from runtime.programs import helpers, threads
+from runtime.programs import helpers, threads, visible
 from runtime.programs.blas import single_threaded_blas
 from runtime.programs.forked import HelperGone
-from runtime.programs.visible import is_visible, memory
 
 _Function: TypeAlias = Callable[..., dict[str, Array]]
 
@@ -49,8 +48,10 @@ class Engine:
         self._bindings = _Bindings()
         self._updating = threading.Lock()
         self._sharing: Mapping[str, Callable[..., Any]] = {"share": threads.share}
-        if helpers.can_help() and is_visible(self.kept.values()):
-            self._sharing = {"share": helpers.share, "memory": memory}
+        self._process: int | None = None
+        if helpers.can_help() and visible.is_visible(self.kept.values()):
+            self._sharing = {"share": helpers.share, "memory": visible.memory}
+            self._process = visible.process
 
     @property
     def functions(self) -> tuple[str, ...]:
@@ -71,8 +72,11 @@ class Engine:
         can be an argument again. Floating-point warnings are silenced, as the numbers show what they tell. Raises
         InputError for an array of a wrong type or shape, ValueError for a size out of its symbol's range, KeyError
         where an array is missing or there is no such function, DiagnosticError E0611 for an index out of range, E0820
-        where a process is gone that shared the work.
+        where a process is gone that shared the work, E0821 in a process that was forked since the engine was made, if
+        both would work on the same memory.
         """
+        if self._process is not None and self._process != visible.process:
+            raise visible.elsewhere()
         arrays = [inputs[argument] for argument in self._arguments[name]]
         key = (name, *[(array.shape, array.dtype) for array in arrays])
         bound = self._bindings.get(key) or self._bind(name, arrays, key)

@@ -9,8 +9,8 @@ import signal
 import struct
 import time
 import warnings
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import NoReturn, Protocol
 
 import numpy as np
@@ -20,7 +20,8 @@ import numpy as np
 _AWAKE, _WAITING = 0.0005, 0.0001
 # Seconds after which a helper that has said nothing yet is given up.
 _PATIENCE = 10.0
-# Seconds after which a sleeping helper sees whether the process is still there that it helps.
+# Seconds after which a sleeping helper sees whether the process is still there that it helps, and that one, while it
+# waits, whether the helper is.
 _GLANCE = 1.0
 _ORDER, _LENGTH = struct.Struct("<qi"), struct.Struct("<i")
 # What is told of a failure fits into a pipe at once.
@@ -51,7 +52,9 @@ class Helper:
     def wait(self) -> BaseException | None:
         """What went wrong in the helper's tasks, when they are done. Raises HelperGone where it is."""
         while not self._answers.ready(_GLANCE):
-            pass
+            # A process that another thread forked may hold the end of the pipe that was the helper's.
+            if self._has_ended() and not self._answers.ready(0):
+                raise HelperGone(self._gone())
         head = os.read(self._answers.file, _LENGTH.size)
         if not head:
             raise HelperGone(self._gone())
@@ -80,6 +83,11 @@ class Helper:
         os.close(self._orders)
         os.close(self._answers.file)
 
+    def _has_ended(self) -> bool:
+        with suppress(ChildProcessError):
+            return os.waitid(os.P_PID, self._process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        return True
+
     def _gone(self) -> str:
         status = 0
         with suppress(ChildProcessError):
@@ -105,35 +113,45 @@ class _Pipe:
         return True
 
 
+@contextmanager
+def signals_wait() -> Iterator[None]:
+    """Inside, no signal comes to this thread, nor for all of its life to a helper that is forked here."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def fork(works: Mapping[int, Shared], rank: int) -> Helper:
-    """Raises OSError where that can't be."""
-    orders, tell = os.pipe()
-    answers, answer = os.pipe()
+    """A helper that hears no signals, if this is called where they wait: many come to all processes of a terminal or a
+    container at once, and the one that it helps decides. Raises OSError where there can be none."""
+    files: list[int] = []
     parent = os.getpid()
     try:
+        files += os.pipe()
+        files += os.pipe()
         with warnings.catch_warnings():
             # Other threads may hold locks that nobody opens in the helper: it takes none of theirs.
             warnings.simplefilter("ignore", DeprecationWarning)
             process = os.fork()
     except OSError:
-        for file in (orders, tell, answers, answer):
+        for file in files:
             os.close(file)
         raise
+    orders, tell, answers, answer = files
     if not process:
-        os.close(tell)
-        os.close(answers)
-        _serve(works, rank, _Pipe(orders, _AWAKE), answer, parent)
+        _serve(works, rank, orders, answer, parent)
     os.close(orders)
     os.close(answer)
     return Helper(process, tell, answers)
 
 
-def _serve(works: Mapping[int, Shared], rank: int, orders: _Pipe, answer: int, parent: int) -> NoReturn:
+def _serve(works: Mapping[int, Shared], rank: int, told: int, answer: int, parent: int) -> NoReturn:
     """The life of a helper."""
     try:
-        # These come to all processes of a terminal or a container at once: the one that it helps decides.
-        for sent in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-            signal.signal(sent, signal.SIG_IGN)
+        _close_others((told, answer))
+        orders = _Pipe(told, _AWAKE)
         gc.disable()
         np.seterr(all="ignore")
         # Memory and the BLAS have locks: it is seen whether they open.
@@ -144,11 +162,11 @@ def _serve(works: Mapping[int, Shared], rank: int, orders: _Pipe, answer: int, p
             while not orders.ready(_GLANCE):
                 if os.getppid() != parent:
                     os._exit(0)
-            told = os.read(orders.file, _ORDER.size)
-            if not told:
+            order = os.read(told, _ORDER.size)
+            if not order:
                 os._exit(0)
             failure = b""
-            number, processes = _ORDER.unpack(told)
+            number, processes = _ORDER.unpack(order)
             try:
                 works[number].do(rank, processes)
             except Exception as problem:
@@ -156,3 +174,13 @@ def _serve(works: Mapping[int, Shared], rank: int, orders: _Pipe, answer: int, p
             os.write(answer, _LENGTH.pack(len(failure)) + failure)
     finally:
         os._exit(1)
+
+
+def _close_others(kept: Collection[int]) -> None:
+    """Close the files that this process has of the one it was forked from: the other end of a connection would take it
+    for open, and a lock would stay. Where messages go is left as it is."""
+    with suppress(FileNotFoundError):
+        for file in map(int, os.listdir("/proc/self/fd")):
+            if file > 2 and file not in kept:
+                with suppress(OSError):  # the folder itself
+                    os.close(file)

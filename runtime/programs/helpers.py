@@ -19,13 +19,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 
-from runtime.programs.forked import Helper, fork
+from runtime.programs.forked import Helper, fork, signals_wait
 from runtime.programs.habit import Habit
 from runtime.programs.threads import Task, thread_count
 
 # The least multiply-adds to tell a helper of, which takes some microseconds; and from how many on it is faster to share
 # even where others need the processors too.
 _WORTH, _SURE = 1_500_000, 100_000_000
+# Seconds that the end of this process waits for a step of a thread that goes on to its very end.
+_LAST_STEP = 1.0
 
 
 def can_help() -> bool:
@@ -73,8 +75,8 @@ class _Work:
         if self.processes < 2 or not _team.lock.acquire(blocking=False):
             self.do(0, 1)
             return
-        begin = time.perf_counter()
         try:
+            begin = time.perf_counter()
             if self.sharing is None or self.sharing.first():
                 _team.run(self)
             else:
@@ -102,6 +104,17 @@ class _Team:
         return work
 
     def run(self, work: _Work) -> None:
+        try:
+            failures = self._shared(work)
+        except BaseException:
+            # An answer that nobody waits for any more would be taken for that to the next order.
+            self.dismiss()
+            raise
+        if failures:
+            raise failures[0]
+
+    def _shared(self, work: _Work) -> list[BaseException]:
+        """What went wrong in the tasks, once all who share them are done."""
         if work.number not in self._known:
             self.dismiss()
             self._hire()
@@ -112,13 +125,7 @@ class _Team:
             work.do(0, len(helpers) + 1)
         except BaseException as problem:  # raised again when the helpers are done
             failures.append(problem)
-        try:
-            failures += [failure for helper in helpers if (failure := helper.wait()) is not None]
-        except BaseException:
-            self.dismiss()
-            raise
-        if failures:
-            raise failures[0]
+        return failures + [failure for helper in helpers if (failure := helper.wait()) is not None]
 
     def dismiss(self) -> None:
         """End the helpers, and forget them."""
@@ -132,6 +139,11 @@ class _Team:
         helpers, self._helpers, self._known = self._helpers, [], set()
         for helper in helpers:
             helper.close()
+
+    def retire(self) -> None:
+        """End the helpers for good. Where another thread is still at work with them, they end with this process."""
+        if self.lock.acquire(timeout=_LAST_STEP):
+            self.dismiss()
 
     def rest(self) -> None:
         """End the helpers unless another thread is at work with them."""
@@ -152,11 +164,10 @@ class _Team:
             for _ in range(2 * count):
                 if len(self._helpers) == count - 1:
                     break
-                helper = fork(works, len(self._helpers) + 1)
-                if helper.is_ready():
-                    self._helpers.append(helper)
-                else:
-                    helper.end()
+                with signals_wait():
+                    self._helpers.append(fork(works, len(self._helpers) + 1))
+                if not self._helpers[-1].is_ready():
+                    self._helpers.pop().end()
 
     def _drop(self, number: int) -> None:
         """Helpers hold the memory of what they know, so that they go when it does."""
@@ -167,4 +178,4 @@ class _Team:
 _team = _Team()
 if can_help():
     os.register_at_fork(after_in_child=lambda: _team.forget())
-    atexit.register(lambda: _team.dismiss())
+    atexit.register(lambda: _team.retire())

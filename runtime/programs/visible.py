@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import mmap
+import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 
+from compiler.diagnostics import DiagnosticError, error
 from runtime.disk.tensors import Array
 
 # Large arrays have pages of their own, which the system is asked to make huge: a step goes through all of its memory.
@@ -34,6 +37,25 @@ class _Memory(threading.local):
 
 
 _memory = _Memory()
+# The process of which this is the memory.
+process = os.getpid()
+
+
+def _begin_anew() -> None:
+    """What is left of a piece belongs to the process that this one was forked from, which goes on to fill it."""
+    global _memory, process
+    _memory, process = _Memory(), os.getpid()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
+
+
+def elsewhere() -> DiagnosticError:
+    """What to raise where a process works on memory that became visible in another one, which does so too."""
+    title = "this process was forked in the middle of a training, which only the other one can go on with"
+    advice = "end it where its own work is done, with os._exit(0), or begin a training of its own in it"
+    return DiagnosticError([error("E0821", title, None, help=advice)])
 
 
 def memory(size: int) -> Array:
@@ -64,7 +86,8 @@ def visible(arrays: Mapping[str, Array], neighbours: Iterable[Sequence[str]] = (
 def _mapped(size: int) -> Array:
     pages = mmap.mmap(-1, size)
     if size >= _PAGE and hasattr(mmap, "MADV_HUGEPAGE"):
-        pages.madvise(mmap.MADV_HUGEPAGE)
+        with suppress(OSError):  # a system may know of huge pages and have none
+            pages.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(pages, np.uint8)
 
 

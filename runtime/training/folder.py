@@ -28,8 +28,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Container, Mapping
-from contextlib import suppress
+from collections.abc import Container, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -38,6 +38,7 @@ from compiler.diagnostics import Diagnostic, DiagnosticError, error
 from compiler.foreign import Parts
 from compiler.program import Unit
 from runtime.disk.files import reason, remove_leftovers, write_bytes
+from runtime.programs import visible
 
 CHECKPOINT, WEIGHTS, HISTORY, SOURCE = "checkpoint.safetensors", "weights.safetensors", "history.csv", "source.dl"
 RECORD, REPORT, DATA, STATISTICS = "run.json", "report.html", "data.json", "statistics.csv"
@@ -52,7 +53,7 @@ class RunFolder:
     def __init__(self, path: Path, name: str) -> None:
         """Raises OSError where the folder can't be made or written to, BlockingIOError where another process
         has it."""
-        self.path, self.name = path, name
+        self.path, self.name, self._process = path, name, visible.process
         path.mkdir(parents=True, exist_ok=True)
         self._lock: int | None = _lock(path / ".lock")
         for folder in filter(Path.is_dir, (path, self.pictures, *self._kept, self.imports, *self.imports.rglob("*"))):
@@ -114,6 +115,20 @@ class RunFolder:
         """Where the exported model goes."""
         return self.path / f"{self.name}.onnx"
 
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """What a training writes as it goes on. Raises DiagnosticError E0808 in place of an OSError inside, and E0821
+        in a process that was forked since and is not the one that trains."""
+        if self._process != visible.process:
+            raise visible.elsewhere()
+        try:
+            yield
+        except OSError as failure:
+            title = f"cannot write to the run folder {self.path}: {reason(failure)}"
+            note = "a checkpoint that was written there before is still whole"
+            advice = "make room on the disk, or mend the folder; then go on with --resume"
+            raise DiagnosticError([error("E0808", title, None, notes=note, help=advice)]) from failure
+
     def clear(self) -> None:
         """Removes the files of the run before."""
         names = (CHECKPOINT, WEIGHTS, HISTORY, SOURCE, DATA, RECORD, REPORT, STATISTICS, self.model.name)
@@ -158,8 +173,10 @@ class RunFolder:
     def close(self) -> None:
         """Lets other processes have the folder."""
         if self._lock is not None:
-            with suppress(OSError):
-                (self.path / ".lock").unlink()
+            # A process that was forked since has no say.
+            if self._process == visible.process:
+                with suppress(OSError):
+                    (self.path / ".lock").unlink()
             os.close(self._lock)
             self._lock = None
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from compiler.passes.average import average_name
 from compiler.program import TrainProgram, loss_names
 from runtime.data.batches import Batches, DataSet
 from runtime.data.split import Splits
-from runtime.disk.files import reason, write_text
+from runtime.disk.files import write_text
 from runtime.disk.tensors import Array
 from runtime.programs import helpers
 from runtime.programs.blas import single_threaded_blas
@@ -306,8 +306,8 @@ class Trainer:
             self._pace.after(row)
             self.position, self._totals = self.position.wrapped(len(self._batches)), Totals()
         self._mark_best()
-        if self._album:
-            with self._writing():
+        if self.run and self._album:
+            with self.run.writing():
                 self._album.draw(self._judge, row.place)
         if self.observer:
             self.observer.take(row)
@@ -375,7 +375,7 @@ class Trainer:
         if self.run is None or self._saved == (self.position, len(self.history)):
             return
         self._check_weights()
-        with self._writing():
+        with self.run.writing():
             save_checkpoint(self.run.checkpoint, self._checkpoint())
             inference = {**self.weights, **self._outcome().weights}
             save_weights(self.run.weights, self.program, inference, self.splits.train.names)
@@ -402,22 +402,10 @@ class Trainer:
         places, folder = kept_places(self.program, self.history.rows), self.run.kept(row.unit)
         if row.place in places:
             self._check_weights()
-            with self._writing():
+            with self.run.writing():
                 folder.mkdir(exist_ok=True)
                 save_checkpoint(kept_file(folder, row.place), self._checkpoint())
                 drop_others(folder, places)
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Turns an OSError inside, where files of the run folder are written, into a DiagnosticError E0808."""
-        try:
-            yield
-        except OSError as failure:
-            assert self.run is not None, "without a run folder nothing is written"
-            title = f"cannot write to the run folder {self.run.path}: {reason(failure)}"
-            note = "a checkpoint that was written there before is still whole"
-            advice = "make room on the disk, or mend the folder; then go on with --resume"
-            raise DiagnosticError([error("E0808", title, None, notes=note, help=advice)]) from failure
 
     def _check_weights(self) -> None:
         """An update can spoil weights while the loss, worked out before it, still is finite."""

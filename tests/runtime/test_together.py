@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,12 +40,12 @@ def in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DLC_THREADS", "2")
 
 
-def trained(seed: int) -> bytes:
+def trained(seed: int, **more: Any) -> bytes:
     """The weights after a training, compiling included."""
     random = np.random.default_rng(seed)
     data = {"x": random.normal(size=(70, 1, 6, 6)).astype(np.float32), "label": random.integers(0, 3, 70)}
     model = dlc.loads(TEXT.replace("SEED", str(seed)))
-    model.fit(data)
+    model.fit(data, **more)
     return b"".join(array.tobytes() for _, array in sorted(model.weights.items()))
 
 
@@ -77,3 +83,43 @@ def test_inference_beside_a_training() -> None:
         return {model.predict(x).tobytes() for _ in range(50)}
 
     assert at_once(lambda: trained(2), infer, infer) == [alone, {expected}, {expected}]
+
+
+@pytest.mark.skipif(not helpers.can_help(), reason="this system forks no helpers")
+def test_trainings_in_forked_processes(tmp_path: Path) -> None:
+    """Each in one of its own gives what it gives alone; a training that is forked ends in the fork and goes on where it
+    began, with its folder."""
+    text = FORKED.replace("TRAINED", f"TEXT = {TEXT!r}\n{inspect.getsource(trained)}")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONWARNINGS": "ignore"}
+    subprocess.run([sys.executable, "-c", text], env=environment, cwd=tmp_path, check=True, timeout=120)
+    assert not (tmp_path / "run" / ".lock").exists()
+
+
+FORKED = """
+import multiprocessing, os
+from pathlib import Path
+from typing import Any
+import numpy as np
+import dlc
+from compiler.targets.numpy import sharing
+from runtime.programs import helpers
+
+sharing.LEAST_WORK, helpers._WORTH, helpers._SURE = {4: 1, 2: 1}, 0, 0
+TRAINED
+alone = [trained(seed) for seed in range(4)]
+with multiprocessing.get_context("fork").Pool(4) as pool:
+    assert pool.map(trained, range(4)) == alone
+
+process = os.getpid()
+def fork(row):
+    if row.epoch == 2 and os.getpid() == process:
+        child = os.fork()
+        if child:
+            assert os.waitpid(child, 0)[1] == 0
+            assert Path("run", ".lock").exists()
+try:
+    assert trained(0, out="run", callbacks=[fork]) == alone[0]
+except dlc.DiagnosticError as problem:
+    os._exit(0 if os.getpid() != process and problem.diagnostics[0].code == "E0821" else 1)
+assert os.getpid() == process
+"""

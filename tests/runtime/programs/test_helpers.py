@@ -213,6 +213,30 @@ def test_a_helper_that_is_killed_is_an_error_and_another_takes_its_place() -> No
     assert seen.all()
 
 
+def test_an_answer_that_nobody_waited_for_is_not_taken_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = numbers(3)
+    run = shared(noting(seen))
+    run()
+    before = set(seen)
+    tell = forked.Helper.tell
+    told: list[int] = []
+
+    def interrupted(helper: forked.Helper, number: int, processes: int) -> None:
+        if told:
+            raise KeyboardInterrupt
+        told.append(number)
+        tell(helper, number, processes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(forked.Helper, "tell", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    seen[:] = 0
+    run()
+    assert seen.all()
+    assert set(seen) & before == {os.getpid()}
+
+
 def test_helpers_go_with_what_they_were_made_for() -> None:
     seen = numbers(2)
     run = shared(noting(seen))
@@ -268,6 +292,24 @@ print(*seen, flush=True)
         time.sleep(0.01)
 
 
+def test_a_thread_that_goes_on_to_the_very_end_is_left_in_peace() -> None:
+    text = """
+import os, threading
+from runtime.programs import helpers, visible
+import numpy as np
+seen, begun = np.ndarray((3,), np.int64, visible.memory(24)), threading.Event()
+run = helpers.share([lambda place=place: seen.__setitem__(place, os.getpid()) for place in range(3)], 10**9)
+def work():
+    while True:
+        run()
+        begun.set()
+threading.Thread(target=work, daemon=True).start()
+begun.wait()
+"""
+    found = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60, check=True)
+    assert not found.stderr
+
+
 MODULE = """
 import os
 import numpy as np
@@ -291,22 +333,3 @@ def test_what_is_not_visible_is_shared_by_threads() -> None:
     kept = {"w": np.zeros(3)}
     Engine(text, kept).call("f", {})
     assert kept["w"].all()
-
-
-def test_memory_is_visible_aligned_and_of_the_size_asked_for() -> None:
-    for size in (0, 1, 64, 100, 1 << 18, (1 << 18) + 1, 3 << 20):
-        found = visible.memory(size)
-        assert found.size == size
-        assert visible.is_visible([found, found[size // 2 :].view(np.uint8)])
-        assert found.ctypes.data % 64 == 0 or not size
-    assert not visible.is_visible([np.zeros(3)])
-
-
-def test_neighbours_lie_one_behind_the_other() -> None:
-    arrays = {name: np.full(size, size, np.float32) for name, size in (("a", 3), ("b", 5), ("c", 2), ("d", 4))}
-    # A name that is in a row already, or that there is not, leaves the others of its row where they are.
-    found = visible.visible(arrays, [("a", "c"), ("c", "b"), ("d", "e")])
-    assert all((found[name] == array).all() for name, array in arrays.items())
-    assert found["a"].ctypes.data + found["a"].nbytes == found["c"].ctypes.data
-    assert visible.is_visible(found.values())
-    assert found["b"].ctypes.data % 64 == found["d"].ctypes.data % 64 == 0
