@@ -31,9 +31,11 @@ class OrtFile:
 
 
 def to_ort(content: bytes) -> OrtFile:
-    """The ORT file of an ONNX file, by ONNX Runtime's own converter: optimised, for any processor. Its tables come in
-    no fixed order. Raises DiagnosticError E0918 where the converter fails."""
+    """The ORT file of an ONNX file, by ONNX Runtime's own converter: optimised, for any processor; the same bytes
+    each time. Raises DiagnosticError E0918 where the converter fails."""
     from onnxruntime.tools.convert_onnx_models_to_ort import OptimizationStyle, convert_onnx_models_to_ort
+
+    from runtime.inference.mobile_order import in_order
 
     with TemporaryDirectory() as folder:
         Path(folder, "model.onnx").write_bytes(content)
@@ -48,7 +50,7 @@ def to_ort(content: bytes) -> OrtFile:
         operators = Path(folder, f"model{_CONFIG}").read_text()
         # Without the lines that name the folder in which this was done.
         listed = "".join(f"{line}\n" for line in operators.splitlines() if not line.startswith("#"))
-        return OrtFile(Path(folder, f"model{SUFFIX}").read_bytes(), listed)
+        return OrtFile(in_order(Path(folder, f"model{SUFFIX}").read_bytes()), listed)
 
 
 @contextmanager
