@@ -300,11 +300,14 @@ def planned_memory(graph: Graph, sizes: Mapping[str, int], program: TrainProgram
 
 def _as_written(graph: Graph, program: TrainProgram | None) -> Graph | Staged:
     """A graph as it is written as NumPy code: of those that take a batch of ``program`` the stages, where it pays."""
+    from compiler.passes.order import WHOLE, Pipeline
     from compiler.targets.numpy import in_stages
 
-    cut = (*program.steps, program.evaluate) if program else ()
-    staged = in_stages(graph, program.batch_symbol, program.settings.batch) if program and graph in cut else None
-    return numpy_graph(graph) if staged is None else staged.through(numpy_graph)
+    if program is None or graph not in (*program.steps, program.evaluate):
+        return numpy_graph(graph)
+    whole = Pipeline(WHOLE).run(graph)
+    staged = in_stages(whole, program.batch_symbol, program.settings.batch)
+    return numpy_graph(whole) if staged is None else staged.through(numpy_graph)
 
 
 def train_module(program: TrainProgram) -> str:

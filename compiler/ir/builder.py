@@ -85,20 +85,32 @@ class Builder:
     def copy(self, node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...]:
         """Add ``node`` of another graph again on other inputs; its names and its origin are kept.
 
-        On the same inputs it is taken over as it is, with its results, where their names are free.
+        Its results are taken over where their names are free and their types the same, so that nodes which read them
+        can be taken over as they are, as this one is on the same inputs.
         """
-        if inputs == node.inputs and self._names.isdisjoint([value.name for value in node.outputs]):
+        names = [value.name for value in node.outputs]
+        same = inputs == node.inputs
+        if (same or _types(inputs) == _types(node.inputs)) and self._names.isdisjoint(names):
             self._check(inputs)
-            self._names.update([value.name for value in node.outputs])
-            self._append(node)
+            self._names.update(names)
+            self._append(node if same else Node(node.operation, inputs, node.outputs, node.origin))
             return node.outputs
-        same = [value.type for value in inputs] == [value.type for value in node.inputs]
-        types = tuple([value.type for value in node.outputs]) if same else None
+        types = _types(node.outputs) if same or _types(inputs) == _types(node.inputs) else None
         before, self._origin = self._origin, node.origin
         try:
-            return self.add_node(node.operation, inputs, tuple([value.name for value in node.outputs]), types)
+            return self.add_node(node.operation, inputs, tuple(names), types)
         finally:
             self._origin = before
+
+    def adopt(self, values: tuple[Value, ...]) -> None:
+        """Have the node added last give ``values`` of another graph, whose names are free and types the same, rather
+        than its own results, which nothing has read yet."""
+        last = self._nodes.pop()
+        for value in last.outputs:
+            del self._makers[value]
+            self._names.remove(value.name)
+        self._names.update([value.name for value in values])
+        self._append(Node(last.operation, last.inputs, values, last.origin))
 
     def reserve(self, graph: Graph) -> None:
         """Keep the names of ``graph`` for copies of its values, so that a rewrite renames nothing it keeps."""
@@ -163,3 +175,7 @@ class Builder:
         self._nodes.append(node)
         for value in node.outputs:
             self._makers[value] = node
+
+
+def _types(values: tuple[Value, ...]) -> tuple[TensorType, ...]:
+    return tuple([value.type for value in values])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -36,6 +36,9 @@ LOWEST_EXPONENT = {DType.F16: -88.0, DType.BF16: -88.0, DType.F32: -88.0, DType.
 class Activation(Unary):
     """An elementwise function whose reference is a formula computed in f64, by :meth:`formula`."""
 
+    # Whether the gradient is told by the result, so that nobody has to keep the operand.
+    by_result: ClassVar[bool] = False
+
     def formula(self, x: Array) -> Array:
         """The function of f64 elements."""
         return np.asarray(getattr(np, self.ufunc)(x))
@@ -55,6 +58,7 @@ class Tanh(Activation):
     """The hyperbolic tangent."""
 
     opcode = "tanh"
+    by_result = True
     verb, ufunc, onnx_kind = "take the tanh of", "tanh", "Tanh"
 
     def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
@@ -67,6 +71,7 @@ class Sigmoid(Activation):
     """``1/(1 + exp(-x))``, without overflow for any x."""
 
     opcode = "sigmoid"
+    by_result = True
     verb, onnx_kind = "take the sigmoid of", "Sigmoid"
 
     def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
@@ -114,10 +119,10 @@ class Relu(Activation):
     """``max(x, 0)``; the gradient at 0 is 0."""
 
     opcode = "relu"
+    by_result = True
     verb, onnx_kind = "take the relu of", "Relu"
 
     def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
-        # By the result, so that the operand need not be kept.
         return (b.mask(gradients[0], b.greater(outputs[0], 0)),)
 
     def formula(self, x: Array) -> Array:

@@ -46,25 +46,24 @@ class Emit(Builder):
     no node. Operands that do not fit raise TypeMismatch.
     """
 
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._scalars: dict[tuple[DType, str], Value] = {}
+
     # Values without operands.
 
     def constant(self, array: Array) -> Value:
         return self.add(Constant(array))
 
     def scalar(self, number: float, dtype: DType) -> Value:
-        """A 0-d constant. Raises TypeMismatch for a number that ``dtype`` does not have: a fraction, or too large."""
-        if not dtype.is_float and number != int(number):
-            raise TypeMismatch(
-                "E0303",
-                f"cannot write {number} as {dtype}: it is not a whole number",
-                f"the tensor that it meets is {dtype}",
-                ("convert the tensor that it meets first, with cast(f32)",),
-            )
-        with np.errstate(over="ignore", invalid="ignore"):
-            array = np.asarray(number).astype(dtype.numpy)
-        if int(array) != number if dtype.is_integer else np.isinf(array) and math.isfinite(number):
-            raise TypeMismatch("E0303", f"cannot write {number} as {dtype}", f"it is beyond what {dtype} can hold")
-        return self.add(Constant(array))
+        """A 0-d constant, which is the same one for the same number. Raises TypeMismatch for a number that ``dtype``
+        does not have: a fraction, or too large."""
+        key = dtype, repr(number)
+        known = self._scalars.get(key)
+        # What stood for it may have been taken back since.
+        if known is None or self.producer(known) is None:
+            known = self._scalars[key] = self.constant(_scalar(number, dtype))
+        return known
 
     def size(self, dim: Dim, dtype: DType = DType.I64) -> Value:
         """The size of a dimension as a 0-d value."""
@@ -392,9 +391,7 @@ class Emit(Builder):
         dtype: DType = DType.F32,
     ) -> Value:
         """Floats evenly distributed over ``low <= x < high`` (rounding may reach ``high`` where ``low`` is not 0)."""
-        drawn = self.add(RandomUniform(tuple(shape), stream, dtype=dtype), seed, counter)
-        scaled = drawn if high - low == 1 else self.mul(drawn, high - low)
-        return scaled if low == 0 else self.add(scaled, low)
+        return self.add(RandomUniform(tuple(shape), stream, 0, dtype, low, high), seed, counter)
 
     def normal(
         self,
@@ -428,3 +425,18 @@ class Emit(Builder):
         every = range(x.type.rank) if axes is None else axes
         chosen = normal_axes(operation.verb, x.type, every)
         return self.add(operation(chosen, keepdims), x) if chosen else x
+
+
+def _scalar(number: float, dtype: DType) -> Array:
+    if not dtype.is_float and number != int(number):
+        raise TypeMismatch(
+            "E0303",
+            f"cannot write {number} as {dtype}: it is not a whole number",
+            f"the tensor that it meets is {dtype}",
+            ("convert the tensor that it meets first, with cast(f32)",),
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        array = np.asarray(number).astype(dtype.numpy)
+    if int(array) != number if dtype.is_integer else np.isinf(array) and math.isfinite(number):
+        raise TypeMismatch("E0303", f"cannot write {number} as {dtype}", f"it is beyond what {dtype} can hold")
+    return array

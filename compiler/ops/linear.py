@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compiler.ir.dims import Dim, symbol
 from compiler.ir.graph import Value
 from compiler.ir.types import DType, TensorType
-from compiler.ops.activation import Elu, Gelu, LeakyRelu, Relu, Sigmoid, Silu, Softplus, Tanh
-from compiler.ops.base import NumpyLowering, OnnxLowering, Op, Sample, operation
+from compiler.ops.activation import Activation, Elu, Gelu, LeakyRelu, Relu, Sigmoid, Silu, Softplus, Tanh
+from compiler.ops.base import Gradients, NumpyLowering, OnnxLowering, Op, Sample, Values, operation
 from compiler.ops.emit import Emit
 from compiler.ops.fused import FusedOp, OnnxStepLowering, StepLowering
-from compiler.ops.matmul import lower_matmul
+from compiler.ops.matmul import MatMul, gradients_of_product, lower_matmul
 
 
 @operation
@@ -33,6 +33,19 @@ class Linear(FusedOp):
         for value in bias:
             result = b.add(result, value)
         return (result if self.activation is None else b.add(self.activation, result),)
+
+    def macs(self, inputs: tuple[TensorType, ...], outputs: tuple[TensorType, ...]) -> Dim:
+        return MatMul().macs(inputs[:2], outputs)
+
+    def gradient(self, b: Emit, inputs: Values, outputs: Values, gradients: Values) -> Gradients:
+        (left, weight, *bias), given, activation = inputs, gradients[0], self.activation
+        if activation is not None:
+            by_result = isinstance(activation, Activation) and activation.by_result
+            before = () if by_result else (b.add(replace(self, activation=None), *inputs),)
+            (found,) = activation.gradient(b, before, outputs, gradients)
+            assert found is not None, "every activation has a gradient"
+            given = found
+        return *gradients_of_product(b, left, weight, given), *(given for _ in bias)
 
     def numpy(self, c: NumpyLowering) -> None:
         (out,), type = c.outputs, c.output_types[0]

@@ -8,7 +8,7 @@ round; the keys come from seed, counter and stream by the same hash.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -47,6 +47,8 @@ MASK = 0xFFFFFFFF
 PART = 1 << 15
 # How many random bits a float of each type takes: all that it can hold between 0 and 1, at most 24.
 FLOAT_BITS = {DType.F16: 11, DType.BF16: 8, DType.F32: 24, DType.F64: 24}
+
+_ONNX_KINDS = {"multiply": "Mul", "add": "Add"}
 
 
 def triple32(x: int) -> int:
@@ -107,20 +109,24 @@ class Random(Op):
             places = places + np.asarray(number).astype(np.uint32)
         return _reference_hash(places + keys[0], keys[1])
 
-    def numpy_parts(self, c: NumpyLowering, *statements: str) -> None:
-        """Write the loop over parts of the bits: ``statements`` have ``{bits}`` for them and ``{out}`` for the same
-        part of the result."""
+    def numpy_parts(self, c: NumpyLowering, *statements: str, **numbers: str) -> None:
+        """Write the call that goes over parts of the bits: ``statements`` have ``bits`` for them, ``drawn`` for the
+        same part of the result, and ``numbers`` by name."""
         total = product(self.shape)
         size = max(1, min(total, PART)) if isinstance(total, int) else PART
-        type = TensorType(U32, (size,))
-        places = c.bound(f"np.arange({size}, dtype=np.uint32)", type)
+        places = c.bound(f"np.arange({size}, dtype=np.uint32)", TensorType(U32, (size,)))
         keys, parts = c.helper("random_keys", RANDOM_KEYS), c.helper("random_parts", RANDOM_PARTS)
-        part, bits, flat = c.local("part"), c.local("bits"), c.view(c.outputs[0], "reshape(-1)")
+        lines = [
+            f"({', '.join(['keys', 'out', 'places', 'work', *numbers])}):",
+            '    """Fill `out` part by part, of as many elements as there are `places`; `work` is twice as large."""',
+            f"    for part, bits in {parts}(keys, out.size, places, *work):",
+            "        drawn = out[part]",
+            *(f"        {statement}" for statement in statements),
+        ]
+        draw, flat = c.function(self.opcode, "\n".join(lines)), c.view(c.outputs[0], "reshape(-1)")
         drawn = f"{keys}({self.start_keys()}, {', '.join(c.inputs)})"
-        arrays = f"{places}, {c.scratch(type)}, {c.scratch(type)}"
-        c.line(f"for {part}, {bits} in {parts}({drawn}, {c.dim(total)}, {arrays}):")
-        for statement in statements:
-            c.line(f"    {statement.format(bits=bits, out=f'{flat}[{part}]')}")
+        arrays = [flat, places, c.scratch(TensorType(U32, (2, size))), *numbers.values()]
+        c.line(f"{draw}({drawn}, {', '.join(arrays)})")
 
     def onnx_bits(self, c: OnnxLowering) -> str:
         """Write the nodes that make the bits; gives the name of their u32 tensor."""
@@ -165,7 +171,7 @@ class RandomBits(Random):
         return (self.reference_bits(sizes, *operands),)
 
     def numpy(self, c: NumpyLowering) -> None:
-        self.numpy_parts(c, "np.copyto({out}, {bits})")
+        self.numpy_parts(c, "np.copyto(drawn, bits)")
 
     def onnx(self, c: OnnxLowering) -> None:
         c.node("Identity", (self.onnx_bits(c),), c.outputs)
@@ -178,9 +184,12 @@ class RandomBits(Random):
 @operation
 @dataclass(frozen=True)
 class RandomUniform(Random):
-    """Floats evenly distributed over 0 <= x < 1: the top bits of :class:`RandomBits`, at most 24, as a fraction."""
+    """Floats evenly distributed over ``low <= x < high`` (rounding may reach ``high`` where ``low`` is not 0): the top
+    bits of :class:`RandomBits`, at most 24, as a fraction."""
 
     dtype: DType = DType.F32
+    low: float = 0.0
+    high: float = 1.0
 
     opcode = "random_uniform"
 
@@ -196,15 +205,27 @@ class RandomUniform(Random):
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         bits = FLOAT_BITS[self.dtype]
         top = self.reference_bits(sizes, *operands) >> np.uint32(32 - bits)
-        return ((top.astype(np.float64) / 2**bits).astype(self.dtype.numpy),)
+        drawn = np.asarray((top.astype(np.float64) / 2**bits).astype(self.dtype.numpy))
+        for how, _, number in self._placing():
+            drawn = np.asarray(getattr(np, how)(drawn, drawn.dtype.type(number)))
+        return (drawn,)
+
+    def _placing(self) -> Iterator[tuple[str, str, float]]:
+        """What brings a fraction to where it belongs: arithmetic with numbers, which have names."""
+        if self.high - self.low != 1:
+            yield "multiply", "width", self.high - self.low
+        if self.low != 0:
+            yield "add", "low", self.low
 
     def numpy(self, c: NumpyLowering) -> None:
         bits = FLOAT_BITS[self.dtype]
         self.numpy_parts(
             c,
-            f"np.right_shift({{bits}}, {c.scalar(32 - bits, U32)}, out={{bits}})",
-            "np.copyto({out}, {bits}, casting='unsafe')",
-            f"np.multiply({{out}}, {c.scalar(2.0**-bits, self.dtype)}, out={{out}})",
+            f"np.right_shift(bits, {c.scalar(32 - bits, U32)}, out=bits)",
+            "np.copyto(drawn, bits, casting='unsafe')",
+            f"np.multiply(drawn, {c.scalar(2.0**-bits, self.dtype)}, out=drawn)",
+            *(f"np.{how}(drawn, {name}, out=drawn)" for how, name, _ in self._placing()),
+            **{name: c.scalar(number, self.dtype) for _, name, number in self._placing()},
         )
 
     def onnx(self, c: OnnxLowering) -> None:
@@ -212,11 +233,19 @@ class RandomUniform(Random):
         shift = c.scalar(32 - bits, U32)
         top = c.node("BitShift", (self.onnx_bits(c), shift), direction="RIGHT")
         scale = c.scalar(2.0**-bits, self.dtype)
-        c.node("Mul", (c.node("Cast", (top,), to=self.dtype), scale), c.outputs)
+        drawn = c.node("Cast", (top,), to=self.dtype)
+        *others, last = [
+            ("multiply", scale),
+            *((how, c.scalar(number, self.dtype)) for how, _, number in self._placing()),
+        ]
+        for how, operand in others:
+            drawn = c.node(_ONNX_KINDS[how], (drawn, operand))
+        c.node(_ONNX_KINDS[last[0]], (drawn, last[1]), c.outputs)
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
-        return (*cls._samples(DType.F32), *cls._samples(DType.F64)[:1])
+        placed = (*cls._samples(DType.F32, -0.5, 2.0)[:1], *cls._samples(DType.F64, 2.0, 3.0)[:1])
+        return (*cls._samples(DType.F32), *cls._samples(DType.F64)[:1], *placed)
 
 
 @operation
@@ -247,7 +276,7 @@ class RandomKeep(Random):
         return (np.asarray(drawn >= np.float32(self.rate)),)
 
     def numpy(self, c: NumpyLowering) -> None:
-        self.numpy_parts(c, f"np.greater_equal({{bits}}, {c.scalar(self.limit, U32)}, out={{out}})")
+        self.numpy_parts(c, f"np.greater_equal(bits, {c.scalar(self.limit, U32)}, out=drawn)")
 
     def onnx(self, c: OnnxLowering) -> None:
         # ONNX Runtime compares no u32.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from compiler.ir.graph import Origin, Value
-from compiler.ops.activation import Elu, Gelu, LeakyRelu, Relu, Sigmoid, Silu, Softplus, Tanh
+from compiler.ops.activation import Activation, Elu, Gelu, LeakyRelu, Relu, Sigmoid, Silu, Softplus, Tanh
 from compiler.ops.base import Op
 from compiler.ops.elementwise import Add
 from compiler.ops.emit import Emit
@@ -14,7 +14,7 @@ from compiler.ops.matmul import MatMul
 from compiler.passes.pattern import Match, made
 from compiler.passes.rewrite import RewritePass, Rule
 
-_ACTIVATIONS = (Relu, LeakyRelu, Elu, Gelu, Silu, Sigmoid, Tanh, Softplus)
+_ACTIVATIONS: tuple[type[Activation], ...] = (Relu, LeakyRelu, Elu, Gelu, Silu, Sigmoid, Tanh, Softplus)
 
 
 def _bias_is_vector(m: Match) -> str | None:
@@ -40,24 +40,33 @@ def _activate(b: Emit, m: Match) -> Value:
         return b.add(replace(linear, activation=activation), *before.inputs)
 
 
+def _rules(activations: tuple[type[Activation], ...]) -> tuple[Rule, ...]:
+    products = (
+        made(MatMul, "a", "w", once=True),
+        made(Linear, "a", "w", once=True),
+        made(Linear, "a", "w", "bias", once=True),
+    )
+    bias = Rule(
+        "fuse-bias",
+        made(Add, made(MatMul, "a", "w", once=True), "bias"),
+        lambda b, m: b.add(Linear(), m["a"], m["w"], m["bias"]),
+        _bias_is_vector,
+    )
+    return bias, *(Rule("fuse-activation", made(activations, each), _activate, _has_no_activation) for each in products)
+
+
 @dataclass(frozen=True)
 class FuseLinear(RewritePass):
     """``activation(a @ w + bias)`` as one operation, where nothing else reads what is in between."""
 
     name = "fuse-linear"
-    rules = (
-        Rule(
-            "fuse-bias",
-            made(Add, made(MatMul, "a", "w", once=True), "bias"),
-            lambda b, m: b.add(Linear(), m["a"], m["w"], m["bias"]),
-            _bias_is_vector,
-        ),
-        *(
-            Rule("fuse-activation", made(_ACTIVATIONS, product), _activate, _has_no_activation)
-            for product in (
-                made(MatMul, "a", "w", once=True),
-                made(Linear, "a", "w", once=True),
-                made(Linear, "a", "w", "bias", once=True),
-            )
-        ),
-    )
+    rules = _rules(_ACTIVATIONS)
+
+
+@dataclass(frozen=True)
+class FuseLayers(RewritePass):
+    """The same before gradients are made, which then are of a whole layer: only with activations whose gradients are
+    told by the result. The others want to be left to themselves, so that the operand is kept for theirs."""
+
+    name = "fuse-layers"
+    rules = _rules(tuple(activation for activation in _ACTIVATIONS if activation.by_result))

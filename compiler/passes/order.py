@@ -13,7 +13,7 @@ from compiler.passes.fold_padding import FoldPadding
 from compiler.passes.fold_scale import FoldScale
 from compiler.passes.fold_tables import FoldTables
 from compiler.passes.fuse_elementwise import FuseElementwise
-from compiler.passes.fuse_linear import FuseLinear
+from compiler.passes.fuse_linear import FuseLayers, FuseLinear
 from compiler.passes.fuse_scalars import FuseScalars
 from compiler.passes.fuse_sums import FuseSums
 from compiler.passes.join_slices import JoinSlices
@@ -40,7 +40,7 @@ COMMON: tuple[Pass, ...] = (
 )
 
 # A loss on its way to a training step, before it gets gradients.
-LOSS: tuple[Pass, ...] = (*COMMON, PoolFirst())
+LOSS: tuple[Pass, ...] = (*COMMON, PoolFirst(), FuseLayers())
 
 # A training step, once it has gradients and updates.
 TRAIN: tuple[Pass, ...] = (
@@ -54,10 +54,12 @@ TRAIN: tuple[Pass, ...] = (
     DeadCode(),
 )
 
-# What becomes a NumPy program.
+# What becomes a NumPy program, before it is cut into stages.
+WHOLE: tuple[Pass, ...] = (DropStopGradient(), FuseLinear())
+
+# What becomes a NumPy program, or a stage of one.
 NUMPY: tuple[Pass, ...] = (
-    DropStopGradient(),
-    FuseLinear(),
+    *WHOLE,
     FuseSums(),
     FuseElementwise(),
     FuseScalars(),
@@ -82,4 +84,4 @@ ONNX: tuple[Pass, ...] = (
     DeadCode(),
 )
 
-__all__ = ["COMMON", "LOSS", "NUMPY", "ONNX", "TRAIN", "Pass", "Pipeline"]
+__all__ = ["COMMON", "LOSS", "NUMPY", "ONNX", "TRAIN", "WHOLE", "Pass", "Pipeline"]

@@ -151,7 +151,7 @@ class _Sweep(Emit):
         for node in graph.nodes:
             inputs = tuple([values.get(value, value) for value in node.inputs]) if values else node.inputs
             made = self.copy(node, inputs)
-            if made is node.outputs:
+            if made is node.outputs or self._stands_in_for(made, node):
                 continue
             for before, after in zip(node.outputs, made, strict=True):
                 values[before] = after
@@ -163,6 +163,16 @@ class _Sweep(Emit):
         for output in graph.outputs:
             self.output(output.name, values.get(output.value, output.value), output.updates)
         return _renamed(self.finish(), names)
+
+    def _stands_in_for(self, made: tuple[Value, ...], node: Node) -> bool:
+        """Have what was just made for ``node`` give the very results of ``node``, where nothing has read it: nodes that
+        read these then stay as they are."""
+        if self._unnamed.isdisjoint(made) or self.nodes[-1].outputs != made:
+            return False
+        if not self._names.isdisjoint([value.name for value in node.outputs]):
+            return False
+        self.adopt(node.outputs)
+        return True
 
     def copy(self, node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...]:
         rules = self._rules_for(node.operation, inputs)

@@ -23,13 +23,14 @@ class SharePool(Pass):
             for node in graph.nodes
             if isinstance(node.operation, MaxPoolTraining)
         }
-        copy, changed = Copy(graph), False
+        if not asked:
+            return graph
+        copy = Copy(graph)
         for node in graph.nodes:
             pool = node.operation
             if isinstance(pool, MaxPool) and (pool.fields, node.inputs[0]) in asked:
-                changed = True
                 with copy.b.at(node.origin.through(self.name)):
                     copy.replace(node, copy.b.add_node(MaxPoolTraining(*pool.fields), copy.operands(node))[:1])
             else:
                 copy.node(node)
-        return copy.finish() if changed else graph
+        return copy.finish()

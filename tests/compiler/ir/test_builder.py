@@ -172,17 +172,31 @@ def test_what_reads_the_same_values_is_taken_over_as_it_is() -> None:
     builder.keep_inputs(graph)
     assert builder.copy(join, join.inputs) is join.outputs
     other = builder.add(Join(), join.output, join.output)
-    halves = builder.copy(twice, (other,))
-    assert names(halves) == ["left", "t7"]
-    assert halves[0] is not twice.outputs[0]
     assert names(builder.copy(join, join.inputs)) == ["t9"]  # its name is taken
     with pytest.raises(ValueError, match="%left is not a value of graph copy"):
         builder.copy(last, last.inputs)
+    # What reads other values of the same types gives the same results, so that what reads those stays as it is.
+    assert builder.copy(twice, (other,)) is twice.outputs
+    assert builder.copy(last, last.inputs) is last.outputs
     copied = builder.finish()
+    assert [node is before for node, before in zip(copied.nodes[-2:], (twice, last), strict=True)] == [False, True]
+    assert copied.nodes[-2].inputs == (other,)
     assert copied.inputs == graph.inputs
     assert copied.input_origins == graph.input_origins
     assert copied.nodes[0] is join
     assert builder.origin_of(join.output) == join.origin
+
+
+def test_what_was_added_last_can_give_the_results_of_another_node() -> None:
+    graph = source_graph()
+    join, twice, _ = graph.nodes
+    builder = Builder("copy")
+    builder.keep_inputs(graph)
+    (made,) = builder.add_node(Join(), join.inputs)
+    builder.adopt(join.outputs)
+    assert builder.producer(made) is None
+    assert builder.copy(twice, twice.inputs) is twice.outputs
+    assert builder.finish().nodes[0].outputs == join.outputs
 
 
 def test_a_wanted_name_that_is_taken_becomes_a_number() -> None:

@@ -38,6 +38,11 @@ def pad(o: Any, s: Sizes, x: Tensor) -> Tensor:
     return functional.pad(x, [amount for pair in pairs for amount in pair], value=o.value)
 
 
+def linear(o: Any, s: Sizes, a: Tensor, w: Tensor, *bias: Tensor) -> Tensor:
+    before = sum(bias, a @ w)
+    return before if o.activation is None else ORACLES[o.activation.opcode](o.activation, s, before)
+
+
 def gather(o: Any, s: Sizes, x: Tensor, indices: Tensor) -> Tensor:
     axis = o.axis % x.ndim
     flat = torch.index_select(x, axis, indices.reshape(-1).long())
@@ -308,6 +313,10 @@ ORACLES: dict[str, Oracle] = {
     "select": lambda o, s, condition, a, b: torch.where(condition, a, b),
     "mask": lambda o, s, x, condition: x * condition,
     "matmul": lambda o, s, a, b: a @ b,
+    "transposed_matmul": lambda o, s, *m: torch.matmul(
+        *(x.mT if t else x for x, t in zip(m, o.transposed, strict=True))
+    ),
+    "linear": linear,
     "sum": reduced(torch.sum),
     "mean": reduced(torch.mean),
     "max": reduced(torch.amax),

@@ -164,9 +164,9 @@ def test_a_matrix_too_large_for_few_samples_is_multiplied_whole(monkeypatch: pyt
     monkeypatch.setattr(flat, "_ADDED", 500)
     made = stages.in_stages(program.steps[0], "N", 8)
     assert made is not None
-    products = [
-        stage.in_parts for stage in made.stages for node in stage.graph.nodes if node.operation.opcode == "matmul"
-    ]
+    kinds = {"matmul", "linear", "transposed_matmul"}
+    nodes = [(stage.in_parts, node) for stage in made.stages for node in stage.graph.nodes]
+    products = [in_parts for in_parts, node in nodes if node.operation.opcode in kinds]
     # The large weight is met by x and by the gradient; nothing goes back to x.
     assert sorted(products) == [False, False, True, True, True]
     after, _ = train(compiler.train_module(program), 8)
