@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -118,9 +119,26 @@ def train(
             rehearse(project.model(model), device, opset)
     wanted = _Wanted(None if no_export else Shipping(device, opset), not no_report, tensorboard, statistics, profile)
     again = shlex.join(["dlc", *(word for word in arguments if word not in ("--resume", "--overwrite"))])
-    with open_run(job.program.name, out=out, resume=resume, overwrite=overwrite) as run:
-        _train(job, splits, run, wanted, resume=resume, seconds=seconds, again=f"{again} --resume")
+    with (
+        open_run(job.program.name, out=out, resume=resume, overwrite=overwrite) as run,
+        _advised(run, f"{again} --resume"),
+    ):
+        _train(job, splits, run, wanted, resume=resume, seconds=seconds)
     tell(f"all files are in {run.path}")
+
+
+@contextmanager
+def _advised(run: RunFolder, again: str) -> Iterator[None]:
+    """Where Ctrl-C or a lack of memory ends the training inside, what to do is said too: ``again`` is the command that
+    goes on with the run."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        further = f"; go on with: {again}" if run.checkpoint.exists() else ""
+        raise KeyboardInterrupt(f"{str(stop) or 'stopped'}{further}") from None
+    except MemoryError as failure:
+        advice = "smaller batches take less: --memory 2GB finds such as fit"
+        raise MemoryError(f"{str(failure) or 'the system gives no more'}; {advice}") from failure
 
 
 def _made(project: Project, name: str | None, changes: Changes, memory: int | None) -> tuple[Job, Splits]:
@@ -150,16 +168,12 @@ class _Wanted:
     profile: bool
 
 
-def _train(
-    job: Job, splits: Splits, run: RunFolder, wanted: _Wanted, *, resume: bool, seconds: float | None, again: str
-) -> None:
-    """``again`` is the command that goes on with the run after Ctrl-C."""
+def _train(job: Job, splits: Splits, run: RunFolder, wanted: _Wanted, *, resume: bool, seconds: float | None) -> None:
     from runtime.inspect.profile import Profiler, make_profile, profiled
     from runtime.inspect.watching import observe
     from runtime.reports.report.write import write_report
     from runtime.reports.tensorboard import Events
     from runtime.training.job import results
-    from runtime.training.loop import Interrupted
 
     profiler = Profiler()
     job = profiled(job, profiler) if wanted.profile else job
@@ -172,10 +186,7 @@ def _train(
         if wanted.statistics:
             observe(job, trainer, run)
         profiler.start()
-        try:
-            trainer.fit()
-        except Interrupted as stop:
-            raise KeyboardInterrupt(f"{stop}; go on with: {again}") from None
+        trainer.fit()
         profiler.stop()
         found = results(trainer)
         recording.note_results(found.metrics)

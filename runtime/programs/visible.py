@@ -11,6 +11,7 @@ from contextlib import suppress
 import numpy as np
 
 from compiler.diagnostics import DiagnosticError, error
+from runtime.amounts import bytes_text
 from runtime.disk.tensors import Array
 
 # Large arrays have pages of their own, which the system is asked to make huge: a step goes through all of its memory.
@@ -59,7 +60,7 @@ def elsewhere() -> DiagnosticError:
 
 
 def memory(size: int) -> Array:
-    """So many bytes, u8[size], that begin at a multiple of 64 and are 0."""
+    """So many bytes, u8[size], that begin at a multiple of 64 and are 0. Raises MemoryError."""
     return _memory.take(size)
 
 
@@ -84,7 +85,10 @@ def visible(arrays: Mapping[str, Array], neighbours: Iterable[Sequence[str]] = (
 
 
 def _mapped(size: int) -> Array:
-    pages = mmap.mmap(-1, size)
+    try:
+        pages = mmap.mmap(-1, size)
+    except OSError as failure:
+        raise MemoryError(f"Unable to allocate {bytes_text(size)}") from failure
     if size >= _PAGE and hasattr(mmap, "MADV_HUGEPAGE"):
         with suppress(OSError):  # a system may know of huge pages and have none
             pages.madvise(mmap.MADV_HUGEPAGE)

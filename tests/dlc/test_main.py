@@ -16,6 +16,7 @@ import click
 import pytest
 
 from compiler.version import VERSION
+from dlc.__main__ import main
 from dlc.cli import cli
 
 ROOT = Path(__file__).parents[2]
@@ -117,6 +118,17 @@ def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_go_on(dlc: Callable[..., Any
     outcome = dlc("train", net, "--epochs", 20, "--set", "units=5", "--resume")
     assert outcome.code == 0
     assert "\ngoing on in epoch " in outcome.out
+
+
+def test_ctrl_c_while_the_command_line_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupting:
+        def __getattr__(self, name: str) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "dlc.cli", Interrupting())
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
 
 
 def test_a_fault_of_dlc_is_told_in_two_lines(

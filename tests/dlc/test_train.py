@@ -269,3 +269,31 @@ def test_accumulated_gradients_and_statistics(dlc: Callable[..., Any], net: Path
     assert dlc("train", net, "--accumulate", 2, "--statistics", "--no-export").code == 0
     assert "accumulate 2" in Path("runs/net/source.dl").read_text()
     assert {line["kind"] for line in table(Path("runs/net/statistics.csv"))} == {"layer", "weight"}
+
+
+@pytest.mark.parametrize("moment", ["runtime.inference.ship.ship", "runtime.reports.report.write.write_report"])
+def test_ctrl_c_after_the_last_step_says_how_to_go_on_too(
+    dlc: Callable[..., Any], net: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(moment, interrupt)
+        outcome = dlc("train", net)
+    assert (outcome.code, outcome.err.strip()) == (130, f"dlc: stopped; go on with: dlc train {net} --resume")
+    again = dlc("train", net, "--resume")
+    assert (again.code, again.err) == (0, "")
+
+
+def test_too_little_memory_for_a_step_says_what_takes_less(
+    dlc: Callable[..., Any], net: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError("Unable to allocate 9 TB")
+
+    monkeypatch.setattr("runtime.training.loop.Trainer.fit", fail)
+    outcome = dlc("train", net)
+    advice = "smaller batches take less: --memory 2GB finds such as fit"
+    assert outcome.code == 1
+    assert outcome.err == f"dlc: there is not enough memory: Unable to allocate 9 TB; {advice}\n"

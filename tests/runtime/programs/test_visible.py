@@ -44,6 +44,11 @@ def test_a_system_may_have_no_huge_pages(monkeypatch: pytest.MonkeyPatch) -> Non
     assert visible.is_visible([visible.memory(3 << 20)])
 
 
+def test_memory_that_there_is_not_is_told_as_such() -> None:
+    with pytest.raises(MemoryError, match="Unable to allocate"):
+        visible.memory(1 << 60)
+
+
 FORKED = """
 import os
 import numpy as np
