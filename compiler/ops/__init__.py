@@ -24,6 +24,7 @@ from compiler.ops.resize import Resize, ResizeGradient
 from compiler.ops.rnn import Rnn, RnnGradient
 from compiler.ops.running_norm import RunningNorm
 from compiler.ops.scalar_steps import ScalarSteps
+from compiler.ops.short_conv import ShortConv, ShortConvTranspose, ShortConvWeight
 from compiler.ops.sum_product import SumProduct
 from compiler.ops.weight_step import WeightStep
 
@@ -68,6 +69,9 @@ __all__ = [
     "RnnGradient",
     "RunningNorm",
     "ScalarSteps",
+    "ShortConv",
+    "ShortConvTranspose",
+    "ShortConvWeight",
     "Step",
     "SumProduct",
     "WeightStep",

@@ -127,6 +127,10 @@ class NumpyLowering(Protocol):
         ``expression`` may use ``np`` and the texts of :meth:`dim` and :meth:`shape`; equal ones are made once.
         """
 
+    def prepared(self, wanted: str, expression: str) -> str:
+        """The name of a function that ``expression`` makes when the program is bound. It may be bound to operands,
+        results and scratch arrays: these are always the same then."""
+
     def view(self, array: str, how: str) -> str:
         """An expression for the view ``array.how``, with ``how`` such as ``reshape(-1, 8)`` or ``T``, of an operand, a
         result or a scratch array: made once, rather than at each call, where that array is always the same.

@@ -23,7 +23,7 @@ _LONG_RUN, _MANY_CHANNELS = 32, 16
 
 
 @dataclass(frozen=True)
-class _Phase:
+class Phase:
     """Along one axis, the places ``start``, ``start + stride`` … of the result, ``count`` of them: each is a sum over
     ``taps`` places of the gradient, for the first place those from ``first`` on, and from one more for each next. They
     meet the cells ``remainder``, ``remainder + stride`` … of the window, the last one first."""
@@ -59,7 +59,7 @@ class _Phases:
         self.places, self.size = (fixed_shape(type)[-window.rank :] for type in (self.type, c.output_types[0]))
         before = fixed_shape(self.type.with_shape(window.before))
         axes = zip(window.kernel, window.strides, before, self.size, strict=True)
-        self.axes = [list(_phases_of(*axis)) for axis in axes]
+        self.axes = [list(phases_of(*axis)) for axis in axes]
         # What lies around the gradient, so that every phase finds its taps there.
         self.before = [max(0, *(-phase.first for phase in axis)) for axis in self.axes]
         ends = [max(phase.first + phase.count + phase.taps - 1 for phase in axis) for axis in self.axes]
@@ -101,7 +101,7 @@ class _Phases:
         return self.c.scratch(self.type.with_shape(sizes))
 
     def _prepared(
-        self, each: tuple[_Phase, ...], image: str, side: str, given: str, loop: Samples
+        self, each: tuple[Phase, ...], image: str, side: str, given: str, loop: Samples
     ) -> tuple[str, str, str, str, str, str]:
         """Arrays of a phase: what it sees of the gradient, where that is put side by side, the operands of its product
         and where this goes, as a matrix and as places. The kernels are copied into their order."""
@@ -126,7 +126,7 @@ class _Phases:
         return seen, cells, left, right, shaped(c, target, -1, self.channels), target
 
 
-def _phases_of(reach: int, stride: int, before: int, size: int) -> list[_Phase]:
+def phases_of(reach: int, stride: int, before: int, size: int) -> list[Phase]:
     """The phases along one axis of a window of ``reach`` cells, of a result of ``size`` places behind ``before`` that
     are cut off."""
     found = []
@@ -135,5 +135,5 @@ def _phases_of(reach: int, stride: int, before: int, size: int) -> list[_Phase]:
         first, last = -((remainder - before) // stride), (before + size - 1 - remainder) // stride
         if last >= first:
             start = remainder + stride * first - before
-            found.append(_Phase(remainder, taps, first - (taps - 1), last - first + 1, start))
+            found.append(Phase(remainder, taps, first - (taps - 1), last - first + 1, start))
     return found

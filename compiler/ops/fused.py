@@ -110,6 +110,9 @@ class StepLowering:
     def bound(self, expression: str, type: TensorType) -> str:
         return self._c.bound(expression, type)
 
+    def prepared(self, wanted: str, expression: str) -> str:
+        return self._c.prepared(wanted, expression)
+
     def view(self, array: str, how: str) -> str:
         return self._c.view(array, how)
 

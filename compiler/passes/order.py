@@ -22,6 +22,7 @@ from compiler.passes.pipeline import Pipeline
 from compiler.passes.pool_first import PoolFirst
 from compiler.passes.share_gelu import ShareGelu
 from compiler.passes.share_pool import SharePool
+from compiler.passes.short_convolutions import ShortConvolutions
 from compiler.passes.simplify import DropStopGradient, Simplify
 from compiler.passes.sink_transpose import SinkTranspose
 from compiler.passes.split_products import SplitProducts
@@ -50,6 +51,7 @@ TRAIN: tuple[Pass, ...] = (
     FoldConstants(),
     CommonSubexpressions(),
     Simplify(),
+    ShortConvolutions(),
     CommonSubexpressions(),
     DeadCode(),
 )

@@ -73,7 +73,8 @@ class FunctionWriter:
         # The bytes of what is made once.
         self.tables: list[Dim] = []
         self._place = ""
-        # Whether something in it had better run at the same time as something else: it has to be a stage then.
+        # Whether it has to be a stage, whose arrays are always the same: something in it is bound to them, or had
+        # better run at the same time as something else.
         self.shares = False
         self._write()
         places, self.slots = assign_slots(dict.fromkeys(self._blocks))
@@ -136,6 +137,13 @@ class FunctionWriter:
         self.shares = True
         name = self.names.new("shared")
         self.once.append(f"{name} = share([{', '.join(f'lambda: {call}' for call in calls)}], {self.dim(work)})")
+        return name
+
+    def prepare(self, wanted: str, expression: str) -> str:
+        """The name of a function that ``expression`` makes of arrays when this one is bound."""
+        self.shares = True
+        name = self.names.new(wanted)
+        self.once.append(f"{name} = {expression}")
         return name
 
     # The graph, from the inputs to the end

@@ -7,12 +7,15 @@ from __future__ import annotations
 from compiler.ir.graph import Graph, Node, Value
 from compiler.ops.base import Op, Storage
 from compiler.ops.conv import Conv, Convolution, ConvTranspose
+from compiler.ops.short_conv import ShortConv, ShortConvTranspose
+
+_CONVOLUTIONS = (Conv, ConvTranspose, ShortConv, ShortConvTranspose)
 
 
 def channels_last(graph: Graph) -> set[Value]:
     """The values [N, C, *spatial] of ``graph`` that lie in memory as [N, *spatial, C]; takes time in proportion to its
     nodes. None of them is seen from outside: what goes in and comes out is in row-major order."""
-    if not any(isinstance(node.operation, (Conv, ConvTranspose)) for node in graph.nodes):
+    if not any(isinstance(node.operation, _CONVOLUTIONS) for node in graph.nodes):
         return set()
     families = _Families()
     for node in graph.nodes:
@@ -60,7 +63,7 @@ def _asked(graph: Graph, families: _Families) -> tuple[set[Value], set[Value]]:
     wanted, refused = set(), {families.of(item.value) for item in graph.inputs if item.value.type.rank > 2}
     for node in graph.nodes:
         operation = _operation(node)
-        if isinstance(operation, (Conv, ConvTranspose)):
+        if isinstance(operation, _CONVOLUTIONS):
             wanted.add(families.of(node.inputs[0]))
         if not operation.takes_channels_last and operation.storage is not Storage.VIEW:
             refused.update(map(families.of, node.inputs))

@@ -98,6 +98,9 @@ class NodeLowering:
     def bound(self, expression: str, type: TensorType) -> str:
         return self._writer.make_once(f"{self._node.operation.opcode}_table", expression, byte_size(type))
 
+    def prepared(self, wanted: str, expression: str) -> str:
+        return self._writer.prepare(wanted, expression)
+
     def view(self, array: str, how: str) -> str:
         expression = how.format(array) if "{}" in how else f"{array}.{how}"
         if array not in self._writer.fixed and array not in self._writer.shared.constants:
