@@ -200,7 +200,8 @@ def _train(job: Job, splits: Splits, run: RunFolder, wanted: _Wanted, *, resume:
 
 
 def _opening(name: str, splits: Splits, folder: Path) -> str:
-    sizes = [f"{len(splits.train):,} samples to train on"]
+    count = len(splits.train)
+    sizes = [f"{count:,} sample{'s' * (count != 1)} to train on"]
     apart = (("validate", splits.validation, splits.validation_share), ("test", splits.test, splits.test_share))
     for use, part, share in apart:
         if part is not None:

@@ -10,8 +10,9 @@ import numpy as np
 from compiler.diagnostics import DiagnosticError, Label, Sink, Span, did_you_mean, error
 from compiler.ir.dims import Dim, as_symbol, evaluate, symbols
 from compiler.ir.graph import Value
-from compiler.ir.types import DType, TensorType
+from compiler.ir.types import DType
 from compiler.program import IndexRange, TrainProgram
+from runtime.data import remedies
 from runtime.data.batches import DataSet
 from runtime.data.columns import ArrayOrColumn, Column, blocks
 from runtime.data.readers import Content
@@ -126,10 +127,7 @@ class _Binding:
         found = DType.of(array.dtype)
         shown = "text" if array.dtype.kind in "USV" else str(found or array.dtype)
         title = f"{self.called(value.name)} is {shown}, and the program takes {wanted}"
-        advice = f"convert it: {value.name}.astype(np.{wanted.numpy.name})"
-        if shown == "text":
-            advice = f"number the words first: np.unique({value.name}, return_inverse=True)[1]"
-        self.report("E0606", title, value, help=advice)
+        self.report("E0606", title, value, help=remedies.for_type(value, array))
         return False
 
     def check_shape(self, value: Value, array: ArrayOrColumn) -> bool:
@@ -138,12 +136,12 @@ class _Binding:
         title = f"{self.called(value.name)} has the shape {_shape(actual)}, and the program takes {value.type}"
         if len(wanted) != len(actual):
             text = f"{_count(len(actual), 'dimension')} instead of {len(wanted)}"
-            self.report("E0607", title, value, text, help=_reshaping(value, array))
+            self.report("E0607", title, value, text, help=remedies.for_shape(value, array))
             return False
         for axis, (dim, size) in enumerate(zip(wanted, actual, strict=True)):
             if isinstance(dim, int) and dim != size:
                 text = f"dimension {axis} is {size} instead of {dim}"
-                self.report("E0607", title, value, text, help=_reshaping(value, array))
+                self.report("E0607", title, value, text, help=remedies.for_shape(value, array))
                 return False
         return True
 
@@ -256,18 +254,6 @@ def _dims(found: Mapping[Value, ArrayOrColumn]) -> Iterator[tuple[Value, int, Di
     for value, array in found.items():
         for axis, (dim, size) in enumerate(zip(value.type.shape, array.shape, strict=True)):
             yield value, axis, dim, size
-
-
-def _reshaping(value: Value, array: ArrayOrColumn) -> str:
-    """Advice for an array of another shape: the reshape that makes it fit, where there is one."""
-    fixed: TensorType = value.type
-    rest = fixed.shape[1:]
-    if array.ndim and len(array) and all(isinstance(dim, int) for dim in rest):
-        sizes = [int(dim) for dim in rest if isinstance(dim, int)]
-        if int(np.prod(array.shape[1:], dtype=np.int64)) == int(np.prod(sizes, dtype=np.int64)):
-            text = ", ".join(["-1", *map(str, sizes)])
-            return f"the elements are right in number: {value.name}.reshape({text})"
-    return f"change the data, or the type of `{value.name}` in the train block"
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -12,6 +12,7 @@ from compiler.diagnostics import Diagnostic, DiagnosticError, did_you_mean, erro
 from compiler.ir.dims import Symbol
 from compiler.ir.types import DType
 from compiler.ops.base import Array
+from runtime.data.remedies import for_order
 from runtime.data.widening import ArrayLike, as_array, keeps_values
 
 
@@ -108,6 +109,8 @@ def _array(port: Port, array: Array, holder: str) -> Iterator[Diagnostic]:
     if not keeps_values(array.dtype.newbyteorder("="), port.dtype):
         if array.dtype.hasobject:
             help = "make one array of numbers of it: all rows need the same length"
+        elif array.dtype.kind == "f" and not port.dtype.is_float:
+            help = f"give whole numbers: {variable}.astype({_numpy_text(port.dtype)}) cuts off what is behind the point"
         else:
             help = f"convert it: {variable}.astype({_numpy_text(port.dtype)})"
         yield error("E0911", f"{both}: the element types differ", None, help=help)
@@ -160,11 +163,14 @@ def _numpy_text(dtype: DType) -> str:
 
 
 def _reshaping(wanted: tuple[int | str | None, ...], actual: tuple[int, ...], variable: str) -> str:
-    """How to bring an array into shape: one batch axis to add, one free size that the rest decides, or no idea."""
+    """How to bring an array into shape: one batch axis to add, another order of its axes, one free size that the rest
+    decides, or no idea."""
     sizes = [size if isinstance(size, int) else -1 for size in wanted]
     if sizes.count(-1) == 1:
         if len(actual) + 1 == len(sizes) and sizes[0] == -1 and tuple(sizes[1:]) == actual:
             return f"add the axis {wanted[0]}: {variable}[np.newaxis]"
+        if len(actual) == len(sizes) and sizes[0] == -1 and (advice := for_order(variable, actual[1:], sizes[1:])):
+            return advice
         fixed = prod(size for size in sizes if size != -1)
         if len(actual) == len(sizes) and actual[sizes.index(-1)] * fixed != prod(actual):
             return "give an array of that shape"  # another number of rows would mix them

@@ -188,6 +188,45 @@ def test_a_wrong_rank() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        ((3, 6, 8, 2), "the axes are in another order: image.transpose(0, 3, 1, 2)"),
+        ((3, 8, 2, 6), "the axes are in another order: image.transpose(0, 2, 3, 1)"),
+        ((3, 96), "the elements are right in number: image.reshape(-1, 2, 6, 8)"),
+        ((3, 6, 6, 2), "change the data, or the type of `image` in the train block"),
+    ],
+)
+def test_axes_in_another_order_are_not_reshaped(given: tuple[int, ...], advice: str) -> None:
+    program = taking(image=TensorType(DType.F32, (N, 2, 6, 8)))
+    assert failure(program, {"image": np.ones(given, np.float32)}).endswith(f"= help: {advice}")
+
+
+def test_of_equal_axes_as_few_as_can_be_change_places() -> None:
+    program = taking(image=TensorType(DType.F32, (N, 3, 8, 8)))
+    report = failure(program, {"image": np.ones((5, 8, 8, 3), np.float32)})
+    assert report.endswith("image.transpose(0, 3, 1, 2)")
+
+
+def test_a_row_for_each_class_where_there_should_be_its_number() -> None:
+    report = failure(taking(label=TensorType(DType.I64, (N,))), {"label": np.eye(4, dtype=np.int64)})
+    assert report.endswith("= help: rows that have a 1 for the class and 0 elsewhere become numbers: label.argmax(-1)")
+
+
+@pytest.mark.parametrize(
+    ("array", "wanted", "type"),
+    [
+        (np.array([[0.0, 0.5]]), "u8", "f64"),
+        (np.array([[0, 256]]), "u8", "i64"),
+        (np.array([[np.nan, 1]]), "i64", "f64"),
+    ],
+)
+def test_no_conversion_is_advised_that_would_spoil_the_values(array: np.ndarray, wanted: str, type: str) -> None:
+    report = failure(taking(image=TensorType(DType(wanted), (N, 2))), {"image": array})
+    advice = f"{wanted} can't hold its values: let the train block and the model take {type}, or another type that does"
+    assert report.endswith(f"= help: {advice}")
+
+
 def test_a_wrong_size() -> None:
     report = failure(taking(**IMAGE), {"image": np.ones((3, 5), np.float32)})
     assert report == declared(

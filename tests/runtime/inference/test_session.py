@@ -210,6 +210,18 @@ class TestInputs:
         (single,) = self.refused(content, image=np.zeros((8, 8), np.float32), other=other)
         assert single[2] == "add the axis N: image[np.newaxis]"
 
+    def test_axes_in_another_order(self):
+        content = export(added(TensorType(F32, (N, 3, 8, 8)), TensorType(F32, (8,))), {})
+        image, other = np.zeros((10, 8, 8, 3), np.float32), np.zeros(8, np.float32)
+        (found,) = self.refused(content, image=image, other=other)
+        assert found[2] == "the axes are in another order: image.transpose(0, 3, 1, 2)"
+
+    def test_fractions_for_whole_numbers(self):
+        content = export(added(TensorType(DType.I64, (N, 4)), TensorType(DType.I64, (4,))), {})
+        (found,) = self.refused(content, image=np.full((2, 4), 0.5), other=np.zeros(4, np.int64))
+        assert found[0] == "E0911"
+        assert found[2] == "give whole numbers: image.astype(np.int64) cuts off what is behind the point"
+
     def test_another_number_of_rows_is_no_way_to_reshape(self):
         content = export(added(TensorType(F32, (N, 4)), TensorType(F32, (4,))), {})
         (found,) = self.refused(content, image=np.zeros((10, 2), np.float32), other=np.zeros(4, np.float32))
