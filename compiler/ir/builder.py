@@ -138,6 +138,11 @@ class Builder:
         return self._makers.get(value)
 
     @property
+    def inputs(self) -> Sequence[Input]:
+        """The inputs so far, in order."""
+        return self._inputs
+
+    @property
     def nodes(self) -> Sequence[Node]:
         """The nodes added so far, in order."""
         return self._nodes

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from compiler.ir.dims import Symbol
 from compiler.ir.graph import Graph, Node, Role, Value
 from compiler.ir.types import DType, TensorType
 from compiler.ops.base import Requirement
@@ -165,6 +166,17 @@ class _Assembly:
         elif item.made is Made.WHOLE and isinstance(standing, Place):
             self.cuts[value.name] = standing.axis
 
+    def _give_sizes(self, maker: _Maker) -> None:
+        """Sizes are read off inputs: a stage that only draws random numbers takes one of the program that has them."""
+        missing = set(self.flat.graph.symbols).difference(*(item.value.type.symbols for item in maker.b.inputs))
+        if missing:
+            made = (value.type.symbols for node in maker.b.nodes for value in node.outputs)
+            missing &= set[Symbol]().union(*made)
+        for value in self.flat.graph.inputs_of(Role.DATA):
+            if missing.intersection(value.type.symbols):
+                self._need(maker, value)
+                missing -= set(value.type.symbols)
+
     def finish(self, batch: int, counts: Mapping[int, int]) -> Staged:
         results: dict[str, str] = {}
         final = self.makers[self.last][0]
@@ -178,6 +190,9 @@ class _Assembly:
             else:
                 results[output.name] = f"result {output.name}"
                 final.b.output(results[output.name], self._need(final, value))
+        for pair in self.makers:
+            for maker in pair:
+                self._give_sizes(maker)
         stages = tuple(stage for pair in self.makers for maker in pair if (stage := _stage(maker)) is not None)
         flat = self.flat
         required, between = tuple(flat.required), (self.cuts, self.joins, results)

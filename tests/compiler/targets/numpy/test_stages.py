@@ -49,8 +49,19 @@ train t(x: f32[N, 4], label: i64[N]) {
     minimize cross_entropy(logits, label) + 0.1 * mean(abs(logits @ transpose(logits))) with sgd(0.1)
 }
 """
+DRAWN = """
+model Net(x: f32[N, T, 4]) -> f32[N, T, 3] { dense(5) -> tanh -> dropout(0.1) -> dense(3) }
+train t(x: f32[N, T, 4]) { minimize mean(square(Net(normal(N, T, 4)))) with sgd(0.1) }
+"""
 FROZEN = IMAGES.replace("clip 0.5", "freeze Net.Unit.conv, Net.Unit_2.conv").replace("-> dropout(0.3)", "")
-PROGRAMS = {"images": IMAGES, "frozen": FROZEN, "sequences": SEQUENCES, "texts": TEXTS, "mixing": MIXING}
+PROGRAMS = {
+    "images": IMAGES,
+    "frozen": FROZEN,
+    "sequences": SEQUENCES,
+    "texts": TEXTS,
+    "mixing": MIXING,
+    "drawn": DRAWN,
+}
 Share = Callable[[Sequence[Callable[[], object]], int], Callable[[], None]]
 
 
