@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -36,6 +37,8 @@ from dlc.terminal import remark, report
 
 # What a shell reports for a program that Ctrl-C ended.
 _INTERRUPTED = 130
+# What a write fails with where there is no room left.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _version(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
@@ -92,10 +95,13 @@ for command in (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command and exits: 0 well, 1 something wrong with the input, 2 wrong usage, 130 after Ctrl-C."""
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # Closed by who started the process: nobody is to hear anything.
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
         with suppress(AttributeError):
             # A terminal that can't show a character gets a question mark rather than a traceback.
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+            getattr(sys, name).reconfigure(errors="replace")
     sys.exit(_run(list(sys.argv[1:] if arguments is None else arguments)))
 
 
@@ -112,8 +118,8 @@ def _run(arguments: list[str]) -> int:
         remark(f"dlc: {_words(stop.__cause__ or stop)}")
         return _INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has seen enough. Python would write the rest at exit, and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read the output has seen enough.
+        _silence()
         return 1
     except MemoryError as failure:
         remark(f"dlc: there is not enough memory: {_words(failure)}")
@@ -129,11 +135,21 @@ def _failed(failure: Exception) -> int:
     if isinstance(failure, DiagnosticError):
         report(failure.diagnostics)
         return 1
+    if isinstance(failure, OSError) and failure.errno in _FULL:
+        _silence()
+        place = f" to {failure.filename}" if failure.filename else ""
+        remark(f"dlc: cannot write{place}: {failure.strerror}; make room there, or write elsewhere")
+        return 1
     if os.environ.get("DLC_TRACEBACK"):
         raise failure
     remark(f"dlc: internal error, a fault in dlc itself: {type(failure).__name__}: {_words(failure)}")
     remark("Please report it with the file and the command. With DLC_TRACEBACK=1 set, the traceback is shown.")
     return 1
+
+
+def _silence() -> None:
+    """Python would write what is left of the output at exit, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _words(failure: BaseException) -> str:

@@ -9,7 +9,7 @@ from compiler.front import tree
 from compiler.front.limits import check_type
 from compiler.front.scope import Scope
 from compiler.front.values import Tensor
-from compiler.ir.dims import Dim, Poly, equal, less_equal, symbol
+from compiler.ir.dims import Dim, Poly, as_symbol, equal, less_equal, symbol
 from compiler.ir.types import DType, TensorType, TypeMismatch
 
 if TYPE_CHECKING:
@@ -186,12 +186,12 @@ def match_argument(
     for part, axes in zip(pattern.dimensions, places, strict=True):
         dims = actual.shape[axes.start : axes.stop]
         if isinstance(part, tree.Rest):
-            problem = _match_rest(part, dims, scope)
+            problem: tuple[str, ...] | None = _match_rest(part, dims, scope)
         else:
             problem = _match_dimension(evaluator, part, dims[0], scope)
         if problem is not None:
             where = f"dimension {axes.start}" if isinstance(part, tree.Dimension) else REST
-            return fail(problem[0], f"{where}: {problem[1]}")
+            return fail(problem[0], f"{where}: {problem[1]}", *problem[2:])
     return True
 
 
@@ -229,8 +229,8 @@ def _match_rest(part: tree.Rest, dims: tuple[Dim, ...], scope: Scope) -> tuple[s
 
 def _match_dimension(
     evaluator: Evaluator, dimension: tree.Dimension, actual: Dim, scope: Scope
-) -> tuple[str, str] | None:
-    """Match one size; the code and the words of what is wrong, or None."""
+) -> tuple[str, ...] | None:
+    """Match one size; the code and the words of what is wrong, and what to do where that is clear, or None."""
     name = free_symbol(evaluator, dimension, scope)
     if name is not None:
         scope.declare(name.name, actual, name.span, used=True)
@@ -239,8 +239,11 @@ def _match_dimension(
         if least is False or most is False:
             return "E0301", f"{actual} is less than {lower}" if least is False else f"{actual} is more than {upper}"
         if least is None or most is None:
-            limit = f"at most {upper}" if least else f"at least {lower}"
-            return "E0302", f"whether {actual} is {limit} is not known"
+            if not least or as_symbol(actual) is None:
+                limit = f"at most {upper}" if least else f"at least {lower}"
+                return "E0302", f"whether {actual} is {limit} is not known"
+            advice = f"bound it where it is declared: {actual} <= {upper}"
+            return "E0302", f"whether {actual} is at most {upper} is not known", advice
         return None
     wanted = _size(evaluator, dimension.size, scope)
     same = True if wanted is None else equal(wanted, actual)

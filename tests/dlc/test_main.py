@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -99,6 +100,28 @@ def test_a_reader_that_goes_away(net: Path, tmp_path: Path) -> None:
     assert process.stderr is not None
     assert process.stderr.read() == ""
     process.stderr.close()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+def test_an_output_without_room(net: Path, tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "dlc", "check", net],
+            stdout=full, stderr=subprocess.PIPE, env=ENVIRONMENT, cwd=tmp_path, text=True, timeout=60,
+        )  # fmt: skip
+    told = "dlc: cannot write: No space left on device; make room there, or write elsewhere\n"
+    assert (done.returncode, done.stderr) == (1, told)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_an_output_that_was_closed_before(net: Path, tmp_path: Path, closed: str) -> None:
+    command = f"exec {shlex.quote(sys.executable)} -m dlc train {shlex.quote(str(net))} --epochs 2 --out run {closed}"
+    done = subprocess.run(
+        ["sh", "-c", command], env=ENVIRONMENT, cwd=tmp_path, timeout=60, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "run" / "net.onnx").exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C can't be sent to one process there")
