@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from compiler.ir.dims import Dim, bounds, equal, product
 from compiler.ir.types import DType, TensorType, TypeMismatch
-from compiler.ops.attention_form import KEYS, SIZES, Attending, N, S, T, drawn, heads_first, heads_last
+from compiler.ops.attention_form import KEYS, SIZES, Attending, N, S, T, drawn, heads_first, heads_last, scale_of
 from compiler.ops.attention_gradient import AttentionGradient
 from compiler.ops.attention_numpy import ATTENTION, HIDDEN, QUERIES, Blocks
 from compiler.ops.base import (
@@ -52,6 +51,10 @@ class Attention(Attending):
     """
 
     opcode = "attention"
+
+    def scale(self, features: Dim) -> float:
+        """What the products of queries and keys of so many features are multiplied by."""
+        return scale_of(features)
 
     def infer(self, inputs: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
         q, k, v = inputs[:3]
@@ -103,7 +106,7 @@ class Attention(Attending):
         masks = list(operands[3:])
         heads = q.shape[2] // k.shape[2]
         k, v = np.repeat(k, heads, axis=2), np.repeat(v, heads, axis=2)
-        scores = np.einsum("nthd,nshd->nhts", q, k) / sqrt(q.shape[3])
+        scores = np.einsum("nthd,nshd->nhts", q, k) * self.scale(q.shape[3])
         hidden = HIDDEN[DType.of(operands[0].dtype) or DType.F32]
         if self.masked:
             scores = scores - hidden * ~masks.pop(0)
@@ -129,7 +132,9 @@ class Attention(Attending):
         groups = k.type.shape[2]
         mask, keep = self.form.apart(masks)
         asking, values = (heads_first(b, x, groups) for x in (q, v))
-        weights = self.form.weights(b, asking, b.transpose(k, KEYS), q.type, mask)
+        scale = self.scale(q.type.shape[3])
+        scaled = asking if scale == 1 else b.mul(asking, scale)
+        weights = self.form.weights(b, scaled, b.transpose(k, KEYS), q.type, mask)
         stacked = b.reshape(self.form.keep(b, weights, keep), (*asking.type.shape[:3], k.type.shape[1]))
         return heads_last(b, b.matmul(stacked, values), q.type), b.transpose(weights, (0, 1, 3, 2))
 
@@ -186,10 +191,23 @@ class AttentionTraining(Attention):
         return self._expand(b, q, k, v, *masks)
 
 
+@operation
+@dataclass(frozen=True)
+class ScaledAttention(Attention):
+    """Attention to whose queries the factor ``1 / sqrt(D)`` has come before: ``softmax(q @ k) @ v``."""
+
+    opcode = "scaled_attention"
+
+    gradient = without("queries are scaled after the gradients are made: ask for those of the graph before")
+
+    def scale(self, features: Dim) -> float:
+        return 1.0
+
+
 def lower_attention(op: Attention, c: NumpyLowering) -> None:
     """Write the call; where there is a second result, the weights are kept there."""
     q, _, v = c.input_types[:3]
-    blocks = Blocks(c, 0, op.masked, op.causal, op.rate)
+    blocks = Blocks(c, 0, op.masked, op.causal, op.rate, op.scale(q.shape[3]))
     common = blocks.common()
     asking = blocks.queries(c.inputs[0], q.shape[3])
     out = blocks.queries(c.outputs[0], v.shape[3])

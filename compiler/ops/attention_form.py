@@ -38,9 +38,8 @@ def heads_last(b: Emit, x: Value, like: TensorType) -> Value:
     return b.transpose(b.reshape(x, (samples, heads, length, x.type.shape[3])), HEADS_FIRST)
 
 
-def scale_of(q: TensorType) -> float:
-    """``1 / sqrt(D)`` for queries [N, T, H, D]."""
-    features = q.shape[3]
+def scale_of(features: Dim) -> float:
+    """``1 / sqrt(D)`` for queries of D features."""
     assert isinstance(features, int), "checked when types were inferred"
     return 1 / sqrt(features)
 
@@ -55,11 +54,11 @@ class Form:
     rate: float
 
     def weights(self, b: Emit, asking: Value, keys: Value, type: TensorType, mask: Sequence[Value]) -> Value:
-        """The softmax of the scores [N, H, T, S], of queries as :func:`heads_first` gives them and keys [N, G, D, S];
-        ``type`` is that of q."""
+        """The softmax of the scores [N, H, T, S], of scaled queries as :func:`heads_first` gives them and keys
+        [N, G, D, S]; ``type`` is that of q."""
         samples, length, heads, _ = type.shape
         zero, hidden = b.scalar(0, type.dtype), -HIDDEN[type.dtype]
-        scores = b.matmul(b.mul(asking, scale_of(type)), keys)
+        scores = b.matmul(asking, keys)
         scores = b.reshape(scores, (samples, heads, length, keys.type.shape[3]))
         if mask:
             scores = b.add(scores, b.select(mask[0], zero, hidden))

@@ -48,11 +48,11 @@ class AttentionGradient(FusedOp):
         if kept:
             weights = b.transpose(kept[0], (0, 1, 3, 2))
         else:
-            weights = form.weights(b, asking, b.transpose(k, KEYS), q.type, mask)
+            weights = form.weights(b, b.mul(asking, scale_of(q.type.shape[3])), b.transpose(k, KEYS), q.type, mask)
         shape, stacked = weights.type.shape, (*asking.type.shape[:3], k.type.shape[1])
         slopes = form.keep(b, b.reshape(b.matmul(given, b.transpose(values, (0, 1, 3, 2))), shape), keep)
         delta = b.reshape(b.sum(b.mul(given, made), (-1,)), (*shape[:3], 1))
-        slopes = b.mul(b.mul(weights, b.sub(slopes, delta)), scale_of(q.type))
+        slopes = b.mul(b.mul(weights, b.sub(slopes, delta)), scale_of(q.type.shape[3]))
         slopes, weights = (b.reshape(x, stacked) for x in (slopes, form.keep(b, weights, keep)))
         to_q = heads_last(b, b.matmul(slopes, keys), q.type)
         to_k = b.transpose(b.matmul(b.transpose(slopes, (0, 1, 3, 2)), asking), HEADS_FIRST)
@@ -62,12 +62,13 @@ class AttentionGradient(FusedOp):
     def numpy(self, c: NumpyLowering) -> None:
         first = 2 + self.kept
         gradient, result, q, k, v = *c.inputs[:2], *c.inputs[first : first + 3]
-        type, blocks = c.input_types[first], Blocks(c, first, self.masked, self.causal, self.rate)
+        type = c.input_types[first]
+        blocks = Blocks(c, first, self.masked, self.causal, self.rate, scale_of(type.shape[3]))
         common, features = blocks.common(), type.shape[3]
         c.helper("attention_sum", SUM)
         delta = c.scratch(type.with_shape(type.shape[:3]))
         c.line(f"np.vecdot({gradient}, {result}, out={delta})")
-        c.line(f"np.multiply({delta}, {c.scalar(scale_of(type), type.dtype)}, out={delta})")
+        c.line(f"np.multiply({delta}, {c.scalar(scale_of(type.shape[3]), type.dtype)}, out={delta})")
         asking, to_q = (blocks.queries(name, features) for name in (q, c.outputs[0]))
         given = blocks.queries(gradient, c.input_types[0].shape[3])
         sums = c.shape((*blocks.batch, 1, type.shape[1]))

@@ -7,9 +7,8 @@ own third axis has length 1. Scores lie keys first, queries last, as NumPy reduc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
 
-from compiler.ir.dims import Dim, bounds, evaluate, floor_divide, product
+from compiler.ir.dims import Dim, bounds, floor_divide, product
 from compiler.ir.types import DType, TensorType
 from compiler.ops.arrays import filled
 from compiler.ops.base import NumpyLowering
@@ -171,6 +170,7 @@ class Blocks:
     masked: bool
     causal: bool
     rate: float
+    scale: float
 
     @property
     def dtype(self) -> DType:
@@ -232,8 +232,7 @@ class Blocks:
             self.c.helper(f"attention_{name}", source)
         bias = self._bias() if self.masked else "None"
         keep = self._keep() if self.rate else "None"
-        numbers = (1 / sqrt(evaluate(self.features[0], {})), SMALL[self.dtype])
-        scale, small = (self.c.scalar(value, self.dtype) for value in numbers)
+        scale, small = (self.c.scalar(value, self.dtype) for value in (self.scale, SMALL[self.dtype]))
         ones = filled(self.c, self.lengths[1], "1", self.dtype)
         share = self.c.scalar(1 - self.rate, self.dtype)
         return f"{bias}, {keep}, {share}, ({self._triangle()}, {scale}, {small}, {ones})"

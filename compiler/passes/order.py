@@ -20,6 +20,7 @@ from compiler.passes.join_slices import JoinSlices
 from compiler.passes.join_steps import JoinSteps
 from compiler.passes.pipeline import Pipeline
 from compiler.passes.pool_first import PoolFirst
+from compiler.passes.scale_queries import ScaleQueries
 from compiler.passes.share_gelu import ShareGelu
 from compiler.passes.share_pool import SharePool
 from compiler.passes.short_convolutions import ShortConvolutions
@@ -78,6 +79,7 @@ ONNX: tuple[Pass, ...] = (
     FoldScale(),
     FoldTables(),
     SplitProducts(),
+    ScaleQueries(),
     FuseLinear(),
     ActivateLast(),
     SinkTranspose(),
