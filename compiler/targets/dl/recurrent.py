@@ -51,7 +51,8 @@ def recurrent(r: Raiser, node: Node) -> bool:
     arguments += flag("bias", attributes.bias, True)
     if node.operation.opcode == "rnn" and attributes.activation != "tanh":
         arguments.append(Argument("activation", attributes.activation))
-    operands: list[Operand] = [_batch_first(r, x)]
+    given, turn = _batch_first(r, x)
+    operands: list[Operand] = [given]
     keywords = [""]
     for name, value in (("state", states[0] if states else None), ("lengths", lengths)):
         if value is not None:
@@ -64,7 +65,8 @@ def recurrent(r: Raiser, node: Node) -> bool:
     step = Step(
         node.operation.opcode, tuple(operands), (result,), tuple(arguments), weights, place, keywords=tuple(keywords)
     )
-    return r.add(step, node)
+    r.add(step, node)
+    return turn is None or r.add(turn)
 
 
 def _result(r: Raiser, node: Node, arguments: list[Argument]) -> Value | None:
@@ -83,18 +85,19 @@ def _result(r: Raiser, node: Node, arguments: list[Argument]) -> Value | None:
     arguments.append(Argument("sequence", "true"))
     given = r.batch_first.get(y) or r.value(y.type.with_shape(y.type.shape[axis] for axis in _TURN))
     r.batch_first[y] = given
-    if any(y in step.values for step in r.steps):
+    if y in r.graph.output_values or any(y in step.values for step in r.steps):
         turned = tuple(plain("axis", axis) for axis in _TURN)
         r.add(Step("transpose", (given,), (y,), turned, path=r.path(node=node)))
     return given
 
 
-def _batch_first(r: Raiser, x: Value) -> Value:
-    """The sequence with its samples first; where there is none in the graph, what makes it is added."""
+def _batch_first(r: Raiser, x: Value) -> tuple[Value, Step | None]:
+    """The sequence with its samples first, and where there is none in the graph, what makes it: a step to be added, as
+    those before come after, behind the layer's."""
     turned = r.inner(x, "transpose")
     if turned is not None and tuple(_fields(turned).permutation) == _TURN:
         r.taken.add(turned)
-        return turned.inputs[0]
+        return turned.inputs[0], None
     made = r.producer(x, *_KINDS)
     known = r.batch_first.get(x)
     r.needed.add(x)
@@ -102,9 +105,8 @@ def _batch_first(r: Raiser, x: Value) -> Value:
         known = r.value(x.type.with_shape(x.type.shape[axis] for axis in _TURN))
         r.batch_first[x] = known
         if made is None or x is not made.outputs[0]:
-            turned_back = tuple(plain("axis", axis) for axis in _TURN)
-            r.add(Step("transpose", (x,), (known,), turned_back))
-    return known
+            return known, Step("transpose", (x,), (known,), tuple(plain("axis", axis) for axis in _TURN))
+    return known, None
 
 
 def _is_zero(r: Raiser, state: Value) -> bool:

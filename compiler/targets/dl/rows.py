@@ -1,4 +1,5 @@
-"""Sequences that a file has as plain rows, samples and steps in one axis, brought back to an axis for each."""
+"""Sequences that a file has as plain rows, samples and steps in one axis, brought back to an axis for each; and those
+that it has with the steps first, as recurrent operations want them, with the samples first."""
 
 from __future__ import annotations
 
@@ -11,18 +12,23 @@ from compiler.ops.emit import Emit
 
 # Operations along the last axis, by the attribute that says which one it is.
 _ALONG = ("softmax", "log_softmax", "layer_norm", "rms_norm")
+_RECURRENT = ("lstm", "gru", "rnn")
+_TURN = (1, 0, 2)
 
 
 def with_sequences(graph: Graph) -> Graph:
-    """The graph in which rows [N·T, D] that were made of sequences [N, T, D] are these, as far as layers take them."""
-    return _Rows(graph).run()
+    """The graph in which rows [N·T, D] that were made of sequences, and sequences [T, N, D], are sequences [N, T, D],
+    as far as layers take them."""
+    return _Turns(_Rows(graph).run()).run()
 
 
 class _Rows:
+    last = 1  # the axis of the numbers of a row
+
     def __init__(self, graph: Graph) -> None:
         self.graph, self.b = graph, Emit(graph.name)
         self.values: dict[Value, Value] = {}
-        # Rows of the old graph, with the sequences of the new one that they are.
+        # Rows of the old graph, or sequences with the steps first, and the sequences of the new one that they are.
         self.sequences: dict[Value, Value] = {}
 
     def run(self) -> Graph:
@@ -79,7 +85,7 @@ class _Rows:
         if operation.opcode == "matmul":
             fits = first in self.sequences and others[0] not in self.sequences and others[0].type.rank == 2
         elif operation.opcode in _ALONG:
-            fits = first in self.sequences and operation.axis == 1
+            fits = first in self.sequences and operation.axis % (self.last + 1) == self.last
             operation = replace(operation, axis=2)
         else:
             fits = operation.elementwise and len(node.outputs) == 1
@@ -91,3 +97,45 @@ class _Rows:
         operands = [self.sequences.get(value) or self._plain(value) for value in node.inputs]
         self.sequences[node.output] = self.b.add(operation, *operands)
         return True
+
+
+class _Turns(_Rows):
+    last = 2
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__(graph)
+        self.results: set[Value] = set()  # what recurrent operations of the old graph give for each step
+
+    def _node(self, node: Node) -> None:
+        operation: Any = node.operation
+        if operation.opcode in _RECURRENT:
+            self.results.add(node.outputs[0])
+        elif operation.elementwise or operation.opcode in ("matmul", *_ALONG):
+            for value in self.results.intersection(node.inputs) - self.sequences.keys():
+                self.sequences[value] = self.b.transpose(self.values[value], _TURN)
+        elif operation.opcode == "transpose" and self._turned(node, tuple(operation.permutation)):
+            return
+        elif operation.opcode == "gather" and operation.axis == 0 and node.inputs[1] in self.sequences:
+            table, indices = node.inputs
+            self.sequences[node.output] = self.b.add(operation, self._plain(table), self.sequences[indices])
+            return
+        super()._node(node)
+
+    def _turned(self, node: Node, permutation: tuple[int, ...]) -> bool:
+        """Indices with the steps first, and sequences that get their samples first."""
+        (x,) = node.inputs
+        if permutation == _TURN and x in self.sequences:
+            self.values[node.output] = self.sequences[x]
+        elif permutation == _TURN[:2] and x.type.dtype.is_integer:
+            self.sequences[node.output] = self._plain(x)
+        else:
+            return False
+        return True
+
+    def _plain(self, value: Value) -> Value:
+        if value not in self.values:
+            self.values[value] = self.b.transpose(self.sequences[value], _TURN[: value.type.rank])
+        return self.values[value]
+
+    def _reshaped(self, node: Node) -> bool:
+        return False

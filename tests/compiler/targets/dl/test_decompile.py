@@ -73,6 +73,14 @@ UNCHANGED = {
     head: dense(20)
 }
 """,
+    "a dense layer for each step": """model Net(tokens: i64[N, T]) -> f32[N, T, 5] {
+    embed(20, 8)
+    lstm(6, sequence=true)
+    gru(6, bidirectional=true, sequence=true)
+    head: dense(7) -> tanh
+    dense(5) -> softmax
+}
+""",
     "a recurrent network": """model Net(x: f32[N, T, 4]) -> f32[N, 3] {
     memory: repeat 2 { gru(4, bidirectional=true, sequence=true) } -> it[:, -1]
     head: dense(3)
@@ -167,6 +175,20 @@ def test_rows_become_sequences_again() -> None:
     assert written(b.finish(), weights) == (
         "model Net(x: f32[N, T, 3]) -> f32[N, T, 4] {\n"
         "    dense(4) -> relu\n    features = it\n    features + features\n}\n"
+    )
+
+
+def test_sequences_with_the_steps_first() -> None:
+    b = Emit("net")
+    x = b.input("x", TensorType(F32, (T, N, 3)))
+    shapes = {"w": (8, 3), "v": (8, 2), "b": (8,), "c": (8,)}
+    y, *_ = b.add_node(
+        Lstm(), (x, *(b.input(name, TensorType(F32, shape), Role.WEIGHT) for name, shape in shapes.items()))
+    )
+    b.output("output", y)
+    assert written(b.finish(), {name: np.ones(shape, np.float32) for name, shape in shapes.items()}) == (
+        "model Net(x: f32[T, N, 3]) -> f32[T, N, 2] {\n"
+        "    transpose(1, 0, 2) -> lstm(2, sequence=true) -> transpose(1, 0, 2)\n}\n"
     )
 
 
