@@ -55,13 +55,18 @@ def _dense(r: Raiser, node: Node, last: Node | None, bias: Array | None, source:
 @raises("gather")
 def embed(r: Raiser, node: Node) -> bool:
     table, indices = node.inputs
-    array = r.array(table)
-    if array is None or array.ndim != 2 or array.dtype != np.float32 or _fields(node).axis or indices in r.known:
+    array, (rows,) = r.array(table), node.outputs
+    if array is None or array.ndim not in (1, 2) or array.dtype != np.float32 or _fields(node).axis:
         return False
-    indices = _without_wrap(r, indices, len(array))
+    if indices in r.known:
+        return False
+    indices, place = _without_wrap(r, indices, len(array)), r.path(table, node=node)
+    if array.ndim == 1:
+        # Rows of one number, without their axis.
+        array, rows = array[:, None], r.value(rows.type.with_shape((*rows.type.shape, 1)))
+        r.add(Step("squeeze", (rows,), node.outputs, (plain("axis", rows.type.rank - 1),), path=place))
     arguments = (plain("vocabulary", array.shape[0]), plain("dims", array.shape[1]))
-    place = r.path(table, node=node)
-    return r.add(Step("embed", (indices,), node.outputs, arguments, (("weight", array),), place), node)
+    return r.add(Step("embed", (indices,), (rows,), arguments, (("weight", array),), place), node)
 
 
 def _without_wrap(r: Raiser, indices: Value, size: int) -> Value:
