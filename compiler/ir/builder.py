@@ -92,8 +92,7 @@ class Builder:
         same = inputs == node.inputs
         if (same or _types(inputs) == _types(node.inputs)) and self._names.isdisjoint(names):
             self._check(inputs)
-            self._names.update(names)
-            self._append(node if same else Node(node.operation, inputs, node.outputs, node.origin))
+            self.keep(node if same else Node(node.operation, inputs, node.outputs, node.origin))
             return node.outputs
         types = _types(node.outputs) if same or _types(inputs) == _types(node.inputs) else None
         before, self._origin = self._origin, node.origin
@@ -102,6 +101,11 @@ class Builder:
         finally:
             self._origin = before
 
+    def keep(self, node: Node) -> None:
+        """Take over a node with its results, where it is known that its operands are there and the names are free."""
+        self._names.update([value.name for value in node.outputs])
+        self._append(node)
+
     def adopt(self, values: tuple[Value, ...]) -> None:
         """Have the node added last give ``values`` of another graph, whose names are free and types the same, rather
         than its own results, which nothing has read yet."""
@@ -109,8 +113,7 @@ class Builder:
         for value in last.outputs:
             del self._makers[value]
             self._names.remove(value.name)
-        self._names.update([value.name for value in values])
-        self._append(Node(last.operation, last.inputs, values, last.origin))
+        self.keep(Node(last.operation, last.inputs, values, last.origin))
 
     def reserve(self, graph: Graph) -> None:
         """Keep the names of ``graph`` for copies of its values, so that a rewrite renames nothing it keeps."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -14,10 +14,11 @@ from compiler.ir.dims import Symbol
 from compiler.ir.types import TensorType
 
 
-class Operation(ABC):
+class Operation:
     """What a node does. Every operation is a frozen dataclass whose fields are the node's attributes.
 
-    This is all that the graph needs to know of it; the other facets are in ``compiler.ops``.
+    This is all that the graph needs to know of it; the other facets are in ``compiler.ops``. (It is no ``ABC``, as
+    ``isinstance`` takes several times as long for those, and is asked very often.)
     """
 
     opcode: ClassVar[str]

@@ -108,6 +108,7 @@ class _Reader:
 
     def __init__(self, operations: Mapping[str, type[Operation]], builder: Builder) -> None:
         self._operations = operations
+        self._hints: dict[str, dict[str, Any]] = {}
         self._builder = builder
         self._values: dict[str, Value] = {}
         self._names: set[str] = set()
@@ -201,7 +202,9 @@ class _Reader:
         cls = self._operations.get(opcode)
         if cls is None:
             _fail(opcode, f"there is no operation {opcode}")
-        hints, given = _hints(cls), dict[str, object]()
+        if opcode not in self._hints:
+            self._hints[opcode] = _hints(cls)
+        hints, given = self._hints[opcode], dict[str, object]()
         for attribute in _parts(attributes):
             name, value = _parts(attribute)
             if name not in hints:
@@ -268,7 +271,6 @@ def _whole(text: str) -> int | bool:
     return int(text) if constant is None else constant
 
 
-@cache
 def _hints(cls: type[Operation]) -> dict[str, Any]:
     """The attributes of an operation with their declared types."""
     declared = get_type_hints(cls)

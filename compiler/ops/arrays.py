@@ -70,13 +70,11 @@ def sum_by_product(c: NumpyLowering, axes: tuple[int, ...], value: str = "1") ->
     if len(axes) == type.rank:
         c.line(f"{c.view(c.inputs[0], 'reshape(-1)')}.dot({vector}, out={c.view(c.outputs[0], 'reshape(())')})")
         return True
-    out = c.view(c.outputs[0], "reshape(-1)")
-    if axes == first:
-        rest = product(type.shape[len(axes) :])
-        c.line(f"{vector}.dot({c.view(c.inputs[0], f'reshape({c.shape((summed, rest))})')}, out={out})")
-    else:
-        rest = product(type.shape[: -len(axes)])
-        c.line(f"{c.view(c.inputs[0], f'reshape({c.shape((rest, summed))})')}.dot({vector}, out={out})")
+    out = c.outputs[0] if c.output_types[0].rank == 1 else c.view(c.outputs[0], "reshape(-1)")
+    rest = product(type.shape[len(axes) :] if axes == first else type.shape[: -len(axes)])
+    shape = (summed, rest) if axes == first else (rest, summed)
+    rows = c.inputs[0] if type.shape == shape else c.view(c.inputs[0], f"reshape({c.shape(shape)})")
+    c.line(f"{vector}.dot({rows}, out={out})" if axes == first else f"{rows}.dot({vector}, out={out})")
     return True
 
 

@@ -329,7 +329,7 @@ _Class = TypeVar("_Class", bound=type[Op])
 
 def operation(cls: _Class) -> _Class:
     """Register an operation. Raises TypeError where a facet is missing or the class is not a frozen dataclass."""
-    missing = sorted(getattr(cls, "__abstractmethods__", ()))
+    missing = [name for name in dir(cls) if getattr(getattr(cls, name), "__isabstractmethod__", False)]
     if missing:
         raise TypeError(f"operation {cls.__name__} lacks {', '.join(missing)}; opt out with without(reason)")
     if not isinstance(getattr(cls, "opcode", None), str):

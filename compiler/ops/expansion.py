@@ -49,13 +49,13 @@ def parts_of(node: Node, standings: Sequence[Standing], symbol: str) -> tuple[St
     """How the results of a node stand whose operands stand so, where it runs in parts; None where it can't."""
     operands, results = (tuple([value.type for value in values]) for values in (node.inputs, node.outputs))
     assert isinstance(node.operation, Op)
-    return _parts_of(node.operation, type(node.operation), operands, results, tuple(standings), symbol)
+    return _parts_of(node.operation, node.operation.opcode, operands, results, tuple(standings), symbol)
 
 
 @lru_cache(maxsize=4096)
 def _parts_of(
     operation: Op,
-    _cls: type[Op],  # operations without attributes are told apart by it sooner than by comparing them
+    _opcode: str,  # operations without attributes are told apart by it sooner than by comparing them
     operands: tuple[TensorType, ...],
     results: tuple[TensorType, ...],
     standings: tuple[Standing, ...],

@@ -254,9 +254,11 @@ class _Share:
 def _share_of(c: NumpyLowering, left: TensorType) -> _Share | None:
     """How to share the product with a left operand of this type; None where one had better make the result."""
     result = c.output_types[0]
+    lengths = [dim if isinstance(dim, int) else 0 for dim in result.shape]
+    if max(lengths) < 2 * _LEAST_ROWS:
+        return None
     known = max((type.size for type in (*c.input_types[:2], result) if isinstance(type.size, int)), default=0)
     work = result.size * left.shape[-1] + FROM_MEMORY * known
-    lengths = [dim if isinstance(dim, int) else 0 for dim in result.shape]
     parts = c.parts(work)
     if parts == 1 or max(lengths) < parts * _LEAST_ROWS:
         return None

@@ -31,12 +31,15 @@ class CommonSubexpressions(Pass):
             if first is not None:
                 joined.update(zip(node.outputs, first.outputs, strict=True))
                 continue
-            nodes.append(node if inputs == node.inputs else replace(node, inputs=inputs))
+            nodes.append(node if inputs == node.inputs else Node(node.operation, inputs, node.outputs, node.origin))
             if key is not None:
                 known[key] = nodes[-1]
         if not joined:
             return graph
-        outputs = tuple(replace(output, value=joined.get(output.value, output.value)) for output in graph.outputs)
+        outputs = tuple(
+            replace(output, value=joined[output.value]) if output.value in joined else output
+            for output in graph.outputs
+        )
         return replace(graph, nodes=tuple(nodes), outputs=outputs)
 
 

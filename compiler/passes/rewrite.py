@@ -146,10 +146,13 @@ class _Sweep(Emit):
         self._depth: list[str] = []
 
     def run(self) -> Graph:
-        graph, values = self._graph, self._instead
+        graph, values, classes = self._graph, self._instead, self._candidates.classes
         names: dict[Value, str] = {}
         for node in graph.nodes:
             inputs = tuple([values.get(value, value) for value in node.inputs]) if values else node.inputs
+            if type(node.operation) not in classes and inputs == node.inputs:
+                self.keep(node)
+                continue
             made = self.copy(node, inputs)
             if made is node.outputs or self._stands_in_for(made, node):
                 continue

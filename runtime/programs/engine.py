@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from compiler.collection import uncollected
 from compiler.diagnostics import Diagnostic, DiagnosticError, error
 from runtime.disk.tensors import Array
 from runtime.programs import helpers, threads, visible
@@ -152,7 +153,8 @@ def _execute(text: str, name: str, owner: object) -> dict[str, Any]:
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
     weakref.finalize(owner, linecache.cache.pop, filename, None)
     module: dict[str, Any] = {"__name__": name, "__file__": filename}
-    exec(compile(text, filename, "exec"), module)
+    with uncollected():
+        exec(compile(text, filename, "exec"), module)
     return module
 
 

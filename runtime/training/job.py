@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 import compiler
+from compiler.collection import uncollected
 from compiler.diagnostics import DiagnosticError, error
 from compiler.front.resolve import moved_imports, resolve
 from compiler.program import Settings, TrainProgram
@@ -184,6 +185,7 @@ class Job:
         return evaluate(self.program, self.make_engine(kept), data)
 
 
+@uncollected()
 def make_job(project: Project, name: str | None = None, changes: Changes = _UNCHANGED) -> Job:
     """The train block ``name`` of ``project``, or the only one, compiled. Raises DiagnosticError E0203 where the block
     is not clear, and what compiling raises."""

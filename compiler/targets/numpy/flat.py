@@ -141,14 +141,13 @@ class Flat:
         self, node: Node, read: Sequence[Standing | Literal["uncut"]], given: Sequence[Standing]
     ) -> bool:
         """Whether the parts would wait for a large matrix that each of them has to bring from memory."""
-        shared = [
-            (_typical(value.type.size, self.symbol), most)
+        sizes = [
+            size
             for values, standings, most in ((node.inputs, read, _READ), (node.outputs, given, _ADDED))
             for value, how in zip(values, standings, strict=True)
-            if not isinstance(how, Place)
+            if not isinstance(how, Place) and (size := _typical(value.type.size, self.symbol)) > most
         ]
-        macs = _macs(node, self.symbol) * self._share
-        return any(size > most and 0 < macs < FROM_MEMORY * size for size, most in shared)
+        return bool(sizes) and 0 < _macs(node, self.symbol) * self._share < FROM_MEMORY * max(sizes)
 
     def _written(self, expansion: Graph, inputs: Sequence[Value], origin: Origin) -> tuple[Value, ...]:
         values = dict(zip((item.value for item in expansion.inputs), inputs, strict=True))
@@ -163,8 +162,8 @@ class Flat:
     def _place(self, node: Node, standings: tuple[Standing, ...] | None) -> None:
         assert isinstance(node.operation, Op)
         operands = [self.items[value] for value in node.inputs]
-        ready_whole = max((item.ready_whole for item in operands), default=0)
-        ready_parts = max((item.ready_parts for item in operands), default=0)
+        ready_whole = max([item.ready_whole for item in operands], default=0)
+        ready_parts = max([item.ready_parts for item in operands], default=0)
         each = standings or (UNCUT,) * len(node.outputs)
         storage = node.operation.storage
         if storage is Storage.VIEW or (storage is Storage.CONSTANT and standings is not None):
@@ -220,11 +219,11 @@ def sink(flat: Flat, last: int) -> None:
     for node in flat.nodes:
         item, bound = flat.items[node.outputs[0]], bounds.of(node)
         if item.made is Made.PARTS:
-            read = [stage for value in node.inputs for stage in _stages_read(flat, value)]
-            _move(flat, node, bound if all(stage == bound for stage in read) else max(item.stage, *read))
+            read = {stage for value in node.inputs for stage in _stages_read(flat, value)}
+            _move(flat, node, bound if read <= {bound} else max(item.stage, *read))
     latest: dict[Value, int] = {}
     for node in reversed(flat.nodes):
-        item, stage = flat.items[node.outputs[0]], min(latest.get(value, last) for value in node.outputs)
+        item, stage = flat.items[node.outputs[0]], min([latest.get(value, last) for value in node.outputs])
         if item.made is Made.WHOLE:
             _move(flat, node, stage)
         for value in node.inputs:
@@ -266,10 +265,10 @@ class _Bounds:
 
     def of(self, node: Node) -> int:
         """The bound of a node."""
-        return min(self._bound(value) for value in node.outputs)
+        return min([self._bound(value) for value in node.outputs])
 
     def _bound(self, value: Value) -> int:
-        whole, parts = (reads.get(value, self._last) for reads in (self._whole, self._parts))
+        whole, parts = self._whole.get(value, self._last), self._parts.get(value, self._last)
         item = self._flat.items[value]
         if item.made is not Made.PARTS:
             return min(whole, parts)

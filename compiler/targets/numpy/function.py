@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from compiler.ir.dims import Dim, evaluate, substitute, symbol, symbols
-from compiler.ir.graph import Graph, Input, Node, Role, Value
+from compiler.ir.graph import Graph, Input, Node, Origin, Role, Value
 from compiler.ir.types import TensorType
 from compiler.ops.joint_step import JointStep
 from compiler.targets.numpy.literals import quoted
 from compiler.targets.numpy.memory import Block, Slot, assign_slots
 from compiler.targets.numpy.module import Shared
-from compiler.targets.numpy.names import Names, common_scope, input_name, value_name
+from compiler.targets.numpy.names import Names, common_scope, input_name, place_of, value_name
 from compiler.targets.numpy.node import NodeLowering
 from compiler.targets.numpy.plan import Home, make_plan, operation_of
 from compiler.targets.numpy.sharing import parts_of_work
@@ -72,7 +72,9 @@ class FunctionWriter:
         self.required: dict[str, str] = {}
         # The bytes of what is made once.
         self.tables: list[Dim] = []
-        self._place = ""
+        self._place: Origin | str = ""
+        self._comment = "# "
+        self._shapes: dict[tuple[Dim, ...], str] = {}
         # Whether it has to be a stage, whose arrays are always the same: something in it is bound to them, or had
         # better run at the same time as something else.
         self.shares = False
@@ -89,7 +91,10 @@ class FunctionWriter:
 
     def shape(self, dims: Sequence[Dim]) -> str:
         """The text of a tuple of sizes."""
-        return tuple_text(str(substitute(dim, self.symbols)) for dim in dims)
+        key = tuple(dims)
+        if key not in self._shapes:
+            self._shapes[key] = tuple_text(str(substitute(dim, self.symbols)) for dim in key)
+        return self._shapes[key]
 
     def make_once(self, wanted: str, expression: str, bytes: Dim = 0) -> str:
         """The name of what ``expression`` gives when the function is bound; equal ones are made once.
@@ -118,11 +123,14 @@ class FunctionWriter:
         self.once.append(_Declared(name, block, self.shared.dtype(type.dtype), self.shape(shape), turned))
         return name
 
-    def statement(self, text: str, place: str) -> None:
+    def statement(self, text: str, place: Origin | str) -> None:
         """Add a statement to the call, under a comment that shows the place it comes from."""
-        if place != self._place:
+        if place is not self._place:
             self._place = place
-            self.call.append(f"# {place or 'from no line of the source'}")
+            shown = f"# {(place if isinstance(place, str) else place_of(place)) or 'from no line of the source'}"
+            if shown != self._comment:
+                self._comment = shown
+                self.call.append(shown)
         self.call.append(text)
 
     def parts(self, work: Dim) -> int:

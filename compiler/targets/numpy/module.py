@@ -42,6 +42,12 @@ class Shared:
 
     def scalar(self, value: float, dtype: DType) -> str:
         """The name of a 0-d array with this value."""
+        key = (repr(value), dtype)
+        if key not in self._known:
+            self._known[key] = self._scalar(value, dtype)
+        return self._known[key]
+
+    def _scalar(self, value: float, dtype: DType) -> str:
         text = scalar_text(value, dtype)
         self.dtype(dtype)
         if text not in self._known:

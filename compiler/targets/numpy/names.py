@@ -6,11 +6,14 @@ import builtins
 import keyword
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
+from compiler.diagnostics.source import Span
 from compiler.ir.graph import Graph, Input, Node, Origin, Role, Value
 
 _RESERVED = frozenset([*keyword.kwlist, *keyword.softkwlist, *dir(builtins)])
 _NUMBERED = re.compile(r"t[0-9]+")
+_OTHERS = re.compile(r"[^A-Za-z0-9]+")
 
 
 class Names:
@@ -23,7 +26,7 @@ class Names:
 
     def new(self, wanted: str) -> str:
         """``wanted`` as an identifier, with a number behind it where that is taken."""
-        base = re.sub(r"[^A-Za-z0-9]+", "_", wanted).strip("_")
+        base = _OTHERS.sub("_", wanted).strip("_")
         if not base or base[0].isdigit():
             base = f"n{base}"
         name = base
@@ -66,8 +69,12 @@ def place_of(origin: Origin) -> str:
     if not origin.spans:
         return origin.scope or ", ".join(origin.via)
     span, part = origin.spans[0], _part(origin)
-    text = f"{span.source.name}:{span.line}: {' '.join(span.source.line(span.line).split())}"
-    return f"{part} of {text}" if part else text
+    return f"{part} of {_shown(span)}" if part else _shown(span)
+
+
+@lru_cache(maxsize=256)
+def _shown(span: Span) -> str:
+    return f"{span.source.name}:{span.line}: {' '.join(span.source.line(span.line).split())}"
 
 
 def _part(origin: Origin) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from compiler.ir.dims import Dim, bounds
@@ -11,7 +10,6 @@ from compiler.ir.graph import Node, Value
 from compiler.ir.types import DType, TensorType
 from compiler.ops.base import Array
 from compiler.targets.numpy.memory import Block
-from compiler.targets.numpy.names import place_of
 from compiler.targets.numpy.plan import byte_size, operation_of
 
 if TYPE_CHECKING:
@@ -26,26 +24,17 @@ class NodeLowering:
 
     def __init__(self, writer: FunctionWriter, index: int, node: Node, once: bool) -> None:
         self._writer, self._index, self._node, self._once = writer, index, node, once
-
-    @cached_property
-    def inputs(self) -> tuple[str, ...]:
-        return tuple(self._writer.expressions[value] for value in self._node.inputs)
+        self.inputs: tuple[str, ...] = tuple([writer.expressions[value] for value in node.inputs])
+        self.input_types: tuple[TensorType, ...] = tuple([value.type for value in node.inputs])
+        self.output_types: tuple[TensorType, ...] = tuple([value.type for value in node.outputs])
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        return tuple(self._writer.expressions[value] for value in self._node.outputs)
-
-    @cached_property
-    def input_types(self) -> tuple[TensorType, ...]:
-        return tuple(value.type for value in self._node.inputs)
-
-    @cached_property
-    def output_types(self) -> tuple[TensorType, ...]:
-        return tuple(value.type for value in self._node.outputs)
+        return tuple([self._writer.expressions[value] for value in self._node.outputs])
 
     def line(self, statement: str) -> None:
         if not self._once:
-            self._writer.statement(statement, place_of(self._node.origin))
+            self._writer.statement(statement, self._node.origin)
             return
         name, _, expression = statement.partition(" = ")
         if expression.isidentifier() and name in self.outputs:
