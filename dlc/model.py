@@ -252,6 +252,10 @@ class Model:
 
         return models_html([self._project.checked.elaborated.models[name] for name in self._models()])
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Copies, those in other processes too, make what runs the model for themselves.
+        return {**self.__dict__, "_weights": dict(self._weights), "_predictor": None}
+
     def __repr__(self) -> str:
         return f"<dlc.Model of {self._project.source.name}: {', '.join(self._project.checked.models)}>"
 

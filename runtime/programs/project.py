@@ -29,6 +29,13 @@ class Project:
     _models: dict[str, ModelProgram] = field(default_factory=dict, repr=False)
     _trains: dict[tuple[str, bool | None], TrainProgram] = field(default_factory=dict, repr=False)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process reads the text again: what is made of it can't go there."""
+        return _checked_again, (self.source.name, self.source.text, dict(self.checked.overrides), self.folder)
+
+    def __deepcopy__(self, _memo: object) -> Project:
+        return self
+
     @property
     def source(self) -> Source:
         return self.checked.source
@@ -95,6 +102,10 @@ def project_of_text(text: str, folder: Path, constants: Mapping[str, str] | None
     """A project of a source text without a file; paths in it start at ``folder``. Raises DiagnosticError."""
     source = Source(str(folder / "<text>"), text)
     return Project(compiler.check(source, constants), folder)
+
+
+def _checked_again(name: str, text: str, constants: Mapping[str, str], folder: Path) -> Project:
+    return Project(compiler.check(Source(name, text), constants), folder)
 
 
 def constant_texts(values: Mapping[str, Any]) -> dict[str, str]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import multiprocessing
 import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -231,3 +235,27 @@ def test_names_of_the_package() -> None:
         assert getattr(dlc, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'lod'"):
         dlc.lod  # noqa: B018
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
+def test_copies_go_ways_of_their_own(
+    net: Path, data: dict[str, Any], duplicate: Callable[[dlc.Model], dlc.Model]
+) -> None:
+    model = dlc.load(net, set={"units": 5})
+    model.fit(data, epochs=2)
+    scores = model.predict(data["x"])
+    other = duplicate(model)
+    assert np.array_equal(other.predict(data["x"]), scores)
+    assert other.evaluate() == model.evaluate()
+    other.fit(data, epochs=1)
+    assert not np.array_equal(other.predict(data["x"]), scores)
+    assert np.array_equal(model.predict(data["x"]), scores)
+    assert other.history["loss"] != model.history["loss"]
+
+
+def test_a_model_is_sent_to_another_process(net: Path, data: dict[str, Any]) -> None:
+    model = dlc.load(net, set={"units": 5})
+    model.fit(data, epochs=2)
+    scores = model.predict(data["x"])
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as other:
+        assert np.array_equal(other.submit(model.predict, data["x"]).result(timeout=60), scores)
