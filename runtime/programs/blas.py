@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from typing import Any
+
+# After so many seconds inside, calls are over that other threads began before, on several BLAS threads.
+_IN_FLIGHT = 1.0
 
 
 def single_threaded_blas() -> OneThread:
@@ -16,6 +21,12 @@ def single_threaded_blas() -> OneThread:
     return _one_thread
 
 
+def is_settled() -> bool:
+    """Whether this process may fork now, as far as the BLAS goes: OpenBLAS ends its threads then, and a call of another
+    thread that works on them would never come back. To be asked inside of :func:`single_threaded_blas`."""
+    return time.monotonic() - OneThread.since >= _IN_FLIGHT
+
+
 class OneThread(threading.local):
     """The state of the context: how deep this thread is inside, and, for all of them together, what to set back."""
 
@@ -24,6 +35,8 @@ class OneThread(threading.local):
     inside = 0
     libraries: list[Any] | None = None
     before: list[int] = []
+    # When the first came, if there were other threads that may have been in calls on several BLAS threads.
+    since = -math.inf
 
     def __init__(self) -> None:
         self.depth = 0
@@ -49,6 +62,8 @@ class OneThread(threading.local):
             OneThread.libraries = ThreadpoolController().select(user_api="blas").lib_controllers
         if OneThread.inside == 0:
             OneThread.before = [library.num_threads for library in OneThread.libraries]
+            alone = threading.active_count() == 1 or max(OneThread.before, default=1) == 1
+            OneThread.since = -math.inf if alone else time.monotonic()
         OneThread.inside += 1
         for library in OneThread.libraries:
             library.set_num_threads(1)
@@ -56,6 +71,8 @@ class OneThread(threading.local):
     @staticmethod
     def _restore() -> None:
         OneThread.inside -= 1
+        if OneThread.inside == 0:
+            OneThread.since = -math.inf
         for library, number in zip(OneThread.libraries or (), OneThread.before, strict=True):
             # With OpenMP every thread has a number of its own.
             if OneThread.inside == 0 or getattr(library, "threading_layer", "") == "openmp":

@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 
+from runtime.programs.blas import is_settled
 from runtime.programs.forked import Helper, fork, signals_wait
 from runtime.programs.habit import Habit
 from runtime.programs.threads import Task, thread_count
@@ -76,6 +77,9 @@ class _Work:
             self.do(0, 1)
             return
         try:
+            if not _team.can_take(self):
+                self.do(0, 1)
+                return
             begin = time.perf_counter()
             if self.sharing is None or self.sharing.first():
                 _team.run(self)
@@ -102,6 +106,10 @@ class _Team:
         self._works[work.number] = work
         weakref.finalize(work, self._drop, work.number).atexit = False
         return work
+
+    def can_take(self, work: _Work) -> bool:
+        """Whether helpers know the work, or may be forked now that do."""
+        return work.number in self._known or is_settled()
 
     def run(self, work: _Work) -> None:
         try:

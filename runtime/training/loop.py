@@ -162,8 +162,8 @@ class Trainer:
         where a checkpoint can't be written.
         """
         try:
-            self._start()
             with deferred_interrupt() as self._interruption, single_threaded_blas():
+                self._start()
                 self._save()
                 with suppress(StopTraining):
                     while not self._is_over():

@@ -16,7 +16,7 @@ import pytest
 
 import dlc
 from compiler.targets.numpy import sharing
-from runtime.programs import helpers
+from runtime.programs import blas, helpers
 
 TEXT = """
 model Net(x: f32[N, 1, 6, 6]) -> f32[N, 3] {
@@ -37,6 +37,7 @@ def in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sharing, "LEAST_WORK", {4: 1, 2: 1})
     monkeypatch.setattr(helpers, "_WORTH", 0)
     monkeypatch.setattr(helpers, "_SURE", 0)
+    monkeypatch.setattr(blas, "_IN_FLIGHT", 0.0)
     monkeypatch.setenv("DLC_THREADS", "2")
 
 
@@ -102,7 +103,7 @@ from typing import Any
 import numpy as np
 import dlc
 from compiler.targets.numpy import sharing
-from runtime.programs import helpers
+from runtime.programs import blas, helpers
 
 sharing.LEAST_WORK, helpers._WORTH, helpers._SURE = {4: 1, 2: 1}, 0, 0
 TRAINED

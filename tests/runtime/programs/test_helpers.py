@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from compiler.diagnostics import DiagnosticError
-from runtime.programs import forked, helpers, visible
+from runtime.programs import blas, forked, helpers, visible
 from runtime.programs.engine import Engine
 from runtime.programs.forked import HelperGone
 
@@ -24,6 +24,7 @@ pytestmark = pytest.mark.skipif(not helpers.can_help(), reason="this system fork
 @pytest.fixture(autouse=True)
 def three_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DLC_THREADS", "3")
+    monkeypatch.setattr(blas, "_IN_FLIGHT", 0.0)
     # What goes later would take the helpers with it.
     gc.collect()
 
@@ -155,6 +156,24 @@ def test_signals_that_come_to_all_processes_leave_helpers_alone(sent: signal.Sig
     os.kill(int(seen[1]), sent)
     run()
     assert seen.tolist() == before.tolist()
+
+
+def test_no_process_is_forked_while_others_may_be_in_calls_of_the_blas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenBLAS ends its threads then: a call of another thread that had begun on several would wait for ever."""
+    first, second = numbers(3), numbers(3)
+    known, new = shared(noting(first)), shared(noting(second))
+    known()
+    later = shared(noting(second))
+    monkeypatch.setattr(blas, "_IN_FLIGHT", 3600.0)
+    monkeypatch.setattr(blas.OneThread, "since", time.monotonic())
+    later()
+    assert set(second) == {os.getpid()}
+    new()
+    assert set(second) == set(first) != {os.getpid()}
+    monkeypatch.setattr(blas, "_IN_FLIGHT", 0.0)
+    later()
+    assert len(set(second)) == 3
+    assert set(second) & set(first) == {os.getpid()}
 
 
 def test_what_is_made_later_is_shared_too() -> None:

@@ -12,7 +12,7 @@ import pytest
 import dlc
 from compiler.diagnostics import DiagnosticError
 from compiler.targets.numpy import sharing
-from runtime.programs import forked, helpers, threads
+from runtime.programs import blas, forked, helpers, threads
 from runtime.programs.threads import run_all, thread_count
 
 
@@ -98,6 +98,7 @@ def test_the_number_of_threads_changes_no_bit_of_a_training(forks: bool, monkeyp
     # The least work is shared, always, by processes or by threads.
     monkeypatch.setattr(helpers, "_WORTH", 0)
     monkeypatch.setattr(helpers, "_SURE", 0)
+    monkeypatch.setattr(blas, "_IN_FLIGHT", 0.0)
     monkeypatch.setattr(threads, "_WORTH", 0)
     monkeypatch.setattr(helpers, "can_help", lambda: forks)
     shared: list[int] = []
