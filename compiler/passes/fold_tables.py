@@ -94,14 +94,17 @@ def _with_number(b: Emit, m: Match) -> Value:
 
 
 def _with_bias(b: Emit, m: Match) -> Value:
-    return b.gather(_changed(b, Add(), m["table"], m["bias"]), m["indices"])
+    rows = b.gather(_changed(b, Add(), m["table"], m["bias"]), m["indices"])
+    return b.add(rows, m["rest"]) if "rest" in m.values else rows
 
 
 def _has_bias(m: Match) -> str | None:
-    bias, table = m["bias"], m["table"]
-    if bias.type.symbols or not m.is_used_once(bias) or bias.type.shape != table.type.shape[-1:]:
-        return f"{bias} is not one number of its own for each column of {table.type}"
-    return _is_no_lookup(m, m.nodes[0].outputs[0])
+    bias, rows = m["bias"], m.nodes[-1].outputs[0]
+    if bias.type.symbols or not m.is_used_once(bias) or bias.type.shape != m["table"].type.shape[-1:]:
+        return f"{bias} is not one number of its own for each column of {m['table'].type}"
+    if rows.type != m.type:
+        return f"{rows.type} becomes {m.type}"
+    return _is_no_lookup(m, rows)
 
 
 def _takes_number(m: Match) -> str | None:
@@ -189,6 +192,12 @@ def _part_beforehand(b: Emit, m: Match) -> Value:
     return b.add(Linear(), _side_by_side(b, rest, 1), _side_by_side(b, rows, 0), known)
 
 
+def _is_sum_of_rows(m: Match) -> str | None:
+    if m.operation != Linear() or m["rest"].type != m.type:
+        return f"{m['rest']} is not added to a product, element by element"
+    return _is_dense(m)
+
+
 def _has_bias_beside(m: Match) -> str | None:
     linear, bias = m.nodes[0].operation, m["bias"]
     assert isinstance(linear, Linear)
@@ -208,9 +217,16 @@ def _rules() -> Iterator[Rule]:
         "table-number", made((Add, Subtract, Multiply, Divide), _ROWS, Numeral("number")), _with_number, _is_plain
     )
     yield Rule("table-bias", made(Add, _ROWS, "bias"), _with_bias, _has_bias)
+    yield Rule("table-bias", made(Add, made(Add, _ROWS, "rest", once=True), "bias"), _with_bias, _has_bias)
     added = made(Add, "x", Numeral("number"), once=True)
     yield Rule("pass-on-number", made(Add, added, "y"), _passed_on, _takes_number)
     yield Rule("table-product", made(MatMul, _ROWS, "kernel"), _multiplied, _is_dense)
+    yield Rule(
+        "table-product",
+        made(Linear, _ROWS, "kernel", "rest"),
+        lambda b, m: b.add(_multiplied(b, m), m["rest"]),
+        _is_sum_of_rows,
+    )
     joined = Made((Concat,), None, once=True, reads=(Gather,))
     yield Rule("table-part", made(MatMul, joined, "kernel"), _part_beforehand, _has_known_part)
     yield Rule(

@@ -60,6 +60,14 @@ def test_the_part_of_a_product_that_is_known(graphs: Any, place: int) -> None:
     assert after.nodes[-2].inputs[1].type.shape == (12, 3)
 
 
+def test_a_product_of_known_parts_alone_is_a_sum(graphs: Any) -> None:
+    def make(b: Emit, one: Any, other: Any, first: Any, second: Any, kernel: Any, bias: Any) -> Any:
+        return b.add(b.matmul(b.concat([b.gather(one, first), b.gather(other, second)], 1), kernel), bias)
+
+    types = [TABLE, TensorType(F32, (7, 4)), PLACES, PLACES, TensorType(F32, (8, 3)), TensorType(F32, (3,))]
+    assert kinds(graphs.applied(FoldTables(), graphs.built(make, *types))) == ["gather", "gather", "add"]
+
+
 @pytest.mark.parametrize("write", ["add", "sub", "mul", "div"])
 def test_numbers(graphs: Any, write: str) -> None:
     after = graphs.applied(
