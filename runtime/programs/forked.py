@@ -44,6 +44,7 @@ class Helper:
 
     def __init__(self, process: int, orders: int, answers: int) -> None:
         self._process, self._orders, self._answers = process, orders, _Pipe(answers, _WAITING)
+        self._files = [orders, answers]
 
     def tell(self, number: int, processes: int) -> None:
         with suppress(BrokenPipeError):  # it is gone: so says wait
@@ -74,14 +75,16 @@ class Helper:
         return False
 
     def end(self) -> None:
-        self.close()
+        """May be called again where Ctrl-C came in between."""
         with suppress(ChildProcessError, ProcessLookupError):
-            os.kill(self._process, signal.SIGKILL)
-            os.waitpid(self._process, 0)
+            if self._files:
+                os.kill(self._process, signal.SIGKILL)
+                os.waitpid(self._process, 0)
+        self.close()
 
     def close(self) -> None:
-        os.close(self._orders)
-        os.close(self._answers.file)
+        while self._files:
+            os.close(self._files.pop())
 
     def _has_ended(self) -> bool:
         with suppress(ChildProcessError):

@@ -137,9 +137,12 @@ class _Team:
 
     def dismiss(self) -> None:
         """End the helpers, and forget them."""
-        helpers, self._helpers, self._known = self._helpers, [], set()
-        for helper in helpers:
-            helper.end()
+        self._known = set()
+        if self._helpers:
+            with signals_wait():
+                while self._helpers:
+                    self._helpers[-1].end()
+                    self._helpers.pop()
 
     def forget(self) -> None:
         """Leave the helpers to the process that this one was forked from."""
@@ -178,8 +181,9 @@ class _Team:
                     self._helpers.pop().end()
 
     def _drop(self, number: int) -> None:
-        """Helpers hold the memory of what they know, so that they go when it does."""
-        if number in self._known:
+        """Helpers hold the memory of what they know, so that they go when it does. So do those that Ctrl-C kept from
+        being ended before."""
+        if number in self._known or not self._known:
             self.rest()
 
 

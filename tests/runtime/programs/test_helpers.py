@@ -256,6 +256,26 @@ def test_an_answer_that_nobody_waited_for_is_not_taken_for_the_next(monkeypatch:
     assert set(seen) & before == {os.getpid()}
 
 
+def test_helpers_that_ctrl_c_kept_from_being_ended_go_with_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: int) -> tuple[int, int]:
+        raise KeyboardInterrupt
+
+    seen = numbers(3)
+    files = len(os.listdir("/proc/self/fd"))
+    run = shared(noting(seen))
+    run()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "waitpid", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            helpers.rest()
+    del run
+    gc.collect()
+    for helper in set(seen) - {os.getpid()}:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(helper), 0)
+    assert len(os.listdir("/proc/self/fd")) == files
+
+
 def test_helpers_go_with_what_they_were_made_for() -> None:
     seen = numbers(2)
     run = shared(noting(seen))
