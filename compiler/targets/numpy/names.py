@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
-from collections.abc import Iterable
+from collections.abc import Container
 from functools import lru_cache
 
 from compiler.diagnostics.source import Span
@@ -17,10 +17,13 @@ _OTHERS = re.compile(r"[^A-Za-z0-9]+")
 
 
 class Names:
-    """Gives out identifiers, none of them twice, none of those ``taken``, and none that Python knows by itself."""
+    """Gives out identifiers, none of them twice, none of those ``taken``, also those that are so later, and none that
+    Python knows by itself."""
 
-    def __init__(self, taken: Iterable[str] = ()) -> None:
-        self.taken = set(taken)
+    def __init__(self, taken: Container[str] = ()) -> None:
+        # Looked into, not copied: a module has many functions, and many names.
+        self._outer = taken
+        self.taken: set[str] = set()
         self.given: set[str] = set()
         self._counts: dict[str, int] = {}
 
@@ -30,7 +33,7 @@ class Names:
         if not base or base[0].isdigit():
             base = f"n{base}"
         name = base
-        while name in self.taken or name in _RESERVED:
+        while name in self.taken or name in self._outer or name in _RESERVED:
             self._counts[base] = self._counts.get(base, 1) + 1
             name = f"{base}_{self._counts[base]}"
         self.taken.add(name)

@@ -29,6 +29,8 @@ class StagedWriter:
         self.writers = [written(stage.graph, shared, staged.stage_of(stage)) for stage in staged.stages]
         self.data = [self.names.new(value.name) for value in self.graph.inputs_of(Role.DATA)]
         self.results = dict(staged.results)
+        # The multiply-adds of a stage in parts for one sample.
+        self._work = staged.work // max(1, sum(stage.in_parts for stage in staged.stages))
         # The values that parts make and read.
         self._own = {
             output.name
@@ -105,14 +107,8 @@ class StagedWriter:
         yield f"        lambda size, *given: {bound},"
         yield "        memory,"
         yield "        share,"
-        yield f"        {self._work},"
+        yield f"        {self._work}*{self.symbols[self.staged.symbol]},"
         yield "    )"
-
-    @property
-    def _work(self) -> str:
-        """The multiply-adds of a stage in parts."""
-        each = self.staged.work // sum(stage.in_parts for stage in self.staged.stages)
-        return f"{each}*{self.symbols[self.staged.symbol]}"
 
     @property
     def _arguments(self) -> Sequence[Value]:
