@@ -69,6 +69,9 @@ class TakeAlong(Op):
 
     opcode = "take_along"
 
+    def may_refuse(self, inputs: tuple[TensorType, ...]) -> bool:
+        return True
+
     def infer(self, inputs: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
         x, indices = inputs
         _check("take elements of", x, indices, self.axis)

@@ -28,7 +28,7 @@ from compiler.ops.parts import Cut, Joined
 from compiler.ops.pool import check_rank
 from compiler.ops.pool_numpy import pool_loop, reduce_windows, spread_windows
 from compiler.ops.samples import Image
-from compiler.ops.window import Each, Window, cut, each, last, pad_array, ranges, require_places
+from compiler.ops.window import Each, Window, cut, each, has_open_sizes, last, pad_array, ranges, require_places
 
 if TYPE_CHECKING:
     from compiler.ops.emit import Emit
@@ -101,6 +101,9 @@ class AvgPool(Averaging):
 
     opcode = "avg_pool"
     verb = "avg_pool"
+
+    def may_refuse(self, inputs: tuple[TensorType, ...]) -> bool:
+        return has_open_sizes(inputs)
 
     def infer(self, inputs: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
         return (self.pooled(self.verb, inputs[0]),)

@@ -281,6 +281,10 @@ class Op(Operation):
         """What a program asks of the sizes that its symbols turn out to have, besides that the types fit."""
         return ()
 
+    def may_refuse(self, inputs: tuple[TensorType, ...]) -> bool:
+        """Whether its program may refuse sizes or contents, with a sentence that names the node's place."""
+        return bool(self.requirements(inputs))
+
     @abstractmethod
     def reference(self, sizes: Sizes, *operands: Array) -> tuple[Array, ...]:
         """The meaning, in plain NumPy: as obvious as possible, and independent of :meth:`numpy`."""

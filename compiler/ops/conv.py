@@ -38,7 +38,7 @@ from compiler.ops.conv_phases_numpy import has_phases
 from compiler.ops.conv_transpose_numpy import lower_conv_transpose
 from compiler.ops.conv_weight_numpy import lower_conv_weight
 from compiler.ops.parts import SUM, Cut, Joined
-from compiler.ops.window import Each, Window, cut, each, last, pad_array
+from compiler.ops.window import Each, Window, cut, each, has_open_sizes, last, pad_array
 
 if TYPE_CHECKING:
     from compiler.ops.emit import Emit
@@ -58,6 +58,9 @@ class Convolution(Op):
     before: tuple[Dim, ...]
     after: tuple[Dim, ...]
     groups: int
+
+    def may_refuse(self, inputs: tuple[TensorType, ...]) -> bool:
+        return has_open_sizes(inputs)
 
     def window(self, kernel: Sequence[Dim]) -> Window:
         """The window of kernels of these sizes."""

@@ -46,6 +46,9 @@ class Gather(Op):
 
     opcode = "gather"
 
+    def may_refuse(self, inputs: tuple[TensorType, ...]) -> bool:
+        return True
+
     def infer(self, inputs: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
         x, indices = inputs
         need_indices("gather by", indices)

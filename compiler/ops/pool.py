@@ -27,7 +27,18 @@ from compiler.ops.conv_onnx import pooling_attributes, window_attributes
 from compiler.ops.parts import Cut, Joined
 from compiler.ops.pool_numpy import pool_loop, reduce_windows
 from compiler.ops.samples import Image
-from compiler.ops.window import Each, Window, cell_ranges, cut, each, last, pad_array, ranges, require_places
+from compiler.ops.window import (
+    Each,
+    Window,
+    cell_ranges,
+    cut,
+    each,
+    has_open_sizes,
+    last,
+    pad_array,
+    ranges,
+    require_places,
+)
 
 if TYPE_CHECKING:
     from compiler.ops.emit import Emit
@@ -47,6 +58,9 @@ class Pooling(Op):
     dilations: tuple[int, ...]
     before: tuple[Dim, ...]
     after: tuple[Dim, ...]
+
+    def may_refuse(self, inputs: tuple[TensorType, ...]) -> bool:
+        return has_open_sizes(inputs)
 
     @property
     def fields(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[Dim, ...], tuple[Dim, ...]]:

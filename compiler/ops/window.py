@@ -172,6 +172,11 @@ def pad_array(array: Array, window: Window, sizes: Sizes, value: float = 0.0) ->
 # What generated programs need
 
 
+def has_open_sizes(inputs: tuple[TensorType, ...]) -> bool:
+    """Whether spatial sizes are known only when a program runs, which then has to check that the window fits."""
+    return any(not isinstance(dim, int) for type in inputs for dim in type.shape[2:])
+
+
 def require_places(c: NumpyLowering, window: Window, type: TensorType) -> None:
     """Have the program check that the window fits, where that depends on the sizes."""
     for axis, (size, reach) in enumerate(zip(window.around(type.shape[2:]), window.reach, strict=True)):

@@ -16,7 +16,7 @@ from compiler.targets.numpy.names import Names, common_scope, input_name, place_
 from compiler.targets.numpy.node import NodeLowering
 from compiler.targets.numpy.plan import Home, make_plan, operation_of
 from compiler.targets.numpy.sharing import parts_of_work
-from compiler.targets.numpy.signature import dim_text, entry, size_checks, tuple_text
+from compiler.targets.numpy.signature import definition, dim_text, entry, size_checks, tuple_text
 
 # What a symbol is taken to be where work is estimated.
 _TYPICAL = 32
@@ -55,12 +55,13 @@ class FunctionWriter:
         self.graph, self.shared, self.stage = graph, shared, stage
         self._bound_to = stage.graph.symbols if stage else graph.symbols
         self.plan = make_plan(graph, Home.GIVEN if stage else Home.DATA)
-        self.names = Names(shared.names.taken)
+        self.names = Names(shared.names)
         self.name, self.bind_name = self.names.new(graph.name), self.names.new(f"bind_{graph.name}")
         self.symbols: dict[str, Dim] = {s.name: symbol(self.names.new(s.name)) for s in self._bound_to}
         self.expressions: dict[Value, str] = {}
-        # The arrays that are the same at each call.
+        # The arrays that are the same at each call, and what a stage takes of them when it is bound.
         self.fixed: set[str] = set()
+        self.given: list[Input] = []
         self.once: list[str | _Declared] = []
         self.call: list[str] = []
         self._common = common_scope(graph)
@@ -172,7 +173,8 @@ class FunctionWriter:
 
     def _write_input(self, item: Input) -> None:
         name = self.expressions[item.value] = self.names.new(input_name(item, self._common))
-        if self.plan.home[item.value] is Home.GIVEN:
+        if self.stage:
+            self.given.append(item)
             self.fixed.add(name)
         elif item.role is not Role.DATA:
             type = item.value.type
@@ -228,8 +230,11 @@ class FunctionWriter:
     def lines(self, timed: bool = False) -> Iterator[str]:
         """The ``bind_…`` function, which makes the function of one step and gives it back, for a stage with its
         results. A ``timed`` one tells ``_enter`` where it is."""
-        given = ["memory", "share", *self.data] if self.stage else []
-        yield f"def {self.bind_name}({', '.join(['kept', *self.sizes, *given])}):"
+        if self.stage:
+            arrays = (self.expressions[item.value] for item in self.given)
+            yield from definition(self.bind_name, [*self.sizes, "memory", "share", *arrays])
+        else:
+            yield from definition(self.bind_name, ["kept", *self.sizes])
         yield f'    """Make `{self.name}` for these sizes."""'
         yield from size_checks(zip(self._bound_to, self.sizes, strict=True), self.required)
         if self.slots:
@@ -256,6 +261,9 @@ class FunctionWriter:
         yield f"    return {self.name}{', results' if self.stage else ''}"
 
     def _results(self) -> Iterator[str]:
+        if self.stage:
+            yield f"    results = {tuple_text(self.results.values())}"
+            return
         items = [f"{quoted(name)}: {expression}" for name, expression in self.results.items()]
         if len(items) <= 3:
             yield f"    results = {{{', '.join(items)}}}"

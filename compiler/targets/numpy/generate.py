@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from compiler.diagnostics.source import Source
 from compiler.ir.dims import evaluate
-from compiler.ir.graph import Graph, Role, Value
+from compiler.ir.graph import Graph, Role
 from compiler.targets.numpy import preamble
 from compiler.targets.numpy.function import FunctionWriter, written
 from compiler.targets.numpy.literals import quoted
@@ -62,22 +62,20 @@ def planned_memory(graph: Graph | Staged, sizes: Mapping[str, int]) -> int:
         if not writer.shares:
             return _working_memory(writer, sizes)
         graph = at_once(graph)
-    total, types = 0, {}
+    total, types = 0, {value.name: value.type for value in graph.graph.inputs_of(Role.DATA)}
     parts = [{**sizes, graph.symbol: size} for size in graph.part_sizes(sizes.get(graph.symbol, 1))]
+    working: dict[Graph, int] = {}
     for stage in graph.stages:
-        writer = written(stage.graph, Shared(), graph.stage_of(stage))
-        total += sum(_working_memory(writer, each) for each in (parts if stage.in_parts else [sizes]))
-        types.update({value.name: value.type for value in (*stage.graph.inputs_of(Role.DATA), *_given(stage.graph))})
+        if stage.graph not in working:
+            writer = written(stage.graph, Shared(), graph.stage_of(stage))
+            working[stage.graph] = sum(_working_memory(writer, each) for each in (parts if stage.in_parts else [sizes]))
+        total += working[stage.graph]
+        types.update((stage.own(output.name), output.value.type) for output in stage.graph.outputs)
     # Arguments have memory of their own, what is cut along an inner axis, and what is put together of several.
     apart = [value.name for value in graph.graph.inputs_of(Role.DATA)]
     apart += [name for name, axis in graph.cuts.items() if axis]
     apart += graph.joins if len(parts) > 1 else []
     return total + sum(evaluate(byte_size(types[name]), sizes) for name in apart)
-
-
-def _given(graph: Graph) -> Iterator[Value]:
-    for output in graph.outputs:
-        yield Value(output.name, output.value.type)
 
 
 def _working_memory(writer: FunctionWriter, sizes: Mapping[str, int]) -> int:

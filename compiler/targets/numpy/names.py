@@ -27,13 +27,16 @@ class Names:
         self.given: set[str] = set()
         self._counts: dict[str, int] = {}
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.taken or name in self._outer
+
     def new(self, wanted: str) -> str:
         """``wanted`` as an identifier, with a number behind it where that is taken."""
         base = _OTHERS.sub("_", wanted).strip("_")
         if not base or base[0].isdigit():
             base = f"n{base}"
         name = base
-        while name in self.taken or name in self._outer or name in _RESERVED:
+        while name in self or name in _RESERVED:
             self._counts[base] = self._counts.get(base, 1) + 1
             name = f"{base}_{self._counts[base]}"
         self.taken.add(name)

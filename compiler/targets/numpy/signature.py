@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from compiler.ir.dims import Dim, Symbol, substitute
 from compiler.ir.graph import Graph, Role
 from compiler.ir.types import TensorType
 from compiler.targets.numpy.literals import quoted
 
+_LINE = 120
+
 
 def tuple_text(texts: Iterable[str]) -> str:
     """The text of a tuple of what ``texts`` are expressions for."""
     items = list(texts)
     return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
+
+
+def definition(name: str, parameters: Sequence[str]) -> Iterator[str]:
+    """The head of a function, with a line for each parameter where one is too short for them all."""
+    line = f"def {name}({', '.join(parameters)}):"
+    if len(line) <= _LINE:
+        yield line
+        return
+    yield f"def {name}("
+    yield from (f"    {parameter}," for parameter in parameters)
+    yield "):"
 
 
 def dim_text(dim: Dim, symbols: Mapping[str, Dim]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from compiler.ir.dims import Dim, substitute, symbol
-from compiler.ir.graph import Role, Value
+from compiler.ir.graph import Graph, Role, Value
 from compiler.ops.parts import SUM, Place
 from compiler.targets.numpy import preamble
 from compiler.targets.numpy.function import FunctionWriter, written
@@ -22,22 +22,21 @@ class StagedWriter:
 
     def __init__(self, staged: Staged, shared: Shared) -> None:
         self.staged, self.graph, self._shared = staged, staged.graph, shared
-        self.names = Names(shared.names.taken)
+        self.names = Names(shared.names)
         self.name, self.bind_name = self.names.new(self.graph.name), self.names.new(f"bind_{self.graph.name}")
         shared.names.taken |= {self.name, self.bind_name}
         self.symbols: dict[str, Dim] = {s.name: symbol(self.names.new(s.name)) for s in self.graph.symbols}
-        self.writers = [written(stage.graph, shared, staged.stage_of(stage)) for stage in staged.stages]
+        self.writers: dict[Graph, FunctionWriter] = {}
+        for stage in staged.stages:
+            if stage.graph not in self.writers:
+                self.writers[stage.graph] = written(stage.graph, shared, staged.stage_of(stage))
         self.data = [self.names.new(value.name) for value in self.graph.inputs_of(Role.DATA)]
         self.results = dict(staged.results)
         # The multiply-adds of a stage in parts for one sample.
         self._work = staged.work // max(1, sum(stage.in_parts for stage in staged.stages))
         # The values that parts make and read.
         self._own = {
-            output.name
-            for stage in staged.stages
-            if stage.in_parts
-            for output in stage.graph.outputs
-            if staged.joins.get(output.name) != SUM
+            name for stage in staged.stages if stage.in_parts for name in stage.made if staged.joins.get(name) != SUM
         }
         shared.helper("in_turn", preamble.IN_TURN)
         if staged.counts:
@@ -50,7 +49,7 @@ class StagedWriter:
         return [str(self.symbols[s.name]) for s in self.graph.symbols]
 
     def lines(self, timed: bool = False) -> Iterator[str]:
-        for writer in self.writers:
+        for writer in self.writers.values():
             yield from writer.lines(timed)
             yield "\n"
         yield f"def {self.bind_name}({', '.join(['kept', *self.sizes])}, memory=_memory, share=in_turn):"
@@ -67,8 +66,8 @@ class StagedWriter:
             counts = ", ".join(f"{count}: {least}" for count, least in self.staged.counts.items())
             yield f"    parts = cut_batch({self.symbols[self.staged.symbol]}, {{{counts}}})"
         yield "    steps = []"
-        for stage, writer in zip(self.staged.stages, self.writers, strict=True):
-            yield from self._in_parts(stage, writer) if stage.in_parts else self._at_once(stage, writer)
+        for stage in self.staged.stages:
+            yield from self._in_parts(stage) if stage.in_parts else self._at_once(stage)
         results = ", ".join(f"{quoted(name)}: whole[{quoted(value)}]" for name, value in self.results.items())
         yield f"    results = {{{results}}}"
         yield ""
@@ -80,35 +79,51 @@ class StagedWriter:
         yield ""
         yield f"    return {self.name}"
 
-    def _at_once(self, stage: Stage, writer: FunctionWriter) -> Iterator[str]:
+    def _at_once(self, stage: Stage) -> Iterator[str]:
         """A stage that runs as a whole."""
-        given = [f"whole[{quoted(value.name)}]" for value in stage.graph.inputs_of(Role.DATA)]
-        call = f"{writer.bind_name}({', '.join(['kept', *self.sizes, 'memory', 'share', *given])})"
-        yield f"    step, made = {call}"
+        given = [f"whole[{quoted(name)}]" for name in stage.taken]
+        yield f"    step, made = {self.writers[stage.graph].bind_name}("
+        yield from (f"        {text}," for text in (*self.sizes, "memory", "share", *self._arrays(stage, given)))
+        yield "    )"
         yield "    steps.append(step)"
-        yield "    whole.update(made)"
+        if stage.made:
+            yield f"    whole.update(zip({tuple_text(map(quoted, stage.made))}, made))"
 
-    def _in_parts(self, stage: Stage, writer: FunctionWriter) -> Iterator[str]:
+    def _in_parts(self, stage: Stage) -> Iterator[str]:
         """A stage in parts: what it reads, what of that is cut along which axis, and what every part has whole; what is
         put together behind it, and how. A part does not share its work: the others have parts of their own."""
-        taken = [value.name for value in stage.graph.inputs_of(Role.DATA)]
+        taken = stage.taken
         cuts = {name: self.staged.cuts[name] for name in taken if name in self.staged.cuts}
         whole = [name for name in taken if name != START and name not in cuts and name not in self._own]
-        joins = [output.name for output in stage.graph.outputs if output.name in self.staged.joins]
+        joins = [name for name in stage.made if name in self.staged.joins]
         sizes = ["size" if name == self.staged.symbol else str(dim) for name, dim in self.symbols.items()]
-        bound = f"{writer.bind_name}({', '.join(['kept', *sizes, 'memory', 'in_turn', '*given'])})"
+        arrays = self._arrays(stage, [f"given[{number}]" for number in range(len(taken))])
         yield "    steps += in_parts("
         yield "        whole,"
         yield "        parts,"
         yield f"        {tuple_text(map(quoted, taken))},"
         yield f"        {{{', '.join(f'{quoted(name)}: {axis}' for name, axis in cuts.items())}}},"
         yield f"        {tuple_text(map(quoted, whole))},"
+        yield f"        {tuple_text(map(quoted, stage.made))},"
         yield f"        {{{', '.join(f'{quoted(name)}: {self._join(name)}' for name in joins)}}},"
-        yield f"        lambda size, *given: {bound},"
+        yield f"        lambda size, *given: {self.writers[stage.graph].bind_name}("
+        yield from (f"            {text}," for text in (*sizes, "memory", "in_turn", *arrays))
+        yield "        ),"
         yield "        memory,"
         yield "        share,"
         yield f"        {self._work}*{self.symbols[self.staged.symbol]},"
         yield "    )"
+
+    def _arrays(self, stage: Stage, given: Sequence[str]) -> Iterator[str]:
+        """What the function of a stage is bound to: the data inputs as ``given``, and what is kept."""
+        data = iter(given)
+        for item in self.writers[stage.graph].given:
+            if item.role is Role.DATA:
+                yield next(data)
+            else:
+                type = item.value.type
+                shape = tuple_text(str(substitute(dim, self.symbols)) for dim in type.shape)
+                yield f"_kept(kept, {quoted(stage.own(item.name))}, {self._shared.dtype(type.dtype)}, {shape})"
 
     @property
     def _arguments(self) -> Sequence[Value]:
@@ -129,7 +144,11 @@ class StagedWriter:
 
     def entry(self) -> Iterator[str]:
         """The entry in the module's table of functions."""
-        neighbours = (names for writer in self.writers for names in writer.neighbours())
+        neighbours = (
+            tuple(map(stage.own, names))
+            for stage in self.staged.stages
+            for names in self.writers[stage.graph].neighbours()
+        )
         return entry(self.graph, self.bind_name, self.symbols, neighbours, in_parts=True)
 
 
@@ -143,9 +162,9 @@ def cut_batch(size, counts):
 '''
 
 IN_PARTS = '''\
-def in_parts(whole, parts, taken, cuts, shown, joins, bind, memory, share, work):
-    """The steps of a stage in parts. `bind` makes the function of a part, and its results, of its size and of what is
-    `taken`: some of that is cut out of the whole, along an axis, some is `shown` to every part, the rest is its own.
+def in_parts(whole, parts, taken, cuts, shown, made, joins, bind, memory, share, work):
+    """The steps of a stage in parts. `bind` makes the function of a part, and what is `made`, of its size and of what
+    is `taken`: some of that is cut out of the whole, along an axis, some is `shown` to every part, the rest is its own.
     What is in `joins` is put together: one behind the other along an axis, in each of the runs that the axis is made
     of, or added up. All parts do so much `work`."""
     tasks, before, after = [], [[] for _ in parts], [[] for _ in parts]
@@ -156,8 +175,8 @@ def in_parts(whole, parts, taken, cuts, shown, joins, bind, memory, share, work)
             if not piece.flags.c_contiguous:
                 values[name] = _array(memory(piece.nbytes), piece.dtype, piece.shape)
                 copies.append((values[name], piece))
-        function, made = bind(place.stop - place.start, *[values[name] for name in taken])
-        values.update(made)
+        function, results = bind(place.stop - place.start, *[values[name] for name in taken])
+        values.update(zip(made, results))
         tasks.append(function)
     sums = []
     for name, how in joins.items():

@@ -7,19 +7,20 @@ was done first, or how many share the work.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from compiler.ir.dims import Symbol
 from compiler.ir.graph import Graph, Node, Role, Value
 from compiler.ir.types import DType, TensorType
-from compiler.ops.base import Requirement
+from compiler.ops.base import Op, Requirement
 from compiler.ops.emit import Emit
 from compiler.ops.parts import SUM, Place, Standing
 from compiler.ops.random import Random
 from compiler.targets.numpy import sharing
 from compiler.targets.numpy.flat import Flat, Item, Made, sink
 from compiler.targets.numpy.function import StageOf
+from compiler.targets.numpy.names import place_of
 
 # The input of a stage in parts that tells how many samples come before the part.
 START = "samples before"
@@ -27,10 +28,26 @@ START = "samples before"
 
 @dataclass(frozen=True)
 class Stage:
-    """A step of the program: its data inputs are values of the program, by name, and so are its outputs."""
+    """A step of the program: its data inputs are values of the program, by name, and so are its outputs. Stages that do
+    the same have one graph: ``names`` tells what its inputs and outputs are for this one, where they have others."""
 
     graph: Graph
     in_parts: bool
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def own(self, name: str) -> str:
+        """What an input or output of the graph is called in the program."""
+        return self.names.get(name, name)
+
+    @property
+    def taken(self) -> list[str]:
+        """The values of the program that it reads."""
+        return [self.own(value.name) for value in self.graph.inputs_of(Role.DATA)]
+
+    @property
+    def made(self) -> list[str]:
+        """The values of the program that it gives."""
+        return [self.own(output.name) for output in self.graph.outputs if output.updates is None]
 
 
 @dataclass(frozen=True)
@@ -63,7 +80,8 @@ class Staged:
 
     def through(self, passes: Callable[[Graph], Graph]) -> Staged:
         """The same with every stage's graph after ``passes``, which keep inputs and outputs."""
-        return replace(self, stages=tuple(replace(stage, graph=passes(stage.graph)) for stage in self.stages))
+        graphs = {graph: passes(graph) for graph in dict.fromkeys(stage.graph for stage in self.stages)}
+        return replace(self, stages=tuple(replace(stage, graph=graphs[stage.graph]) for stage in self.stages))
 
 
 def in_stages(graph: Graph, symbol: str, batch: int) -> Staged | None:
@@ -194,7 +212,7 @@ class _Assembly:
         for pair in self.makers:
             for maker in pair:
                 self._give_sizes(maker)
-        stages = tuple(stage for pair in self.makers for maker in pair if (stage := _stage(maker)) is not None)
+        stages = _alike([stage for pair in self.makers for maker in pair if (stage := _stage(maker)) is not None])
         flat = self.flat
         required, between = tuple(flat.required), (self.cuts, self.joins, results)
         return Staged(flat.graph, flat.symbol, batch, flat.work, counts, stages, *between, required)
@@ -205,3 +223,35 @@ def _stage(maker: _Maker) -> Stage | None:
         maker.b.output(name, value)
     graph = maker.b.finish()
     return Stage(graph, maker.in_parts) if graph.outputs else None
+
+
+def _alike(stages: Sequence[Stage]) -> tuple[Stage, ...]:
+    """The same stages, where those that do the same have the graph of the first of them."""
+    first: dict[Hashable, Graph] = {}
+    found = []
+    for stage in stages:
+        graph = first.setdefault((stage.in_parts, _form(stage.graph)), stage.graph)
+        names = zip(_names(graph), _names(stage.graph), strict=True)
+        found.append(Stage(graph, stage.in_parts, {common: own for common, own in names if common != own}))
+    return tuple(found)
+
+
+def _names(graph: Graph) -> list[str]:
+    return [*(item.name for item in graph.inputs), *(output.name for output in graph.outputs)]
+
+
+def _form(graph: Graph) -> Hashable:
+    """What graphs have in common whose programs differ in names only: what those say of places included."""
+    numbers = {value: number for number, value in enumerate(graph.values())}
+    kept = {item.name: number for number, item in enumerate(graph.inputs)}
+    inputs = [(item.role, item.value.type, item.name == START) for item in graph.inputs]
+    outputs = [(numbers[output.value], kept.get(output.updates or "")) for output in graph.outputs]
+    return tuple(inputs), tuple(_form_of(node, numbers) for node in graph.nodes), tuple(outputs)
+
+
+def _form_of(node: Node, numbers: Mapping[Value, int]) -> Hashable:
+    operation, origin = node.operation, node.origin
+    assert isinstance(operation, Op)
+    refuses = operation.may_refuse(tuple([value.type for value in node.inputs]))
+    place = place_of(origin), origin.scope if refuses else ""
+    return operation.opcode, operation, tuple([numbers[value] for value in node.inputs]), place

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,14 @@ import pytest
 
 import compiler
 from compiler.diagnostics import Source
+from compiler.ir.graph import Origin
+from compiler.ir.types import DType, TensorType
 from compiler.ir.verify import verify
+from compiler.ops import Emit
 from compiler.program import TrainProgram
 from compiler.targets.numpy import flat, sharing, staged, stages
 
+F32_TABLE, INDEX = TensorType(DType.F32, (5, 2)), TensorType(DType.I64, (3,))
 ROOT = Path(__file__).parents[4]
 IMAGES = """
 block Unit(x: [N, C, H, W], channels) { conv(channels, 3, pad=same) -> batch_norm -> relu }
@@ -156,6 +161,44 @@ def test_parts_run_each_in_its_own_stage() -> None:
     updated = {output.updates for stage in staged.stages[:-1] for output in stage.graph.outputs}
     assert updated == {None}
     assert not staged.stages[-1].in_parts
+
+
+REPEATED = """
+model Net(x: f32[N, 4]) -> f32[N, 3] { repeat LAYERS { dense(4) -> batch_norm -> relu } -> dense(3) }
+train t(x: f32[N, 4], label: i64[N]) { minimize cross_entropy(Net(x), label) with sgd(0.1, momentum=0.9) }
+"""
+
+
+def test_stages_that_do_the_same_are_one_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    def counts(layers: int) -> tuple[int, int]:
+        made = stages.in_stages(program_of(REPEATED.replace("LAYERS", str(layers))).steps[0], "N", 8)
+        assert made is not None
+        return len(made.stages), len({stage.graph for stage in made.stages})
+
+    # Whatever is not next to an end of the chain is there once.
+    assert [counts(layers) for layers in (5, 6, 9)] == [(32, 12), (38, 12), (56, 12)]
+    program = program_of(REPEATED.replace("LAYERS", "5"))
+    kept, losses = train(compiler.train_module(program), 8)
+    monkeypatch.setattr(stages, "_alike", tuple)
+    apart, others = train(compiler.train_module(program), 8)
+    assert losses == others
+    assert all(kept[key].tobytes() == apart[key].tobytes() for key in apart)
+    # Each layer has come to weights of its own.
+    weights = [apart[f"Net.repeat.{layer}.dense.weight"] for layer in range(5)]
+    assert not any(np.array_equal(a, b) for a, b in pairwise(weights))
+
+
+def test_stages_that_complain_of_different_places_are_not_one_function() -> None:
+    def picking(scope: str) -> stages.Stage:
+        b = Emit("pick")
+        table, index = (b.input(f"{scope} {name}", type) for name, type in (("table", F32_TABLE), ("index", INDEX)))
+        with b.at(Origin(scope=scope)):
+            b.output(f"{scope} picked", b.gather(table, index))
+        return stages.Stage(b.finish(), in_parts=False)
+
+    first, second, again = stages._alike([picking("Net.a"), picking("Net.b"), picking("Net.a")])
+    assert first.graph is again.graph
+    assert first.graph is not second.graph
 
 
 def test_a_network_without_exchange_has_one_stage_in_parts() -> None:
