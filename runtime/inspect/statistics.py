@@ -19,6 +19,9 @@ from runtime.training.loop import initial_state
 _DEAD = 0.5
 # Gradients of two weights that are further apart than this are not trained at one pace.
 _APART = 1e4
+# The gradient of a bias is that of its layer's kernel divided by what goes into the layer; where it is smaller by more
+# than this, it is what rounding leaves of none.
+_IDLE = 1e-5
 # A step that moves a weight by its own size is no step.
 _EXPLODING = 1e3
 
@@ -64,8 +67,13 @@ class Statistics:
             for v in self.values
             if v.finite and v.dead > _DEAD
         ]
-        found += [f"no gradient reaches {w.name}" for w in self.weights if w.gradient == 0]
-        moved = [w for w in self.weights if w.gradient > 0 and np.isfinite(w.gradient)]
+        idle = self._idle
+        if idle:
+            named = idle[0].name if len(idle) == 1 else f"{idle[0].name} and {len(idle) - 1} more like it"
+            found.append(f"idle: {named}: a norm behind takes off what the bias adds, and bias=false leaves it out")
+        others = [w for w in self.weights if w not in idle]
+        found += [f"no gradient reaches {w.name}" for w in others if w.gradient == 0]
+        moved = [w for w in others if w.gradient > 0 and np.isfinite(w.gradient)]
         if moved:
             least, most = min(moved, key=lambda w: w.gradient), max(moved, key=lambda w: w.gradient)
             if most.gradient > _APART * least.gradient:
@@ -77,6 +85,13 @@ class Statistics:
             if not w.gradient <= _EXPLODING * max(w.size, 1e-3)
         ]
         return found
+
+    @property
+    def _idle(self) -> list[WeightStatistics]:
+        """Biases without a gradient in layers that have one."""
+        kernels = {w.name.removesuffix("weight"): w.gradient for w in self.weights if w.name.endswith(".weight")}
+        biases = (w for w in self.weights if w.name.endswith(".bias"))
+        return [w for w in biases if w.gradient < _IDLE * kernels.get(w.name.removesuffix("bias"), 0.0)]
 
 
 def statistics(job: Job, batch: Batch, weights: Mapping[str, Array]) -> list[Statistics]:

@@ -129,6 +129,17 @@ def test_what_is_wrong_is_named(activation: str, remark: str) -> None:
     assert remark in "\n".join(looked_at(job(text, activation, arrays())).remarks)
 
 
+def test_a_bias_that_a_norm_takes_off_is_idle() -> None:
+    """Its gradient is 0 but for rounding, which tells nothing of the layers before it."""
+    text = TEXT.replace(" + 0.01 * l2(Net)", "")
+    (remark,) = looked_at(job(text, "batch_norm", arrays())).remarks
+    assert remark.startswith("idle: Net.body.dense.bias: a norm behind takes off what the bias adds")
+    twice = text.replace("head:", "more: tanh -> dense(8) -> batch_norm\n    head:")
+    (remark,) = looked_at(job(twice, "batch_norm", arrays())).remarks
+    assert remark.startswith("idle: Net.body.dense.bias and 1 more like it: ")
+    assert looked_at(job(text.replace("dense(8)", "dense(8, bias=false)"), "batch_norm", arrays())).remarks == []
+
+
 def test_batches() -> None:
     assert first_batch(job(arrays=arrays()), 16).source.startswith("16 samples of ")
     random = first_batch(job(), 5)
