@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from compiler.diagnostics import DiagnosticError, error
 from compiler.program import Compared, ModelProgram
 from compiler.targets.onnx.releases import chosen_opset
 from dlc.overview import overview
@@ -98,6 +99,9 @@ class Model:
         what is wrong with the run folder (E08xx); :class:`Interrupted` after Ctrl-C, the weights being as far as they
         came.
         """
+        if resume and out is None:
+            advice = "name it, fit(out=…, resume=True); without, a later fit goes on with the weights that are there"
+            raise DiagnosticError([error("E0804", "there is no run folder to resume from", None, help=advice)])
         changes = Changes(data, validate, test, epochs, steps, batch, seed, skip_bad, accumulate)
         job = self._job(changes)
         splits = job.prepare()

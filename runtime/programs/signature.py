@@ -109,6 +109,8 @@ def _array(port: Port, array: Array, holder: str) -> Iterator[Diagnostic]:
     if not keeps_values(array.dtype.newbyteorder("="), port.dtype):
         if array.dtype.hasobject:
             help = "make one array of numbers of it: all rows need the same length"
+        elif array.dtype.kind in "USV":
+            help = "give numbers: words have to be numbered first, as the data was that the model learned from"
         elif array.dtype.kind == "f" and not port.dtype.is_float:
             help = f"give whole numbers: {variable}.astype({_numpy_text(port.dtype)}) cuts off what is behind the point"
         else:

@@ -38,7 +38,12 @@ class Told(Relay):
     """A progress that tells callbacks, in their order, before ``shown``."""
 
     def __init__(self, callbacks: Sequence[AnyCallback], shown: Progress) -> None:
+        """Raises TypeError for what is neither a callback nor a function."""
         super().__init__(shown)
+        given: Sequence[object] = callbacks
+        for item in given:
+            if not isinstance(item, Callback) and not callable(item):
+                raise TypeError(f"a callback is a function, or of a subclass of dlc.Callback, and not {item!r}")
         self._callbacks = [item if isinstance(item, Callback) else _Function(item) for item in callbacks]
 
     def start(self, outline: Outline) -> None:

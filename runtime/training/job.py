@@ -6,8 +6,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from numbers import Integral
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -63,7 +64,11 @@ class Changes:
         """``settings`` with the changed counts. Raises DiagnosticError E0404 for counts and shares out of range, and
         where both epochs and steps are given."""
         least = {"epochs": 1, "steps": 1, "batch": 1, "accumulate": 1, "seed": 0}
-        wrong = [f"{name} is at least {least[name]}, not {n}" for name, n in self._counts().items() if n < least[name]]
+        wrong = [
+            f"{name} is {f'at least {least[name]}' if isinstance(n, Integral) else 'a whole number'}, not {n!r}"
+            for name, n in self._counts().items()
+            if not isinstance(n, Integral) or n < least[name]
+        ]
         for name, share in (("validate", self.validate), ("test", self.test)):
             if isinstance(share, int | float) and not 0.0 < share < 1.0:
                 wrong.append(f"{name} takes a share above 0 and below 1, not {share}")
@@ -71,7 +76,7 @@ class Changes:
             wrong.append("epochs and steps both say when training ends: give one of them")
         if wrong:
             raise DiagnosticError([error("E0404", title, None) for title in wrong])
-        changed: dict[str, Any] = self._counts()
+        changed = self._counts()
         if "epochs" in changed or "steps" in changed:
             changed = {"epochs": None, "steps": None, **changed}
         return replace(settings, **changed)
@@ -96,7 +101,7 @@ class Changes:
             texts["validate"] += f" every {stated.interval}"
         return texts
 
-    def _counts(self) -> dict[str, int]:
+    def _counts(self) -> dict[str, Any]:
         counts = {name: getattr(self, name) for name in ("epochs", "steps", "batch", "accumulate", "seed")}
         return {name: count for name, count in counts.items() if count is not None}
 
@@ -126,7 +131,10 @@ class Job:
 
     def samples(self, split: Split | None = None) -> tuple[Split, DataSet]:
         """The samples of one split with its name, by default those for testing, or else those for validation. Raises
-        DiagnosticError as :meth:`prepare` does, and E0613 where the split has no samples."""
+        DiagnosticError as :meth:`prepare` does, E0404 for a split that is none and E0613 for one without samples."""
+        if split is not None and split not in get_args(Split):
+            advice = f"it is one of {', '.join(get_args(Split))}"
+            raise DiagnosticError([error("E0404", f"there is no split {split!r}", None, help=advice)])
         if split == "all":
             unsplit = replace(self.program.settings, validate=None, test=None)
             program = replace(self.program, settings=unsplit)

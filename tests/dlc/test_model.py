@@ -259,3 +259,39 @@ def test_a_model_is_sent_to_another_process(net: Path, data: dict[str, Any]) -> 
     scores = model.predict(data["x"])
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as other:
         assert np.array_equal(other.submit(model.predict, data["x"]).result(timeout=60), scores)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"epochs": "3"}, "[E0404]: epochs is a whole number, not '3'"),
+        ({"batch": 2.5}, "[E0404]: batch is a whole number, not 2.5"),
+        ({"seed": -1}, "[E0404]: seed is at least 0, not -1"),
+        ({"epochs": np.int64(0)}, "[E0404]: epochs is at least 1, not "),
+        ({"resume": True}, "[E0804]: there is no run folder to resume from"),
+    ],
+)
+def test_arguments_of_fit_that_make_no_sense(net: Path, arguments: dict[str, Any], told: str) -> None:
+    with pytest.raises(dlc.DiagnosticError) as caught:
+        dlc.load(net).fit(**arguments)
+    assert told in str(caught.value)
+
+
+def test_counts_may_be_numbers_of_numpy(net: Path) -> None:
+    assert len(dlc.load(net).fit(epochs=np.int64(2))) == 2
+
+
+def test_what_is_no_callback_is_told_before_the_training(net: Path) -> None:
+    with pytest.raises(TypeError, match="a callback is a function"):
+        dlc.load(net).fit(callbacks=[5])  # type: ignore[list-item]
+
+
+def test_a_split_that_there_is_not(net: Path) -> None:
+    with pytest.raises(dlc.DiagnosticError, match="there is no split 'held out'"):
+        dlc.load(net).evaluate(split="held out")  # type: ignore[arg-type]
+
+
+def test_words_in_place_of_numbers(net: Path) -> None:
+    with pytest.raises(dlc.DiagnosticError, match="E0911") as caught:
+        dlc.load(net).predict([["a", "b"]])
+    assert "words have to be numbered first" in str(caught.value)
