@@ -55,6 +55,20 @@ train net(x: i64[N, T <= 24], y: i64[N, T]) {
 }
 """
 
+# The generator's step reads nothing of x.
+TWO = """
+model Maker(noise: f32[N, 8]) -> f32[N, 16, 16] { dense(256) -> tanh -> reshape(16, 16) }
+model Judge(x: f32[N, 16, 16]) -> f32[N, 1] { flatten -> dense(64) -> relu -> dense(1) }
+train both(x: f32[N, 16, 16], y: f32[N, 8]) {
+    made = Maker(y)
+    minimize bce(Judge(x), 1) + bce(Judge(stop_gradient(made)), 0) over Judge with adam
+    minimize bce(Judge(made), 1) over Maker with adam
+    batch 32
+    epochs 1
+}
+"""
+PAIRS = {"x": RNG.normal(size=(64, 16, 16)).astype(np.float32), "y": RNG.normal(size=(64, 8)).astype(np.float32)}
+
 
 def conv(settings: str, norm: str = "") -> str:
     return CONV.replace("SETTINGS", settings).replace("NORM", norm)
@@ -63,6 +77,7 @@ def conv(settings: str, norm: str = "") -> str:
 PROGRAMS: dict[str, tuple[str, Any]] = {
     "conv": (conv("batch 32"), IMAGES),
     "batch norm": (conv("batch 32", "batch_norm ->"), IMAGES),
+    "many channels": (conv("batch 32").replace("conv(16", "conv(48").replace("conv(32", "conv(48"), IMAGES),
     "accumulate": (conv("batch 8; accumulate 4"), IMAGES),
     "lstm": (LSTM, SERIES),
     "gpt": (GPT, TOKENS),
@@ -97,6 +112,13 @@ def most_allocated(make: Callable[[], Callable[[], object]]) -> int:
 def all_traced(monkeypatch: pytest.MonkeyPatch) -> None:
     """No memory comes from the system past NumPy, as tracemalloc would not see it."""
     monkeypatch.setattr(visible._memory, "take", lambda size: np.empty(size, np.uint8))
+
+
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_a_step_may_take_what_it_does_not_read(in_parts: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "LEAST_WORK", dict.fromkeys((4, 2), 1 if in_parts else 10**15))
+    program = make_job(project_of_text(TWO, Path()), None, Changes(data=PAIRS)).program
+    assert plan_training(program, training_sizes(program)).total > 0
 
 
 @pytest.mark.usefixtures("all_traced")
