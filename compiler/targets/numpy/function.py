@@ -236,7 +236,8 @@ class FunctionWriter:
         else:
             yield from definition(self.bind_name, ["kept", *self.sizes])
         yield f'    """Make `{self.name}` for these sizes."""'
-        yield from size_checks(zip(self._bound_to, self.sizes, strict=True), self.required)
+        given = "memory" if self.stage else "kept"
+        yield from size_checks(zip(self._bound_to, self.sizes, strict=True), self.required, given)
         if self.slots:
             yield "    # Memory, each piece for one result after the other."
         for name, slot in zip(self._slot_names, self.slots, strict=True):
