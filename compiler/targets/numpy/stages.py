@@ -128,6 +128,7 @@ class _Assembly:
             for number in range(self.last + 1)
         ]
         self.home: dict[Value, _Maker] = {}
+        self.data = flat.graph.inputs_of(Role.DATA)
         sink(flat, self.last)
         for node in flat.nodes:
             self._add(node)
@@ -187,11 +188,10 @@ class _Assembly:
     def _give_sizes(self, maker: _Maker) -> None:
         """Sizes are read off inputs: a stage that only draws random numbers takes one of the program that has them."""
         missing = set(self.flat.graph.symbols).difference(*(item.value.type.symbols for item in maker.b.inputs))
-        if not missing:
-            return
-        made = (value.type.symbols for node in maker.b.nodes for value in node.outputs)
-        missing &= set[Symbol]().union(*made)
-        for value in self.flat.graph.inputs_of(Role.DATA):
+        if missing:
+            made = (value.type.symbols for node in maker.b.nodes for value in node.outputs)
+            missing &= set[Symbol]().union(*made)
+        for value in self.data:
             if missing.intersection(value.type.symbols):
                 self._need(maker, value)
                 missing -= set(value.type.symbols)
