@@ -92,16 +92,17 @@ def test_ctrl_c_ends_in_a_checkpoint_from_which_the_run_goes_on(tmp_path: Path) 
 
 def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
     folder, epochs = tmp_path / "parts", 2000
-    chance, steps = random.Random(0), [0]
-    for _ in range(4):
+    chance, steps, kills = random.Random(0), [0], 0
+    # On a busy machine the first ones may come before any step.
+    while kills < 4 or not steps[-1]:
+        kills += 1
         with training(folder, epochs) as process:
-            time.sleep(chance.uniform(0.0, 0.1))
+            time.sleep(chance.uniform(0.0, 0.025 * kills))
             process.send_signal(signal.SIGKILL)
         # Killed before the very first checkpoint, there is none, and not half of one.
         if (folder / FILES[1]).exists():
             steps.append(load_checkpoint(folder / FILES[1]).position.step)
     assert steps == sorted(steps)
-    assert steps[-1] > 0
     epochs = steps[-1] // 2 + 3
     assert finish(folder, epochs) == finish(tmp_path / "whole", epochs)
     assert sorted(os.listdir(folder)) == sorted(FILES)
