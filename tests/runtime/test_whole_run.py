@@ -88,7 +88,7 @@ def test_a_diverging_run_names_the_line(tmp_path: Path) -> None:
         "5 |     head: dense(3)",
     ]
     # Of which sign hangs on how the processor rounds.
-    assert lines[4].startswith("  |           ^^^^^^^^ `matmul` in Blobs.head.dense gives ")
+    assert lines[4].startswith("  |           ^^^^^^^^ `linear` in Blobs.head.dense gives ")
     assert lines[-2:] == [
         f"  = note: {tmp_path / 'checkpoint.safetensors'} is as it was after step 0",
         "  = help: a smaller learning rate, or inputs scaled to about -1 to 1, is the usual cure",
