@@ -53,9 +53,11 @@ def gathered(program: TrainProgram, samples: Iterable[Any]) -> dict[str, ArrayOr
 def _named(item: Any, names: Sequence[str], number: int) -> Iterator[tuple[str, Any]]:
     """The arrays of an item by name. Raises DiagnosticError E0605."""
     if not isinstance(item, Mapping):
-        parts = (item,) if len(names) == 1 and not isinstance(item, tuple) else tuple(item)
+        whole = not isinstance(item, tuple) and (len(names) == 1 or not isinstance(item, Iterable))
+        parts = (item,) if whole else tuple(item)
         if len(parts) != len(names):
-            title = f"item {number} has {len(parts)} parts, and the train block takes {len(names)}"
+            count = "one part" if len(parts) == 1 else f"{len(parts)} parts"
+            title = f"item {number} has {count}, and the train block takes {len(names)}"
             help = f"give {', '.join(names)} in this order, or a mapping by these names"
             raise DiagnosticError([error("E0605", title, None, help=help)])
         item = dict(zip(names, parts, strict=True))

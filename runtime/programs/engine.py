@@ -90,7 +90,10 @@ class Engine:
         except IndexError as failure:
             raise DiagnosticError([_out_of_range(failure)]) from None
         except HelperGone as failure:
-            advice = "set the environment variable DLC_THREADS to 1 to do without, and see whether memory is short"
+            advice = (
+                "set the environment variable DLC_THREADS to 1 to do without, and see whether memory is short",
+                "a run that has a folder goes on from its last checkpoint with --resume",
+            )
             raise DiagnosticError([error("E0820", str(failure), None, help=advice)]) from None
 
     def bind(self, name: str, inputs: Mapping[str, Array]) -> None:

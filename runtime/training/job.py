@@ -69,6 +69,8 @@ class Changes:
             for name, n in self._counts().items()
             if not isinstance(n, Integral) or n < least[name]
         ]
+        if isinstance(self.data, int | float):
+            wrong.append(f"data is a data file, arrays by name, or samples one after another, not {self.data!r}")
         for name, share in (("validate", self.validate), ("test", self.test)):
             if isinstance(share, int | float) and not 0.0 < share < 1.0:
                 wrong.append(f"{name} takes a share above 0 and below 1, not {share}")

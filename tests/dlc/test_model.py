@@ -267,6 +267,8 @@ def test_a_model_is_sent_to_another_process(net: Path, data: dict[str, Any]) -> 
         ({"epochs": "3"}, "[E0404]: epochs is a whole number, not '3'"),
         ({"batch": 2.5}, "[E0404]: batch is a whole number, not 2.5"),
         ({"seed": -1}, "[E0404]: seed is at least 0, not -1"),
+        ({"data": 5}, "[E0404]: data is a data file, arrays by name, or samples one after another, not 5"),
+        ({"data": [1, 2]}, "[E0605]: item 0 has one part, and the train block takes 2"),
         ({"epochs": np.int64(0)}, "[E0404]: epochs is at least 1, not "),
         ({"resume": True}, "[E0804]: there is no run folder to resume from"),
     ],
