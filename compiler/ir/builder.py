@@ -90,14 +90,14 @@ class Builder:
         """
         names = [value.name for value in node.outputs]
         same = inputs == node.inputs
-        if (same or _types(inputs) == _types(node.inputs)) and self._names.isdisjoint(names):
+        alike = same or _types(inputs) == _types(node.inputs)
+        if alike and self._names.isdisjoint(names):
             self._check(inputs)
             self.keep(node if same else Node(node.operation, inputs, node.outputs, node.origin))
             return node.outputs
-        types = _types(node.outputs) if same or _types(inputs) == _types(node.inputs) else None
         before, self._origin = self._origin, node.origin
         try:
-            return self.add_node(node.operation, inputs, tuple(names), types)
+            return self.add_node(node.operation, inputs, tuple(names), _types(node.outputs) if alike else None)
         finally:
             self._origin = before
 

@@ -57,10 +57,8 @@ def _operator(builder: Any, operator: Any) -> Any:
     found = map(operator.KernelTypeStrArgs, range(operator.KernelTypeStrArgsLength()))
     entries = [_types(builder, item) for item in sorted(found, key=lambda item: bytes(item.KernelTypeStr()))]
     kind = OpIdKernelTypeStrArgsEntry
-    listed, name = (
-        _vector(builder, kind.StartKernelTypeStrArgsVector, entries),
-        builder.CreateSharedString(operator.OpId()),
-    )
+    listed = _vector(builder, kind.StartKernelTypeStrArgsVector, entries)
+    name = builder.CreateSharedString(operator.OpId())
     kind.Start(builder)
     kind.AddOpId(builder, name)
     kind.AddKernelTypeStrArgs(builder, listed)

@@ -236,8 +236,8 @@ class FunctionWriter:
         else:
             yield from definition(self.bind_name, ["kept", *self.sizes])
         yield f'    """Make `{self.name}` for these sizes."""'
-        given = "memory" if self.stage else "kept"
-        yield from size_checks(zip(self._bound_to, self.sizes, strict=True), self.required, given)
+        given = ("memory", "a function") if self.stage else ("kept", "a dict of arrays")
+        yield from size_checks(zip(self._bound_to, self.sizes, strict=True), self.required, *given)
         if self.slots:
             yield "    # Memory, each piece for one result after the other."
         for name, slot in zip(self._slot_names, self.slots, strict=True):
@@ -297,6 +297,6 @@ def written(graph: Graph, shared: Shared, stage: StageOf | None = None) -> Funct
     """The function of ``graph``, written anew where something of the module's took the name of one of its arrays."""
     while True:
         writer = FunctionWriter(graph, shared, stage)
-        if not writer.names.given & shared.names.taken:
+        if not writer.names.taken & shared.names.taken:
             shared.names.taken |= {writer.name, writer.bind_name}
             return writer

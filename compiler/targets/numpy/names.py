@@ -24,7 +24,6 @@ class Names:
         # Looked into, not copied: a module has many functions, and many names.
         self._outer = taken
         self.taken: set[str] = set()
-        self.given: set[str] = set()
         self._counts: dict[str, int] = {}
 
     def __contains__(self, name: object) -> bool:
@@ -40,13 +39,11 @@ class Names:
             self._counts[base] = self._counts.get(base, 1) + 1
             name = f"{base}_{self._counts[base]}"
         self.taken.add(name)
-        self.given.add(name)
         return name
 
     def give_back(self, name: str) -> None:
         """Let ``name``, which nothing mentions, be given out again."""
         self.taken.remove(name)
-        self.given.remove(name)
 
 
 def common_scope(graph: Graph) -> str:

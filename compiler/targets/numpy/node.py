@@ -98,7 +98,9 @@ class NodeLowering:
 
     @property
     def place(self) -> str:
-        assert operation_of(self._node).may_refuse(self.input_types), f"{self._node.operation.opcode} may refuse"
+        assert operation_of(self._node).may_refuse(self.input_types), (
+            f"{self._node.operation.opcode} has to say that it may refuse"
+        )
         origin = self._node.origin
         written = origin.spans[0].text.partition("\n")[0] if origin.spans else ""
         return origin.scope if "." in origin.scope else written or origin.scope or self._node.operation.opcode

@@ -68,17 +68,21 @@ def _types(name: str, types: Iterable[tuple[str, TensorType]], symbols: Mapping[
     yield from [f'    "{name}": {{', *items, "    },"] if items else [f'    "{name}": {{}},']
 
 
-def size_checks(sizes: Iterable[tuple[Symbol, str]], required: Mapping[str, str], given: str = "kept") -> Iterator[str]:
+def size_checks(
+    sizes: Iterable[tuple[Symbol, str]],
+    required: Mapping[str, str],
+    given: str = "kept",
+    kind: str = "a dict of arrays",
+) -> Iterator[str]:
     """Refuses sizes that a function does not hold for: symbols with their names, and other conditions with sentences.
-    ``given`` is a parameter that it has in any case.
+    ``given``, of this ``kind``, is a parameter that it has in any case.
 
     These branches before anything else also keep the compile time of CPython linear: it puts the cells of the inner
     function's variables into the first basic block one by one, and that should not be the whole function. So there is
     one also where no size can be wrong.
     """
     checks = list(_size_checks(sizes, required))
-    wanted = "a dict of arrays" if given == "kept" else "a function"
-    yield from checks or [f"    if {given} is None:", f'        raise ValueError("{given} has to be {wanted}")']
+    yield from checks or [f"    if {given} is None:", f'        raise ValueError("{given} has to be {kind}")']
 
 
 def _size_checks(sizes: Iterable[tuple[Symbol, str]], required: Mapping[str, str]) -> Iterator[str]:
