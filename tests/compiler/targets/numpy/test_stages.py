@@ -58,9 +58,16 @@ DRAWN = """
 model Net(x: f32[N, T, 4]) -> f32[N, T, 3] { dense(5) -> tanh -> dropout(0.1) -> dense(3) }
 train t(x: f32[N, T, 4]) { minimize mean(square(Net(normal(N, T, 4)))) with sgd(0.1) }
 """
+CHANNELS = """
+model Net(x: f32[N, 1, 8, 8]) -> f32[N, 3] {
+    conv(48, 3, pad=same) -> relu -> conv(48, 3, pad=same) -> batch_norm -> relu -> flatten -> dense(3)
+}
+train t(x: f32[N, 1, 8, 8], label: i64[N]) { minimize cross_entropy(Net(x), label) with sgd(0.1) }
+"""
 FROZEN = IMAGES.replace("clip 0.5", "freeze Net.Unit.conv, Net.Unit_2.conv").replace("-> dropout(0.3)", "")
 PROGRAMS = {
     "images": IMAGES,
+    "channels": CHANNELS,
     "frozen": FROZEN,
     "sequences": SEQUENCES,
     "texts": TEXTS,
@@ -199,6 +206,10 @@ def test_stages_that_complain_of_different_places_are_not_one_function() -> None
     first, second, again = stages._alike([picking("Net.a"), picking("Net.b"), picking("Net.a")])
     assert first.graph is again.graph
     assert first.graph is not second.graph
+
+
+def test_convolutions_of_many_channels_are_short_ones_in_parts_too() -> None:
+    assert "short_conv_weight(" in compiler.train_module(program_of(CHANNELS))
 
 
 def test_a_network_without_exchange_has_one_stage_in_parts() -> None:
