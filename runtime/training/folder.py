@@ -206,7 +206,8 @@ def open_run(
         advice = "leave --resume out to begin a new run"
         raise DiagnosticError([error("E0804", f"there is no checkpoint to resume in {path}", None, help=advice)])
     if holds_run(path) and not resume and not overwrite:
-        advice = "go on with it (--resume), replace it (--overwrite), or name another folder"
+        on = "go on with it (--resume), " if (path / CHECKPOINT).exists() else "it has no checkpoint to go on from: "
+        advice = f"{on}replace it (--overwrite), or name another folder"
         raise DiagnosticError([error("E0803", f"{path} holds a training run already", None, help=advice)])
     try:
         run = RunFolder(path, name)

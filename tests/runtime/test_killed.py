@@ -78,7 +78,8 @@ def test_killed_runs_go_on_and_end_as_if_they_had_not_been(net: Path) -> None:
 
 
 def again() -> list[str]:
-    return ["--resume"] if CHECKPOINT.exists() else []
+    """What to add to the command. Killed before the first checkpoint, a run may have left its model file."""
+    return ["--resume"] if CHECKPOINT.exists() else ["--overwrite"]
 
 
 def end_like_the_whole() -> None:

@@ -68,7 +68,9 @@ def test_files_that_a_run_would_write_over_count_as_one(name: str) -> None:
     for folder in (Path("here"), Path("runs/digits")):
         folder.mkdir(parents=True)
         (folder / name).write_text("precious")
-    assert "E0803" in failure(out="here")
+    told = failure(out="here")
+    assert "E0803" in told
+    assert "it has no checkpoint to go on from: replace it (--overwrite), or name another folder" in told
     assert "E0804" in failure(resume=True)
     assert run() == Path("runs/digits-2")
     assert Path("here", name).read_text() == "precious"
