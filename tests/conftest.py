@@ -8,7 +8,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The same examples each time, however slow the machine is: whether a change passes hangs on nothing but the change.
+# `pytest --hypothesis-profile=explore` draws others, which is how new ones are found.
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", settings.get_profile("explore"), derandomize=True)
+settings.load_profile("same")
 
 # Integers, floats, several outputs, indices that may be out of range, a batch that is mixed, no batch at all.
 MODELS = """\
@@ -50,6 +58,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def update_golden(request: pytest.FixtureRequest) -> bool:
     """Whether golden files are to be written anew."""
     return bool(request.config.getoption("--update-golden"))
+
+
+_FIRST_STATES: dict[str, dict[str, Mapping[str, Any]]] = {}
+
+
+@pytest.fixture(autouse=True)
+def numbers_as_if_alone(request: pytest.FixtureRequest) -> None:
+    """The generators of a test's module are as they were when it was imported: what a test draws does not hang on the
+    tests that this process ran before, which differ from run to run. PyTorch has a seed, where it is imported already:
+    it begins with one of its own in every process."""
+    generators = {name: value for name, value in vars(request.module).items() if isinstance(value, np.random.Generator)}
+    states = {name: generator.bit_generator.state for name, generator in generators.items()}
+    for name, state in _FIRST_STATES.setdefault(request.module.__name__, states).items():
+        generators[name].bit_generator.state = state
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 @pytest.fixture

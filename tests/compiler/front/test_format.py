@@ -203,7 +203,7 @@ def spaced_anew(draw: st.DrawFn) -> str:
     return "".join(parts) + draw(st.sampled_from(["", "\n", " # end", "\n\n# end\n\n"]))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(spaced_anew())
 def test_files_spaced_anew(text: str) -> None:
     sink = Sink()
@@ -212,7 +212,7 @@ def test_files_spaced_anew(text: str) -> None:
     check_properties(text)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(20, 99), st.sampled_from(SOUND))
 def test_any_width(width: int, path: Path) -> None:
     """Narrow pages break lines in every place there is."""

@@ -271,7 +271,7 @@ def drawn(draw: st.DrawFn) -> str:
     )
 
 
-_QUICK = settings(deadline=None, suppress_health_check=list(HealthCheck))
+_QUICK = settings(suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.parametrize("strategy", [exchanged(), drawn()], ids=["exchanged", "drawn"])

@@ -37,20 +37,18 @@ def check(text: str) -> None:
     assert render(sink.diagnostics).count("error[") == len(sink.errors)
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_text(text: str) -> None:
     check(text)
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=40), st.sampled_from(["", " "]))
 def test_any_sequence_of_words_and_signs(pieces: list[str], between: str) -> None:
     check(between.join(pieces))
     check("model A(x: f32[N]) {\n" + between.join(pieces) + "\n}\nmodel B(x: f32[N]) { relu }")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.data())
 def test_damaged_examples(data: st.DataObject) -> None:
     text = DESIGN
@@ -61,7 +59,6 @@ def test_damaged_examples(data: st.DataObject) -> None:
     check(text)
 
 
-@settings(deadline=None)
 @given(st.binary())
 def test_any_bytes(data: bytes) -> None:
     try:

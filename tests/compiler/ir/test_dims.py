@@ -29,7 +29,7 @@ from compiler.ir.dims import (
     symbols,
 )
 
-thorough = settings(max_examples=300, deadline=None)
+thorough = settings(max_examples=300)
 
 GREATEST = {"N": 40, "T": 8, "C": 40}
 N, T, C = symbol("N"), symbol("T", GREATEST["T"]), symbol("C")

@@ -20,7 +20,7 @@ from compiler.ir.text import GraphTextError, parse_graph, to_text
 from compiler.ir.types import DType, TensorType, TypeMismatch
 from compiler.ir.verify import verify
 
-thorough = settings(max_examples=200, deadline=None)
+thorough = settings(max_examples=200)
 N, T = symbol("N"), symbol("T", 64)
 ROW = TensorType(DType.F32, (N, 4))
 

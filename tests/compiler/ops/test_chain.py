@@ -104,13 +104,13 @@ def check(operation: Op, types: tuple[TensorType, ...], owned: bool) -> str:
 
 
 @given(groups(), st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_random_groups(group: tuple[ElementwiseChain, tuple[TensorType, ...]], owned: bool) -> None:
     check(*group, owned)
 
 
 @given(groups(), st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_random_groups_in_parts(group: tuple[ElementwiseChain, tuple[TensorType, ...]], owned: bool) -> None:
     operation, types = group
     flat = tuple(type if type.shape == () else type.with_shape((4, 6)) for type in types)

@@ -134,7 +134,7 @@ STEPS = (
 
 
 @given(st.lists(st.tuples(st.integers(0, len(STEPS) - 1), st.integers(0, 9), st.integers(0, 9), st.booleans())))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_random_groups_keep_results(steps: list[tuple[int, int, int, bool]]) -> None:
     b = Emit("random")
     values = [b.input(name, TensorType(F32, (N, 3))) for name in ("x", "y")]

@@ -7,7 +7,7 @@ from time import process_time
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler.ir.dims import symbol
@@ -108,7 +108,7 @@ def random_graph(steps: Steps) -> Graph:
 
 
 @given(STEPS)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 def test_random_graphs_keep_their_results(steps: Steps) -> None:
     """Each pass that claims to be exact is compared with what was before it, and the whole with the beginning."""
     graph = random_graph(steps)
@@ -119,7 +119,7 @@ def test_random_graphs_keep_their_results(steps: Steps) -> None:
 
 
 @given(STEPS)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 def test_a_second_run_finds_nothing_to_do(steps: Steps) -> None:
     first = Pipeline(COMMON).run(random_graph(steps))
     changed: list[str] = []

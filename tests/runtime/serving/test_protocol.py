@@ -230,7 +230,7 @@ def test_bad_binary_requests(client: Any, length: str | None, tail: bytes, sente
 
 
 @given(data=st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_bytes_are_answered_or_refused_in_words(data: st.DataObject, parts: tuple[bytes, list[Port]]) -> None:
     """A request with bytes cut out, doubled and exchanged: it is read, or refused with a sentence."""
     body, ports = parts

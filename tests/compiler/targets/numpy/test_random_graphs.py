@@ -95,7 +95,7 @@ def build(numbers: list[int]) -> Graph:
     return b.finish()
 
 
-@settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=400, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.integers(0, 10**6), min_size=60, max_size=60))
 def test_program_equals_reference_at_each_call_and_size(pair, numbers: list[int]) -> None:
     graph = build(numbers)
