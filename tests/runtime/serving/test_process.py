@@ -58,6 +58,12 @@ class Server:
     def connect(self) -> HTTPConnection:
         return HTTPConnection("127.0.0.1", self.port, timeout=_SECONDS)
 
+    def sockets(self) -> int:
+        """How many of them the process has open."""
+        files = Path(f"/proc/{self.process.pid}/fd")
+        # What is closed in between is no file any more, and stays as it is.
+        return sum(os.path.realpath(file).rpartition("/")[2].startswith("socket:") for file in files.iterdir())
+
 
 @pytest.fixture
 def start(models: Path, tmp_path: Path) -> Iterator[Callable[..., Server]]:
@@ -83,12 +89,33 @@ def body_of(x: float) -> bytes:
     return json.dumps({"inputs": inputs, "outputs": [{"name": "twice"}]}).encode()
 
 
+class TooLate(Exception):
+    """The request was not there whole in time."""
+
+
 def ask(connection: HTTPConnection, x: float) -> Any:
     connection.request("POST", "/v2/models/net/infer", body_of(x))
     response = connection.getresponse()
     content = json.loads(response.read())
+    if response.status == 408:
+        raise TooLate
     assert response.status == 200, content
     return content["outputs"][0]["data"]
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Back when it holds, however slow the machine is; where it never does, the test fails."""
+    deadline = time.monotonic() + _SECONDS
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def goes_on(server: Server) -> bool:
+    """Whether the server answers. Where one has to be quick, a client on a busy machine may be late for once."""
+    with suppress(OSError, HTTPException, TooLate), closing(server.connect()) as connection:
+        return bool(ask(connection, 3.0) == [6, 12, 18])
+    return False
 
 
 def test_the_public_client(start: Callable[..., Server], models: Path) -> None:
@@ -164,8 +191,7 @@ def test_what_was_begun_is_finished_after_sigterm(start: Callable[..., Server]) 
 
     with ThreadPoolExecutor(16) as pool:
         futures = [pool.submit(work, number) for number in range(16)]
-        while len(answered) < 200:
-            time.sleep(0.01)
+        wait_until(lambda: len(answered) >= 200 or bool(lost))
         code, said = server.end()
         stop.set()
         for future in futures:
@@ -181,11 +207,12 @@ def test_nothing_that_was_answered_is_lost_when_it_is_killed(start: Callable[...
     servers = [start("--no-log")]
     port = servers[0].port
     found: dict[float, Any] = {}
+    deadline = time.monotonic() + 5 * _SECONDS
 
     def work(number: int) -> None:
         for step in range(60):
             x = float(1000 * number + step)
-            for _ in range(600):
+            while time.monotonic() < deadline:
                 # An answer that was cut off, here between its head and its body, is none: it is asked for again.
                 with (
                     suppress(OSError, HTTPException),
@@ -197,8 +224,7 @@ def test_nothing_that_was_answered_is_lost_when_it_is_killed(start: Callable[...
 
     with ThreadPoolExecutor(8) as pool:
         futures = [pool.submit(work, number) for number in range(8)]
-        while len(found) < 100:
-            time.sleep(0.01)
+        wait_until(lambda: len(found) >= 100)
         servers[0].end(signal.SIGKILL)
         servers.append(start("--no-log", port=port))
         for future in futures:
@@ -238,49 +264,80 @@ def _peak(server: Server) -> int | None:
     return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
 
-def test_slow_clients(start: Callable[..., Server]) -> None:
-    server = start("--timeout", "0.5")
+def test_others_do_not_wait_for_a_slow_client(start: Callable[..., Server]) -> None:
+    server = start()
+    body = body_of(5.0)
+    head = f"POST /v2/models/net/infer HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", server.port), _SECONDS) as slow:
-        slow.sendall(b"POST /v2/models/net/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        slow.sendall(head.encode() + body[:1])
         with closing(server.connect()) as connection:
-            assert ask(connection, 3.0) == [6, 12, 18]  # others do not wait for it
-        answer = b""
-        while part := slow.recv(4096):
-            answer += part
-    assert answer.startswith(b"HTTP/1.1 408 ")
-    assert b"the request was not there whole after 0.5 seconds" in answer
+            assert ask(connection, 3.0) == [6, 12, 18]
+        slow.sendall(body[1:])
+        answer = b"".join(iter(lambda: slow.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["outputs"][0]["data"] == [10, 20, 30]
 
 
+def test_a_client_that_is_too_slow_is_told(start: Callable[..., Server]) -> None:
+    server = start("--timeout", "0.5")
+
+    def answer() -> bytes:
+        with socket.create_connection(("127.0.0.1", server.port), _SECONDS) as slow:
+            slow.sendall(b"POST /v2/models/net/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+            return b"".join(iter(lambda: slow.recv(4096), b""))
+
+    def is_told() -> bool:
+        # Where both were kept from running for longer than the grace, the connection only ends.
+        with suppress(ConnectionError):
+            if found := answer():
+                assert found.startswith(b"HTTP/1.1 408 ")
+                assert b"the request was not there whole after 0.5 seconds" in found
+                return True
+        return False
+
+    wait_until(is_told)
+    wait_until(lambda: goes_on(server))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system does not show a process's files")
 def test_an_answer_that_nobody_takes(start: Callable[..., Server]) -> None:
     """The answer is larger than what the system keeps for a socket: the connection ends, and its memory is free."""
-    server = start("--timeout", "0.5", names=("steps",))
+    server = start("--timeout", "2", names=("steps",))
     data = np.zeros((1, 2**20, 2), np.float32).tobytes()
     tensor = {"name": "x", "datatype": "FP32", "shape": [1, 2**20, 2], "parameters": {"binary_data_size": len(data)}}
     head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
     lengths = f"Content-Length: {len(head) + len(data)}\r\nInference-Header-Content-Length: {len(head)}\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", server.port), _SECONDS) as deaf:
-        deaf.sendall(f"POST /v2/models/steps/infer HTTP/1.1\r\nHost: x\r\n{lengths}".encode() + head + data)
-        deadline = time.monotonic() + _SECONDS
-        while b"steps" not in (Path(server.log.name)).read_bytes():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        time.sleep(1)
-        size = 0
-        with suppress(ConnectionResetError):
-            while part := deaf.recv(2**20):
-                size += len(part)
-    assert size < 3 * 2**22
+    request = f"POST /v2/models/steps/infer HTTP/1.1\r\nHost: x\r\n{lengths}".encode() + head + data
+    log = Path(server.log.name)
+    with closing(server.connect()) as connection:
+        connection.request("GET", "/v2")
+        assert connection.getresponse().read()
+        before = server.sockets() - 1
+
+    def given_up() -> bool:
+        """Whether there was an answer, which was not taken. There is none where the request was too slow itself."""
+        with socket.create_connection(("127.0.0.1", server.port), _SECONDS) as deaf:
+            with suppress(ConnectionError):
+                deaf.sendall(request)
+                deaf.recv(1, socket.MSG_PEEK)
+            wait_until(lambda: server.sockets() == before)
+            size = 0
+            with suppress(ConnectionResetError):
+                while part := deaf.recv(2**20):
+                    size += len(part)
+        assert size < 3 * 2**22
+        return any(json.loads(line)["status"] == 200 for line in log.read_text().splitlines())
+
+    wait_until(given_up)
     assert server.end() == (0, "")
 
 
 def test_a_header_that_never_ends(start: Callable[..., Server]) -> None:
     server = start("--timeout", "0.1")
-    with socket.create_connection(("127.0.0.1", server.port), _SECONDS) as slow:
+    with socket.create_connection(("127.0.0.1", server.port), _SECONDS) as slow, suppress(ConnectionError):
         slow.sendall(b"GET /v2 HTTP/1.1\r\nHost: x\r\n")
-        with suppress(ConnectionResetError):
-            assert slow.recv(4096) == b""  # closed, after the grace for an answer
-    with closing(server.connect()) as connection:
-        assert ask(connection, 3.0) == [6, 12, 18]
+        assert slow.recv(4096) == b""  # closed, after the grace for an answer
+    wait_until(lambda: goes_on(server))
 
 
 def test_what_is_no_http(start: Callable[..., Server]) -> None:
@@ -308,18 +365,17 @@ def test_it_can_be_stopped_while_models_are_loaded(monkeypatch: pytest.MonkeyPat
 def test_what_takes_longer_than_the_grace_is_cut(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that does not end: the server says how many requests it gave up, and that it could not finish."""
     told: list[str] = []
-    begun = threading.Event()
+    begun, cut = threading.Event(), threading.Event()
 
     def run(self: ServedModel, arrays: Any) -> Any:
         begun.set()
-        time.sleep(4)
+        cut.wait(2 * _SECONDS)
         return self.session.run(arrays)
 
     monkeypatch.setattr(ServedModel, "run", run)
 
     def client() -> None:
-        while not told:
-            time.sleep(0.01)
+        wait_until(lambda: bool(told))
         port = int(told[0].split("127.0.0.1:")[1].split("/")[0])
         with (
             suppress(OSError, HTTPException),
@@ -329,6 +385,7 @@ def test_what_takes_longer_than_the_grace_is_cut(models: Path, monkeypatch: pyte
             assert begun.wait(_SECONDS)
             os.kill(os.getpid(), signal.SIGTERM)
             connection.getresponse()
+        cut.set()
 
     thread = threading.Thread(target=client)
     thread.start()
