@@ -17,10 +17,12 @@ from runtime.disk.tensors import read_tensors, write_tensors
 from runtime.training.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[2]
+_SECONDS = 300
 FILES = ("weights.safetensors", "checkpoint.safetensors", "history.csv")
 
 # Trains into the folder argv[1] for argv[2] epochs, sleeping argv[3] seconds in each step, from a checkpoint if there
-# is one; a checkpoint is written after every epoch. "begun" is printed when training goes on.
+# is one; a checkpoint is written after every epoch. "begun" is printed when training goes on, and "batch" after each
+# batch of training or validation.
 SCRIPT = """
 import runpy, sys, time
 from functools import partial
@@ -37,6 +39,7 @@ runtime.training.loop._SHORT_EPOCH = 0.0
 
 class Slow(Silent):
     def advance(self, samples, figures):
+        print("batch", flush=True)
         time.sleep(pause)
 
 program = line["line_program"](epochs=epochs, batch=20)
@@ -74,20 +77,25 @@ def training(folder: Path, epochs: int, pause: float = 0.0) -> Iterator[subproce
 
 def finish(folder: Path, epochs: int) -> dict[str, bytes]:
     with training(folder, epochs) as process:
-        assert process.wait(60) == 0
+        process.communicate(timeout=_SECONDS)
+        assert process.returncode == 0
     return {name: (folder / name).read_bytes() for name in FILES}
 
 
 def test_ctrl_c_ends_in_a_checkpoint_from_which_the_run_goes_on(tmp_path: Path) -> None:
-    with training(tmp_path / "parts", 20, pause=0.02) as process:
-        time.sleep(0.3)
+    # So many epochs that it would not end by itself before the signal comes, however late that is.
+    with training(tmp_path / "parts", 10_000, pause=0.02) as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in range(7)] == ["batch\n"] * 7
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=10)
+        out, _ = process.communicate(timeout=_SECONDS)
     assert process.returncode == 130
-    assert out.startswith("stopped in epoch ")
+    assert out.splitlines()[-1].startswith("stopped in epoch ")
     assert sorted(os.listdir(tmp_path / "parts")) == sorted(FILES)
-    assert 0 < load_checkpoint(tmp_path / "parts" / FILES[1]).position.step < 40
-    assert finish(tmp_path / "parts", 20) == finish(tmp_path / "whole", 20)
+    reached = load_checkpoint(tmp_path / "parts" / FILES[1]).position.step
+    assert 0 < reached < 20_000
+    epochs = reached // 2 + 3
+    assert finish(tmp_path / "parts", epochs) == finish(tmp_path / "whole", epochs)
 
 
 def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
