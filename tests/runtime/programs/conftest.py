@@ -1,4 +1,4 @@
-"""Processes that tests have forked."""
+"""Processes that tests have forked, and pipes that they have opened."""
 
 from __future__ import annotations
 
@@ -6,6 +6,19 @@ import os
 from collections.abc import Callable
 
 import pytest
+
+
+@pytest.fixture
+def all_closed() -> Callable[[], bool]:
+    """Whether no pipe is open of those that were opened since the test began. (Files that are not those of helpers come
+    and go at any time: ONNX Runtime has a thread with a data base, and what other tests left ends when it likes.)"""
+
+    def pipes() -> set[str]:
+        paths = (os.path.realpath(f"/proc/self/fd/{file}") for file in os.listdir("/proc/self/fd"))
+        return {path for path in paths if "/pipe:" in path}
+
+    before = pipes()
+    return lambda: pipes() <= before
 
 
 @pytest.fixture

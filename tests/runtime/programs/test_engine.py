@@ -22,7 +22,7 @@ from compiler.ir.graph import Role
 from compiler.ir.types import DType, TensorType
 from compiler.ops import Emit
 from compiler.targets.numpy import generate
-from runtime.programs.blas import single_threaded_blas
+from runtime.programs.blas import OneThread, single_threaded_blas
 from runtime.programs.engine import BINDINGS, Engine, InputError
 
 F32, N, T = DType.F32, symbol("N"), symbol("T")
@@ -149,7 +149,7 @@ def test_only_the_sizes_used_last_stay_bound(small: Engine) -> None:
 
 
 def test_each_thread_has_results_of_its_own(small: Engine) -> None:
-    barrier, failures = threading.Barrier(3), []
+    barrier, failures = threading.Barrier(3, timeout=60), []
 
     def work(value: int) -> None:
         x = np.full((50, 50), value, np.float32)
@@ -181,10 +181,17 @@ def test_updates_from_several_threads_are_not_lost() -> None:
     assert engine.kept["count"] == 2000
 
 
+@pytest.fixture
+def libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The context finds its libraries anew: other tests may have imported some since it looked for them."""
+    monkeypatch.setattr(OneThread, "libraries", None)
+
+
 def blas_threads() -> set[int]:
     return {info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"}
 
 
+@pytest.mark.usefixtures("libraries")
 def test_one_blas_thread_inside_and_as_before_outside() -> None:
     before = blas_threads()
     with single_threaded_blas():
@@ -194,6 +201,7 @@ def test_one_blas_thread_inside_and_as_before_outside() -> None:
     assert blas_threads() == before
 
 
+@pytest.mark.usefixtures("libraries")
 def test_the_last_thread_to_leave_restores_the_blas() -> None:
     before, inside, leave = blas_threads(), threading.Event(), threading.Event()
 
@@ -206,10 +214,10 @@ def test_the_last_thread_to_leave_restores_the_blas() -> None:
     with single_threaded_blas():
         thread.start()
         inside.wait()
-    assert blas_threads() == {1}
+    found = blas_threads()
     leave.set()
     thread.join()
-    assert blas_threads() == before
+    assert (found, blas_threads()) == ({1}, before)
 
 
 def test_tracebacks_show_the_generated_line() -> None:

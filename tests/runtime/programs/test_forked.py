@@ -17,6 +17,12 @@ from runtime.programs.forked import Helper, HelperGone
 pytestmark = pytest.mark.skipif(not helpers.can_help(), reason="this system forks no helpers")
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is, a helper that begins at all is waited for."""
+    monkeypatch.setattr(forked, "_PATIENCE", 60.0)
+
+
 class Note:
     """Work that notes the process that does it."""
 
@@ -57,7 +63,7 @@ def test_the_other_end_of_a_connection_sees_that_it_is_closed(note: Note) -> Non
     with mine, theirs:
         helper = helper_for({1: note})
         mine.close()
-        theirs.settimeout(10)
+        theirs.settimeout(60)
         assert theirs.recv(1) == b""
         assert process_of(helper, note) != os.getpid()
         helper.end()
@@ -113,7 +119,9 @@ def test_a_helper_is_missed_though_another_process_holds_its_pipe(note: Note, mo
 
 
 @pytest.mark.parametrize("allowed", [0, 1])
-def test_no_file_stays_open_where_there_are_too_few(note: Note, monkeypatch: pytest.MonkeyPatch, allowed: int) -> None:
+def test_no_file_stays_open_where_there_are_too_few(
+    note: Note, monkeypatch: pytest.MonkeyPatch, allowed: int, all_closed: Callable[[], bool]
+) -> None:
     pipe: Callable[[], tuple[int, int]] = os.pipe
     made: list[tuple[int, int]] = []
 
@@ -123,9 +131,8 @@ def test_no_file_stays_open_where_there_are_too_few(note: Note, monkeypatch: pyt
         made.append(pipe())
         return made[-1]
 
-    files = len(os.listdir("/proc/self/fd"))
     with monkeypatch.context() as patch:
         patch.setattr(os, "pipe", scarce)
         with pytest.raises(OSError, match="Too many"):
             forked.fork({1: note}, 1)
-    assert len(os.listdir("/proc/self/fd")) == files
+    assert all_closed()

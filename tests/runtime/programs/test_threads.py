@@ -32,7 +32,7 @@ def test_every_task_is_called_once(threads: int) -> None:
 
 def test_tasks_run_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DLC_THREADS", "3")
-    meeting = threading.Barrier(3, timeout=30)
+    meeting = threading.Barrier(3, timeout=60)
     run_all([meeting.wait] * 3)
     assert not meeting.broken
 
@@ -59,7 +59,7 @@ from compiler.targets.numpy import sharing
 from runtime.programs.threads import run_all
 
 def meet():
-    meeting = threading.Barrier(2, timeout=30)
+    meeting = threading.Barrier(2, timeout=60)
     run_all([meeting.wait] * 2)
 
 meet()
@@ -74,7 +74,7 @@ assert os.waitpid(child, 0)[1] == 0
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_threads_are_there_after_a_fork() -> None:
     environment = {**os.environ, "DLC_THREADS": "2", "PYTHONWARNINGS": "ignore"}
-    subprocess.run([sys.executable, "-c", FORK], env=environment, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", FORK], env=environment, check=True, timeout=120)
 
 
 @pytest.mark.parametrize("asked", ["", "0", "-1", "all", "1.5", " 2"])
@@ -102,6 +102,7 @@ def test_the_number_of_threads_changes_no_bit_of_a_training(
     monkeypatch.setattr(helpers, "_SURE", 0)
     monkeypatch.setattr(blas, "_IN_FLIGHT", 0.0)
     monkeypatch.setattr(threads, "_WORTH", 0)
+    monkeypatch.setattr(forked, "_PATIENCE", 60.0)
     monkeypatch.setattr(helpers, "can_help", lambda: forks)
     shared: list[int] = []
     monkeypatch.setattr(forked.Helper, "tell", noting(forked.Helper.tell, shared))
