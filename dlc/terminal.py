@@ -28,12 +28,16 @@ def width_of(stream: TextIO) -> int | None:
 
 def tell(text: str = "") -> None:
     """A line of the result."""
-    print(text, flush=True)
+    from compiler.diagnostics import harmless
+
+    print(harmless(text), flush=True)
 
 
 def remark(text: str) -> None:
     """A line about the work, which is no part of the result."""
-    print(text, file=sys.stderr)
+    from compiler.diagnostics import harmless
+
+    print(harmless(text), file=sys.stderr)
 
 
 def report(diagnostics: Iterable[Diagnostic]) -> None:

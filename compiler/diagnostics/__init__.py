@@ -2,6 +2,7 @@
 
 from compiler.diagnostics.codes import all_codes, explain, title
 from compiler.diagnostics.diagnostic import Diagnostic, Label, error, warning
+from compiler.diagnostics.display import harmless
 from compiler.diagnostics.render import render
 from compiler.diagnostics.sink import DiagnosticError, Sink
 from compiler.diagnostics.source import Source, Span
@@ -18,6 +19,7 @@ __all__ = [
     "did_you_mean",
     "error",
     "explain",
+    "harmless",
     "render",
     "title",
     "warning",

@@ -1,5 +1,7 @@
-"""How a source line is shown: tabs and odd characters replaced, long lines cut, columns counted as a terminal does."""
+"""How a source line is shown: tabs and odd characters replaced, long lines cut, columns counted as a terminal does.
+And how a text from elsewhere is: without what a terminal would obey."""
 
+import re
 import unicodedata
 from collections.abc import Sequence
 
@@ -7,6 +9,15 @@ _TAB = "    "
 _MAXIMUM = 110  # columns of source shown; longer lines are cut to what surrounds the marks
 _CONTEXT = 30  # columns kept before the first mark of a cut line
 _CUT = "…"
+# Control characters but for tabs and the ends of lines, and those that turn the direction of writing around.
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def harmless(text: str) -> str:
+    """``text`` with what a terminal would obey, rather than show, written as ``\\u001b``: names and labels of files
+    from elsewhere may hold sequences that hide lines, or type for whoever reads them. JSON says the same as before, as
+    this is its own way to write such a character."""
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 class Excerpt:

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from compiler.diagnostics.diagnostic import Diagnostic, Label, Severity
-from compiler.diagnostics.display import Excerpt
+from compiler.diagnostics.display import Excerpt, harmless
 from compiler.diagnostics.source import Source, Span
 
+_LONGEST = 2_000  # characters of a line, of which a name from elsewhere may have millions
 _RESET = "\x1b[0m"
 _COLOURS = {
     "error": "\x1b[1;31m",
@@ -73,7 +74,7 @@ class _Report:
     def lines(self) -> Iterator[str]:
         severity = self.diagnostic.severity
         head = self.pen.paint(severity, f"{severity}[{self.diagnostic.code}]")
-        yield head + self.pen.paint("bold", f": {self.diagnostic.title}")
+        yield head + self.pen.paint("bold", f": {_told(self.diagnostic.title)}")
         for position, source in enumerate(dict.fromkeys(label.span.source for label in self.labels)):
             yield from self._snippet(source, first=position == 0)
         if self.labels and (self.diagnostic.notes or self.diagnostic.help):
@@ -87,7 +88,7 @@ class _Report:
         labels = [label for label in self.labels if label.span.source is source]
         line, column = source.location(labels[0].span.start)
         arrow = self.pen.paint("frame", " " * self.width + ("-->" if first else ":::"))
-        yield f"{arrow} {source.name}:{line}:{column}"
+        yield f"{arrow} {_told(source.name)}:{line}:{column}"
         yield self._gutter()
         marks = [mark for label in labels for mark in _marks(label, label is self.diagnostic.primary)]
         for number in sorted({mark.line for mark in marks}):
@@ -100,7 +101,7 @@ class _Report:
             before, length = excerpt.columns(mark.start, mark.end)
             underline = ("^" if mark.primary else "-") * length
             style = self.diagnostic.severity if mark.primary else "frame"
-            words = self.pen.paint(style, f"{underline} {mark.text}".rstrip())
+            words = self.pen.paint(style, f"{underline} {_told(mark.text)}".rstrip())
             yield self._gutter("", " " * before + words)
         if any(mark.goes_on for mark in marks):
             yield self.pen.paint("frame", "...")
@@ -110,11 +111,17 @@ class _Report:
         return f"{frame} {text}".rstrip()
 
     def _footer(self, kind: str, text: str) -> Iterator[str]:
-        first, *others = text.split("\n")
+        first, *others = map(_told, text.split("\n"))
         frame = self.pen.paint("frame", " " * self.width + " =")
         yield f"{frame} {self.pen.paint('help' if kind == 'help' else 'bold', kind + ':')} {first}".rstrip()
         for other in others:
             yield (" " * (self.width + len(" = : ") + len(kind)) + other).rstrip()
+
+
+def _told(line: str) -> str:
+    """One line of a message, whatever is quoted in it."""
+    shown = harmless(line).replace("\n", "\\n")
+    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST // 2]} … {shown[-_LONGEST // 2 :]}"
 
 
 def _last_line(span: Span) -> int:

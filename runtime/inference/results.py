@@ -17,7 +17,7 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 from numpy.lib import format as npy_format
 
-from compiler.diagnostics import DiagnosticError, error
+from compiler.diagnostics import DiagnosticError, error, harmless
 from runtime.disk.files import replacing
 from runtime.disk.output import saving
 from runtime.disk.tensors import Array
@@ -66,7 +66,7 @@ class JsonLines(Writer):
         rows: list[dict[str, Any]] = [columns]
         if _rows(outputs) is not None:
             rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        return [json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows]
+        return [harmless(json.dumps(row, ensure_ascii=False, allow_nan=False)) for row in rows]
 
     def _decisions(self, outputs: Mapping[str, Array]) -> dict[str, list[Any]]:
         if not has_decisions(outputs, self._labels):

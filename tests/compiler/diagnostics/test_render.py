@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 
-from compiler.diagnostics import Label, Source, Span, error, render, warning
+from compiler.diagnostics import Label, Source, Span, error, harmless, render, warning
 
 RESNET = Source(
     "resnet.dl",
@@ -222,3 +223,27 @@ def test_colour_changes_nothing_but_colour() -> None:
     assert "\x1b[1;31m^^^^ a\x1b[0m" in coloured
     assert "\x1b[1;33m^^^^\x1b[0m" in coloured
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == render(diagnostics)
+
+
+def test_what_is_quoted_from_elsewhere_is_shown_and_not_obeyed() -> None:
+    odd = "\x1b[2J\u202e\x9b\r\n"
+    text = render([error("E0905", f"cannot read {odd}", None, notes=f"{odd}two", help="é 日本 \t")])
+    assert text == (
+        "error[E0905]: cannot read \\u001b[2J\\u202e\\u009b\\u000d\\n\n"
+        "  = note: \\u001b[2J\\u202e\\u009b\\u000d\n"
+        "          two\n"
+        "  = help: é 日本"
+    )
+
+
+def test_a_message_stays_short_whatever_it_quotes() -> None:
+    text = render([error("E0905", f"cannot read {'a' * 10**6}", None, notes="b" * 10**6)])
+    assert len(text) < 5_000
+    assert "aaa … aaa" in text
+
+
+def test_json_means_the_same_when_it_is_harmless() -> None:
+    odd = '\x7f\x9b\u202e\\ " \n'
+    shown = harmless(json.dumps(odd, ensure_ascii=False))
+    assert json.loads(shown) == odd
+    assert shown.isascii()
