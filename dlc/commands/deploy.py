@@ -112,5 +112,6 @@ def _web(
     from runtime.deploy.web import deploy_web
 
     made = deploy_web(model, folder, name or model.stem, runtime, values, replace)
-    kind = "a board for pictures" if made.pictures else f"a form for {', '.join(made.inputs)}"
+    form = f"a form for {', '.join(made.inputs)}" if made.inputs else "a form without fields"
+    kind = "a board for pictures" if made.pictures else form
     tell(f"wrote {made.folder} ({kind}, onnxruntime-web {made.runtime}): python3 -m http.server 8080 -d {made.folder}")

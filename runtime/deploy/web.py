@@ -92,7 +92,7 @@ def description(session: InferenceSession, name: str, values: tuple[float, float
     facts += [[key, f"{value:.4g}"] for key, value in about.metrics.items()]
     return {
         "name": name,
-        "image": _picture(session.inputs, values) if inputs[0]["words"] is None else None,
+        "image": _picture(session.inputs, values) if not any(item["words"] for item in inputs) else None,
         "inputs": inputs,
         "outputs": [_port(port) for port in session.outputs],
         "labels": about.labels,

@@ -68,7 +68,7 @@ class InferenceSession:
         # Late, as onnx is needed only here.
         from compiler.targets.onnx.file import is_apart, need_whole, node_sources, parse, unranked_inputs
         from compiler.targets.onnx.read.external import gather
-        from compiler.targets.onnx.read.load import check_functions, check_limits, check_sizes
+        from compiler.targets.onnx.read.load import check_functions, check_limits, check_signature, check_sizes
 
         if device not in _DEVICES or (threads is not None and threads < 1):
             raise ValueError(f"device is {device!r}, threads {threads}: 'cpu' or 'cuda', and 1 or more, or None")
@@ -83,6 +83,7 @@ class InferenceSession:
             check_limits(model, self.name)
             check_functions(model, self.name)
             check_sizes(model, self.name)
+            check_signature(model.graph, self.name)
             if isinstance(file, bytes):
                 need_whole(model, self.name)
             elif is_apart(model):
@@ -92,10 +93,11 @@ class InferenceSession:
             del model
         self.device: Device = device
         self._session = _make_session(content, self.name, device, _options(optimise, threads, adjust, weights))
-        self.inputs = tuple(_port(self.name, x, x.name in unranked) for x in self._session.get_inputs())
-        self.outputs = tuple(_port(self.name, x) for x in self._session.get_outputs())
-        told = self._session.get_modelmeta()
-        self.metadata: Mapping[str, str] = dict(told.custom_metadata_map)
+        with _readable(self.name):
+            self.inputs = tuple(_port(self.name, x, x.name in unranked) for x in self._session.get_inputs())
+            self.outputs = tuple(_port(self.name, x) for x in self._session.get_outputs())
+            told = self._session.get_modelmeta()
+            self.metadata: Mapping[str, str] = dict(told.custom_metadata_map)
         self.description: Description = describe(self.metadata, told.description or "")
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
 
@@ -271,6 +273,17 @@ def _quiet(ort: Any) -> Iterator[None]:
         yield
     finally:
         ort.set_default_logger_severity(_WARNING)
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """Raises DiagnosticError E0906 for texts of an ORT file that are none; an ONNX file was read before."""
+    try:
+        yield
+    except UnicodeDecodeError:
+        help = "get the file again, or convert the ONNX file again"
+        title = f"{name} is not an ORT file, or is damaged"
+        raise DiagnosticError([error("E0906", title, None, notes="a text in it is not UTF-8", help=help)]) from None
 
 
 def _find_cuda_libraries(ort: Any) -> None:

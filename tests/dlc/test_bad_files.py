@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -18,6 +19,7 @@ COMMANDS = {
     "bench": ["bench", "bad.onnx", "--runs", 1, "--batch", 1],
     "profile": ["bench", "bad.onnx", "--runs", 1, "--batch", 1, "--profile"],
     "compile": ["compile", "bad.onnx", "-o", "out.onnx"],
+    "import": ["import", "bad.onnx", "-o", "out.dl"],
 }
 RUNNING = {"run", "bench", "profile"}
 
@@ -34,7 +36,7 @@ def model(
 
 
 def node(kind: str, *inputs: str, to: str = "y", **more: Any) -> onnx.NodeProto:
-    return helper.make_node(kind, list(inputs), [to], **more)
+    return helper.make_node(kind, list(inputs), [to], **{name.rstrip("_"): value for name, value in more.items()})
 
 
 PRODUCT = node("MatMul", "x", "w")
@@ -86,6 +88,32 @@ def petabyte() -> bytes:
     shape = numpy_helper.from_array(np.array([2**24, 2**24]), "s")
     nodes = [node("ConstantOfShape", "s", to="c"), node("ReduceSum", "c", to="r", keepdims=0), node("Add", "x", "r")]
     return model(nodes, [shape])
+
+
+def ranged() -> bytes:
+    """The sum of 2 ** 40 numbers, which are the elements of a vector."""
+    limits = [numpy_helper.from_array(np.array(number), name) for name, number in (("a", 0), ("b", 2**40), ("c", 1))]
+    steps = [node("Range", "a", "b", "c", to="r"), node("Cast", "r", to="f", to_=TensorProto.FLOAT)]
+    return model([*steps, node("ReduceSum", "f", to="s", keepdims=0), node("Add", "x", "s")], limits)
+
+
+def doubled(times: int) -> bytes:
+    """The sum of a vector that is joined with itself again and again."""
+    steps = [node("Concat", f"a{i}", f"a{i}", to=f"a{i + 1}", axis=0) for i in range(times)]
+    total = node("ReduceSum", f"a{times}", to="s", keepdims=0)
+    return model([*steps, total, node("Add", "x", "s")], [numpy_helper.from_array(np.ones(4, np.float32), "a0")])
+
+
+def changed(change: Callable[[onnx.ModelProto], object]) -> bytes:
+    found = onnx.load_from_string(GOOD)
+    change(found)
+    return bytes(found.SerializeToString())
+
+
+def wide(found: onnx.ModelProto) -> None:
+    for item in (*found.graph.input, *found.graph.output):
+        for _ in range(70):
+            item.type.tensor_type.shape.dim.add(dim_value=1)
 
 
 # For each file what the commands say, where they do not all say the same; "" is no error.
@@ -152,7 +180,23 @@ FILES: dict[str, tuple[bytes, dict[str, str]]] = {
         model([node("Relu", "b", to="a"), node("Relu", "a", to="b"), node("Add", "a", "x")]),
         {"show": "E0920", "compile": "E0920", **dict.fromkeys(RUNNING, "E0908")},
     ),
-    "a petabyte of zeros": (petabyte(), {"show": "", **dict.fromkeys(("compile", *RUNNING), "E0913")}),
+    "a petabyte of zeros": (
+        petabyte(), {"show": "", "import": "E0924", **dict.fromkeys(("compile", *RUNNING), "E0913")}
+    ),
+    "a range of 2 ** 40": (ranged(), {"show": "", "compile": "E0922", **dict.fromkeys(RUNNING, "E0913")}),
+    "71 dimensions": (changed(wide), {"show": "", **dict.fromkeys(("compile", *RUNNING), "E0920")}),
+    "no outputs": (
+        changed(lambda found: found.graph.ClearField("output")),
+        {"show": "", **dict.fromkeys(("compile", *RUNNING), "E0920")},
+    ),
+    "an input that is the output": (
+        changed(lambda found: found.graph.output[0].CopyFrom(found.graph.input[0])),
+        {"compile": "E0922", **dict.fromkeys(("show", *RUNNING), "")},
+    ),
+    "an output that is there twice": (
+        changed(lambda found: found.graph.output.append(found.graph.output[0])),
+        {"compile": "E0922", **dict.fromkeys(("show", *RUNNING), "")},
+    ),
 }  # fmt: skip
 
 
@@ -176,17 +220,64 @@ def test_every_command_refuses_it_in_a_sentence(dlc: Callable[..., Any], folder:
     Path("bad.onnx").write_bytes(content)
     for command, arguments in COMMANDS.items():
         outcome = dlc(*arguments)
-        assert outcome.err.startswith(f"error[{expected[command]}]: ") if expected[command] else not outcome.err, (
-            command
-        )
-        assert outcome.code == (1 if expected[command] else 0), command
-        assert ("= help: " in outcome.err) == bool(expected[command]), command
+        code = expected["compile"] if command not in expected else expected[command]
+        assert outcome.err.startswith(f"error[{code}]: ") if code else not outcome.err, command
+        assert outcome.code == (1 if code else 0), command
+        assert ("= help: " in outcome.err) == bool(code), command
     assert not Path("out.onnx").exists()
+    assert not Path("out.dl").exists()
 
 
 def test_the_sound_file_is_taken(dlc: Callable[..., Any], folder: Path) -> None:
     Path("bad.onnx").write_bytes(GOOD)
     assert [dlc(*arguments).code for arguments in COMMANDS.values()] == [0] * len(COMMANDS)
+
+
+ODD = "\x1b[2J\x9b31m\u202e\r"
+DEEP = "[" * 100_000
+
+
+def odd(found: onnx.ModelProto) -> None:
+    """Gives everything in a file a name that a terminal would obey, and much text that is no JSON."""
+    found.graph.node[0].name = found.graph.node[0].output[0] = found.graph.output[0].name = ODD
+    found.graph.name = found.producer_name = found.doc_string = ODD
+    told = {"model_author": ODD, ODD: ODD, "dlc.labels": f'["{ODD}", "b"]', "dlc.names": DEEP, "dlc.ranges": DEEP}
+    for key, text in told.items():
+        found.metadata_props.add(key=key, value=text)
+
+
+def test_a_vector_that_doubles_45_times_is_shown(dlc: Callable[..., Any], folder: Path) -> None:
+    Path("bad.onnx").write_bytes(doubled(45))
+    outcome = dlc(*COMMANDS["show"])
+    assert outcome.code == 0
+    assert "46 of them work on constants alone" in outcome.out
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "json", "lines", "diff", "lost"])
+def test_no_name_steers_the_terminal(dlc: Callable[..., Any], folder: Path, command: str) -> None:
+    more = {
+        "json": ["show", "bad.onnx", "--json"],
+        "lines": ["run", "bad.onnx", "--input", "x=x.npy", "-o", "-"],
+        "diff": ["diff", "bad.onnx", "good.onnx"],
+        "lost": ["compile", "bad.onnx", "-o", "out.onnx"],
+    }
+    Path("good.onnx").write_bytes(GOOD)
+    Path("bad.onnx").write_bytes(changed(odd))
+    if command == "lost":
+        Path("bad.onnx").write_bytes(changed(lambda found: found.graph.node[0].input.append(ODD)))
+    outcome = dlc(*{**COMMANDS, **more}[command])
+    assert outcome.code == (1 if command in ("diff", "lost") else 0), outcome.err
+    assert not {*outcome.out, *outcome.err} & {*ODD.replace("[2J", "").replace("31m", "")}
+    if command == "json":
+        assert json.loads(outcome.out)["nodes"][0]["name"] == ODD
+
+
+def test_a_name_of_five_million_letters_does_not_fill_the_screen(dlc: Callable[..., Any], folder: Path) -> None:
+    Path("bad.onnx").write_bytes(model([node("Relu", "a" * 5_000_000)]))
+    for arguments in COMMANDS.values():
+        outcome = dlc(*arguments)
+        assert outcome.code == 1, arguments
+        assert len(outcome.out + outcome.err) < 10_000, arguments
 
 
 def test_functions_within_the_limits_run(dlc: Callable[..., Any], folder: Path) -> None:

@@ -49,6 +49,8 @@ _KINDS: Mapping[str, Callable[..., Array]] = {
     "Unsqueeze": lambda x, axes: np.expand_dims(x, tuple(axes)),
 }
 _FEW = 64  # what has up to this many elements may be stored twice
+# What is larger than twice all weights, and this, is not kept: vectors may double from node to node.
+_MUCH = 2**20
 
 
 def fold_weights(writer: Writer, outputs: Container[str]) -> None:
@@ -71,13 +73,15 @@ def _evaluate(writer: Writer, outputs: Container[str]) -> dict[str, Array]:
     """The results of all nodes that depend on initializers alone, by name."""
     results: dict[str, Array] = {}
     known = set(writer.initializers)
+    most = _MUCH + 2 * sum(math.prod(weight.dims) for weight in writer.initializers.values())
     for node in writer.nodes:
         if _is_known(node, known) and node.output[0] not in outputs:
-            known.add(node.output[0])
             parts = [results[name] if name in results else _array(writer, name) for name in node.input]
             with np.errstate(all="ignore"):
                 found = _KINDS[node.op_type](*parts, **_named(node))
-            results[node.output[0]] = np.asarray(found, order="C")
+            if found.size <= most:
+                known.add(node.output[0])
+                results[node.output[0]] = np.asarray(found, order="C")
     return results
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from compiler.ir.dims import Symbol
 
 _BOUNDS = "dlc.bounds"
-_BOUND = re.compile(r"(?:(?P<lower>\d+) <= )?(?P<name>\w+)(?: <= (?P<upper>\d+))?")
+_BOUND = re.compile(r"(?:(?P<lower>\d{1,18}) <= )?(?P<name>\w+)(?: <= (?P<upper>\d{1,18}))?")
 _LABELS = "dlc.labels"
 _METRICS = "dlc.metrics"
 _NAMES = "dlc.names"
@@ -77,7 +77,7 @@ def describe(metadata: Mapping[str, str], text: str = "") -> Description:
         metadata.get(_VERSION, ""),
         metadata.get(_SOURCE, ""),
         tuple(map(str, labels)) if isinstance(labels, list) else (),
-        {name: float(x) for name, x in metrics.items() if isinstance(x, int | float)}
+        {name: float(x) for name, x in metrics.items() if isinstance(x, float) or _is_whole(x)}
         if isinstance(metrics, dict)
         else {},
         {k.removeprefix(CERTIFICATE): text for k, text in metadata.items() if k.startswith(CERTIFICATE)},
@@ -115,6 +115,11 @@ def bounds(metadata: Mapping[str, str]) -> dict[str, Symbol]:
     }
 
 
+def _is_whole(found: object) -> bool:
+    """Whether it is a whole number of a size that floats have."""
+    return isinstance(found, int) and abs(found) < 2**1000
+
+
 def _limits(found: object) -> tuple[int, int] | None:
     match found:
         case [int(low), int(high)]:
@@ -125,5 +130,5 @@ def _limits(found: object) -> tuple[int, int] | None:
 def _json(text: str | None) -> object:
     try:
         return json.loads(text) if text else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

@@ -148,3 +148,11 @@ def test_two_files_that_become_models_of_one_name(report: Report, tmp_path: Path
         compiler.check(Source("main.dl", text))
     (wrong,) = caught.value.diagnostics
     assert (wrong.code, wrong.title) == ("E0202", "two models called Net meet here")
+
+
+def test_an_output_that_is_the_input(
+    tmp_path: Path, write_onnx: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_onnx(Path("net.onnx"), "", {"x": ["N", 3]}, {"x": ["N", 3]}, {})
+    assert said() == ""

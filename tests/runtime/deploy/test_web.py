@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 import dlc
 from compiler.diagnostics import DiagnosticError
@@ -299,6 +300,15 @@ def test_what_the_page_says_of_the_model(tmp_path: Path) -> None:
     facts = dict(description(InferenceSession(tmp_path / "any.onnx"), "any", None)["facts"])
     assert (facts["what it is"], facts["author"]) == ("Nothing is changed.", "Ada")
     assert "runtime ONNX Runtime" in facts["certificate"]
+
+
+def test_a_model_without_inputs_is_no_picture() -> None:
+    value = helper.make_tensor_value_info("y", TensorProto.FLOAT, [2])
+    zeros = helper.make_tensor("value", TensorProto.FLOAT, [2], [0.0, 1.0])
+    graph = helper.make_graph([helper.make_node("Constant", [], ["y"], value=zeros)], "g", [], [value])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    found = description(InferenceSession(model.SerializeToString()), "any", None)
+    assert (found["image"], found["inputs"]) == (None, [])
 
 
 def archive(path: Path, files: dict[str, bytes]) -> Path:

@@ -49,6 +49,13 @@ def test_a_damaged_ort_file(tmp_path: Path) -> None:
         assert refused.value.diagnostics[0].code == "E0908"
 
 
+def test_a_text_of_an_ort_file_that_is_none() -> None:
+    content = to_ort(onnx_file(1.0)).content
+    with pytest.raises(DiagnosticError, match="a text in it is not UTF-8") as refused:
+        InferenceSession(content.replace(b"\x01\x00\x00\x00x\x00", b"\x01\x00\x00\x00\xff\x00"))
+    assert refused.value.diagnostics[0].code == "E0906"
+
+
 def test_what_takes_onnx_files_alone_says_so(tmp_path: Path) -> None:
     (tmp_path / "a.ort").write_bytes(to_ort(onnx_file(1.0)).content)
     with pytest.raises(DiagnosticError) as refused:

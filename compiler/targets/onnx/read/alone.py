@@ -12,6 +12,7 @@ from compiler.ir.graph import Origin, Role, Value
 from compiler.ir.types import TensorType
 from compiler.ops.base import Array
 from compiler.ops.emit import Emit
+from compiler.targets.onnx.read.tensors import Unsupported
 
 
 class Alone:
@@ -36,8 +37,11 @@ class Alone:
         return self.b.input(self._free(name), type, Role.DATA)
 
     def give(self, name: str, value: Value) -> None:
-        """Let ``value`` be an output."""
-        self.b.output(self._free(name), value)
+        """Let ``value`` be an output. Raises Unsupported where its name is taken, as it has to be that of the file."""
+        if self._taken[name]:
+            raise Unsupported("its name is that of an input, a weight or another output too")
+        self._taken[name] += 1
+        self.b.output(name, value)
 
     def weight(self, name: str, type: TensorType, read: Content, *, decays: bool, trainable: bool) -> Value:
         name = self._free(f"{self._prefix}{name}")

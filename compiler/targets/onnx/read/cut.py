@@ -55,7 +55,7 @@ class Cutter:
                 goal = " and ".join(until) or "the result"
                 help = "cut between tensors of which one is computed from the other"
                 raise CutError("from", f"{goal} is not computed from {text}", "nothing reads it", help)
-        if not needed:
+        if not needed and (until or start):
             raise CutError("until" if until else "from", "nothing is left between the cuts", "no layer in between")
         nodes = tuple(self._nodes[number] for number in sorted(needed))
         inputs = (*given, *(name for name in self._inputs if name in reached and name not in given))

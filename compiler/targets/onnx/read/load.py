@@ -25,6 +25,7 @@ from compiler.targets.onnx.read.external import gather, put_in
 
 MOST_NODES = 200_000
 MOST_ELEMENTS = 2**31
+MOST_DIMENSIONS = 64  # of NumPy's arrays
 DEEPEST = 16
 DEEPEST_CALLS = 64
 OPSETS = range(7, 27)
@@ -81,6 +82,7 @@ def prepare(content: bytes, name: str, folder: Path | None = None) -> LoadedMode
         check_limits(model, name)
     _check_version(model, name)
     check_order(model.graph, name)
+    check_signature(model.graph, name)
     for output in model.graph.output:
         if output.type.HasField("tensor_type"):
             output.type.tensor_type.shape.SetInParent()  # asked for by the checker; nothing here goes by it
@@ -114,6 +116,16 @@ def check_order(graph: onnx.GraphProto, name: str) -> None:
     for output in graph.output:
         if output.name not in made:
             raise _broken(name, f"the output {output.name} is made nowhere", "an output is the result of a node")
+
+
+def check_signature(graph: onnx.GraphProto, name: str) -> None:
+    """Raise DiagnosticError (E0920) for a graph that gives nothing, or takes or gives what no array is."""
+    if not graph.output:
+        raise _broken(name, "it has no outputs", "what it computes is of no use to anyone")
+    for item in (*graph.input, *graph.output):
+        rank = len(item.type.tensor_type.shape.dim)
+        if rank > MOST_DIMENSIONS:
+            raise _broken(name, f"{item.name} has {rank} dimensions, and an array at most {MOST_DIMENSIONS}", "")
 
 
 def shown(node: onnx.NodeProto, number: int) -> str:
@@ -186,6 +198,8 @@ def _called(nodes: Iterable[onnx.NodeProto], known: Container[_Function]) -> lis
 def check_sizes(model: onnx.ModelProto, name: str) -> None:
     """Raise DiagnosticError (E0920) for a tensor of a shape that no tensor has, or whose bytes are not those of it."""
     for proto in tensors(model):
+        if len(proto.dims) > MOST_DIMENSIONS:
+            raise _broken(name, f"{proto.name or 'a constant'} has {len(proto.dims)} dimensions", "")
         count = 1
         for size in proto.dims:
             count *= size

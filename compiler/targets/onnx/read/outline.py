@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -20,6 +19,7 @@ from compiler.targets.onnx.apart import lean
 from compiler.targets.onnx.content import content_of
 from compiler.targets.onnx.file import is_outside, node_sources, parse, tensors
 from compiler.targets.onnx.read.external import byte_length
+from compiler.targets.onnx.read.inferred import with_types
 from compiler.targets.onnx.read.load import (
     STANDARD,
     check_functions,
@@ -238,8 +238,7 @@ def _infos(model: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
         check_functions(model, "")
     except DiagnosticError:
         del found.functions[:]  # to look into them would take for ever
-    with suppress(Exception):  # what it can not infer is not told; it raises errors of many classes
-        found = onnx.shape_inference.infer_shapes(found, data_prop=True)
+    found = with_types(found)
     told = (*model.graph.input, *found.graph.value_info, *model.graph.value_info, *found.graph.output)
     return {item.name: item for item in told}
 

@@ -116,3 +116,13 @@ def test_products_of_weights_are_worked_out(fused: bool) -> None:
     assert kinds(model) == ["MatMul"]
     x = np.ones((2, 10), np.float32)
     np.testing.assert_allclose(run(model, x=x)[0], x @ (WEIGHT @ WEIGHT.T + bias), rtol=1e-6)
+
+
+def test_vectors_that_double_are_not_worked_out_until_memory_ends() -> None:
+    net = Network()
+    parts = [net.w]
+    for _ in range(40):
+        parts.append(net.b.concat([parts[-1], net.b.neg(parts[-1])], axis=0))
+    model = net.export(net.b.sum(parts[-1], axes=[0]))
+    assert sum(item.ByteSize() for item in model.graph.initializer) < 2**26
+    assert kinds(model).count("Concat") > 20
