@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -89,11 +90,15 @@ def work() -> Callable[[Callable[[], object]], int]:
             calls += event in ("call", "c_call")
 
         before = sys.getprofile()
+        # What earlier tests left would be counted where it is collected.
+        gc.collect()
+        gc.disable()
         sys.setprofile(note)
         try:
             function()
         finally:
             sys.setprofile(before)
+            gc.enable()
         return calls
 
     return count

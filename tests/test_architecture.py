@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,12 +56,14 @@ LOCAL_PATH = re.compile(r"(?<![\w.])(?:/wo" r"rk/|/tm" r"p/)|\.\./sha" r"red\b")
 def files(*folders: str) -> Iterator[Path]:
     """The text files of the repository below ``folders``; without any, of all of it."""
     for start in [ROOT / folder for folder in folders] or [ROOT]:
-        for path in sorted(start.rglob("*")):
-            inner = path.relative_to(ROOT).parts
-            hidden = any(part.startswith(".") and part != ".ci" for part in inner[:-1])
-            skipped = hidden or "__pycache__" in inner or inner[0] in ("build", "dist", "runs")
-            if path.is_file() and path.suffix in TEXT_SUFFIXES and not skipped:
-                yield path
+        # Folders that are left out are not even looked into: what other tests have there may be gone by then.
+        for folder, below, names in os.walk(start):
+            left_out = {"__pycache__", *(("build", "dist", "runs") if Path(folder) == ROOT else ())}
+            below[:] = sorted(name for name in below if name[0] != "." or name == ".ci")
+            below[:] = [name for name in below if name not in left_out]
+            for path in (Path(folder, name) for name in sorted(names)):
+                if path.is_file() and path.suffix in TEXT_SUFFIXES:
+                    yield path
 
 
 def python_files(*folders: str) -> Iterator[tuple[Path, ast.Module]]:

@@ -258,7 +258,7 @@ def test_a_model_is_sent_to_another_process(net: Path, data: dict[str, Any]) -> 
     model.fit(data, epochs=2)
     scores = model.predict(data["x"])
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as other:
-        assert np.array_equal(other.submit(model.predict, data["x"]).result(timeout=60), scores)
+        assert np.array_equal(other.submit(model.predict, data["x"]).result(timeout=300), scores)
 
 
 @pytest.mark.parametrize(

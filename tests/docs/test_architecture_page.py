@@ -18,7 +18,7 @@ def test_examples_run(tmp_path: Path) -> None:
     (tmp_path / "page.py").write_text(program, encoding="utf-8")
     command = [sys.executable, "-W", "error", "page.py"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
 
 

@@ -38,7 +38,7 @@ def check(folder: Path, *command: object, **environment: str) -> None:
     """Runs a program, whose lines have to be the scores."""
     arguments = list(map(str, command))
     done = subprocess.run(
-        arguments, cwd=folder, env=os.environ | environment, capture_output=True, text=True, timeout=120, check=False
+        arguments, cwd=folder, env=os.environ | environment, capture_output=True, text=True, timeout=300, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     scores = [float(line.split()[1]) for line in done.stdout.splitlines()]
@@ -73,7 +73,7 @@ def test_cpp(folder: Path) -> None:
         (folder / link).symlink_to(library)
     flags = ("-std=c++17", "-Wall", "-Wextra", "-Werror", "-isystem", headers, f"-L{folder}", f"-Wl,-rpath,{folder}")
     command = [compiler, *map(str, flags), "classify.cpp", "-lonnxruntime", "-o", "classify"]
-    subprocess.run(command, cwd=folder, check=True, timeout=120)
+    subprocess.run(command, cwd=folder, check=True, timeout=300)
     check(folder, folder / "classify")
 
 
@@ -89,5 +89,5 @@ def test_java(folder: Path) -> None:
     """Compiled only: the library for this system is not where the classes are."""
     compiler, classes = tool("javac"), named("ONNXRUNTIME_JAR", "the jar of ONNX Runtime")
     command = [compiler, "-Xlint:all", "-Werror", "-cp", str(classes), "Classify.java"]
-    subprocess.run(command, cwd=folder, check=True, timeout=120)
+    subprocess.run(command, cwd=folder, check=True, timeout=300)
     assert (folder / "Classify.class").is_file()

@@ -47,7 +47,7 @@ def test_data_five_times_larger_than_the_memory(tmp_path: Path, limit: str) -> N
     (tmp_path / "net.dl").write_text(MODEL)
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     outcome = subprocess.run(
-        [sys.executable, "-c", CHILD, limit], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", CHILD, limit], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
     )
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     size, opening, *_ = outcome.stdout.splitlines()

@@ -92,7 +92,7 @@ def test_trainings_in_forked_processes(tmp_path: Path) -> None:
     began, with its folder."""
     text = FORKED.replace("TRAINED", f"TEXT = {TEXT!r}\n{inspect.getsource(trained)}")
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONWARNINGS": "ignore"}
-    subprocess.run([sys.executable, "-c", text], env=environment, cwd=tmp_path, check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", text], env=environment, cwd=tmp_path, check=True, timeout=600)
     assert not (tmp_path / "run" / ".lock").exists()
 
 

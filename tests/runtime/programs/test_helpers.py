@@ -308,7 +308,7 @@ run()
 assert seen.tolist() == before.tolist()
 """
     environment = {**os.environ, "DLC_THREADS": "2", "PYTHONWARNINGS": "ignore"}
-    subprocess.run([sys.executable, "-c", text], env=environment, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", text], env=environment, check=True, timeout=300)
 
 
 @pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "pass"])
@@ -324,7 +324,7 @@ print(*seen, flush=True)
 {end}
 """
     # Helpers hold the pipe too: it would stay open for as long as they live.
-    found = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60, check=False)
+    found = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=300, check=False)
     processes = [int(word) for word in found.stdout.split()]
     assert len(set(processes)) == 3
     deadline = time.monotonic() + 60
@@ -347,7 +347,7 @@ def work():
 threading.Thread(target=work, daemon=True).start()
 begun.wait()
 """
-    found = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60, check=True)
+    found = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=300, check=True)
     assert not found.stderr
 
 

@@ -74,7 +74,7 @@ assert os.waitpid(child, 0)[1] == 0
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_threads_are_there_after_a_fork() -> None:
     environment = {**os.environ, "DLC_THREADS": "2", "PYTHONWARNINGS": "ignore"}
-    subprocess.run([sys.executable, "-c", FORK], env=environment, check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", FORK], env=environment, check=True, timeout=300)
 
 
 @pytest.mark.parametrize("asked", ["", "0", "-1", "all", "1.5", " 2"])

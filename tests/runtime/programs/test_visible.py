@@ -67,4 +67,4 @@ assert mine.tolist() == [1] * 8
 @pytest.mark.skipif(not helpers.can_help(), reason="this system forks no helpers")
 def test_what_two_processes_take_after_a_fork_lies_apart() -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
-    subprocess.run([sys.executable, "-c", FORKED], env=environment, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", FORKED], env=environment, check=True, timeout=300)

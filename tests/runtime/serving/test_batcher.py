@@ -24,7 +24,7 @@ class Model:
             self.go.set()
 
     def __call__(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
-        assert self.go.wait(30)
+        assert self.go.wait(120)
         self.rows.append(len(arrays["x"]))
         if (arrays["x"] < 0).any():
             raise ValueError("below zero")
@@ -149,7 +149,7 @@ def test_a_request_waits_for_company_if_it_may() -> None:
     async def work(batcher: Batcher) -> list[Done]:
         return await asyncio.gather(*(batcher.submit(rows(number)) for number in range(4)))
 
-    run(model, Limits(batch=4, delay=30), work)
+    run(model, Limits(batch=4, delay=120), work)
     assert model.rows == [4]  # full before its time
 
 

@@ -143,7 +143,7 @@ def test_a_folder_in_use() -> None:
 def test_the_lock_goes_when_its_process_is_killed() -> None:
     imports = "import time; from pathlib import Path; from runtime.training.folder import RunFolder"
     code = f"{imports}; run = RunFolder(Path('best'), 'a')"
-    script = f"{code}; Path('best/.digits.onnx.1.tmp').touch(); print('ready', flush=True); time.sleep(60)"
+    script = f"{code}; Path('best/.digits.onnx.1.tmp').touch(); print('ready', flush=True); time.sleep(600)"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None
