@@ -93,23 +93,48 @@ def _lines(
     timed = [event for event in events if event.get("name") == "model_run"][-runs:]
     start = min((event["ts"] for event in timed), default=0)
     found: dict[str, ProfiledLine] = {}
-    for name, kind, seconds in _kernel_times(events, start):
-        known = kernels.get(name)
+    for kernel in _kernel_times(events, start):
+        known = kernels.get(kernel.outermost)
         place = OWN if known is None else known.place or known.node
         line = found.setdefault(place, ProfiledLine(place))
-        covers = () if known is None or known.covers == (kind,) else known.covers
-        label = f"{kind} ({', '.join(covers)})" if covers else kind
-        line.seconds += seconds / max(1, len(timed))
-        line.kernels[label] = line.kernels.get(label, 0.0) + seconds / max(1, len(timed))
+        alone = known is None or kernel.inside or known.covers == (kernel.kind,)
+        label = kernel.kind if known is None or alone else f"{kernel.kind} ({', '.join(known.covers)})"
+        line.seconds += kernel.seconds / max(1, len(timed))
+        line.kernels[label] = line.kernels.get(label, 0.0) + kernel.seconds / max(1, len(timed))
     return list(found.values()), sum(event["dur"] for event in timed) / 1e6 / max(1, len(timed))
 
 
-def _kernel_times(events: Iterable[Mapping[str, Any]], start: int) -> Iterator[tuple[str, str, float]]:
-    """The name, the kind and the seconds of each kernel that ran from ``start`` on."""
-    for event in events:
-        name = str(event.get("name", ""))
-        if event.get("cat") == "Node" and name.endswith(_KERNEL) and event["ts"] >= start:
-            yield name.removesuffix(_KERNEL), str(event["args"].get("op_name", "")), event["dur"] / 1e6
+@dataclass
+class _Kernel:
+    """A run of a kernel, in the node ``outermost`` of the network, or ``inside`` that, as in the body of a loop.
+    ``seconds`` are without those of the kernels inside it; it ended at ``end``."""
+
+    kind: str
+    outermost: str
+    inside: bool
+    seconds: float
+    end: int
+
+
+def _kernel_times(events: Iterable[Mapping[str, Any]], start: int) -> Iterator[_Kernel]:
+    """The kernels that ran from ``start`` on."""
+    runs = [
+        event
+        for event in events
+        if event.get("cat") == "Node" and str(event.get("name", "")).endswith(_KERNEL) and event["ts"] >= start
+    ]
+    open_kernels: dict[Any, list[_Kernel]] = {}
+    for event in sorted(runs, key=lambda event: (event["ts"], -event["dur"])):
+        around = open_kernels.setdefault(event.get("tid"), [])
+        while around and around[-1].end <= event["ts"]:
+            yield around.pop()
+        outermost = around[0].outermost if around else event["name"].removesuffix(_KERNEL)
+        seconds, end = event["dur"] / 1e6, event["ts"] + event["dur"]
+        if around:
+            around[-1].seconds -= seconds
+        around.append(_Kernel(str(event["args"].get("op_name", "")), outermost, bool(around), seconds, end))
+    for around in open_kernels.values():
+        yield from around
 
 
 def _text(place: str, folders: Iterable[Path], sha256: str) -> str:

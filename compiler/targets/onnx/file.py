@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 
 from compiler.diagnostics import Diagnostic, DiagnosticError, error
 from compiler.targets.onnx.content import is_ort
+from compiler.targets.onnx.inner import inner_graphs
 
 _SOURCE = "source: "  # before IR version 10, where nodes have no metadata
 _OTHER_FILES = (
@@ -158,5 +159,5 @@ def _node_tensors(node: onnx.NodeProto) -> Iterator[onnx.TensorProto]:
         yield from (item.t, *item.tensors)
         for sparse in (item.sparse_tensor, *item.sparse_tensors):
             yield from (sparse.values, sparse.indices)
-        for graph in (item.g, *item.graphs):
-            yield from _graph_tensors(graph)
+    for graph in inner_graphs(node):
+        yield from _graph_tensors(graph)

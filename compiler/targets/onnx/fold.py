@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 
 from compiler.ops.base import Array
+from compiler.targets.onnx.inner import rename_read, used_names
 from compiler.targets.onnx.writer import Writer
 
 
@@ -91,7 +92,7 @@ def _worth_folding(writer: Writer, results: Mapping[str, Array]) -> set[str]:
     sizes |= {name: math.prod(weight.dims) for name, weight in writer.initializers.items()}
     folded = set(results)
     while True:
-        as_it_stands = {name for node in writer.nodes if node.output[0] not in folded for name in node.input}
+        as_it_stands = used_names(node for node in writer.nodes if node.output[0] not in folded)
         left_out = {
             node.output[0]
             for node in writer.nodes
@@ -118,8 +119,7 @@ def _join_equal(writer: Writer, outputs: Container[str]) -> None:
     known = set(writer.initializers)
     kept = []
     for node in writer.nodes:
-        for index, name in enumerate(node.input):
-            node.input[index] = instead.get(name, name)
+        rename_read(node, instead)
         if _is_known(node, known) and node.output[0] not in outputs:
             known.add(node.output[0])
             key = onnx.NodeProto(op_type=node.op_type, input=node.input, attribute=node.attribute).SerializeToString(

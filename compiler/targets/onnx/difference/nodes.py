@@ -11,6 +11,7 @@ from typing import Any
 
 import onnx
 
+from compiler.targets.onnx.inner import inner_graphs, read_by
 from compiler.targets.onnx.read.load import STANDARD, opset, shown
 
 # Names tell which nodes correspond where at least this share of the smaller file's nodes are found by them.
@@ -142,9 +143,10 @@ def _changes(
     for name in sorted({*mine, *its}):
         if mine.get(name) != its.get(name):
             yield f"{name}: {_cut(mine.get(name))} -> {_cut(its.get(name))}"
-    for place in range(max(len(node.input), len(other.input))):
-        x = node.input[place] if place < len(node.input) else ""
-        y = other.input[place] if place < len(other.input) else ""
+    mine_read, its_read = ([*n.input, *(name for name in read_by(n) if name not in n.input)] for n in (node, other))
+    for place in range(max(len(mine_read), len(its_read))):
+        x = mine_read[place] if place < len(mine_read) else ""
+        y = its_read[place] if place < len(its_read) else ""
         if not _correspond(first, second, x, y, pairs, same_inputs):
             yield f"operand {place + 1}: {first.spoken(x)} -> {second.spoken(y)}"
     if len(node.output) != len(other.output):
@@ -184,10 +186,34 @@ def _text(item: onnx.AttributeProto) -> str:
         content = array.tolist() if array.size <= _FEW else sha256(array.tobytes()).hexdigest()
         return f"{array.dtype}{list(array.shape)} {content}"
     if isinstance(value, onnx.GraphProto):
-        return " ".join(onnx.printer.to_text(value).split())
+        return " ".join(onnx.printer.to_text(_numbered(value)).split())
     return (
         str(list(value)) if hasattr(value, "__iter__") else f"{value:.9g}" if isinstance(value, float) else str(value)
     )
+
+
+def _numbered(graph: onnx.GraphProto) -> onnx.GraphProto:
+    """The graph with numbers for the names of nodes and tensors, in the order in which they come: what it does."""
+    found: onnx.GraphProto = onnx.GraphProto.FromString(graph.SerializeToString())
+    names: dict[str, str] = {"": ""}
+
+    def number(graph: onnx.GraphProto) -> None:
+        graph.name, graph.doc_string = "graph", ""
+        del graph.value_info[:]
+        for item in (*graph.input, *graph.initializer):
+            item.name = names.setdefault(item.name, str(len(names)))
+        for node in graph.node:
+            node.name, node.doc_string = "", ""
+            del node.metadata_props[:]
+            for part in (node.input, node.output):
+                part[:] = [names.setdefault(name, str(len(names))) for name in part]
+            for inner in inner_graphs(node):
+                number(inner)
+        for item in graph.output:
+            item.name = names.setdefault(item.name, str(len(names)))
+
+    number(found)
+    return found
 
 
 def _cut(text: str | None) -> str:

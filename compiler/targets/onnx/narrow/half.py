@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 
 from compiler.ops.base import Array
+from compiler.targets.onnx.inner import inner_graphs, read_by, rename_read
 from compiler.targets.onnx.narrow.store import array_of, is_float
 from compiler.targets.onnx.proto import tensor
 
@@ -56,6 +57,9 @@ class _Half:
                 self._convert_weight(item)
 
     def _convert(self, node: onnx.NodeProto) -> None:
+        if any(inner_graphs(node)):
+            self._convert_around(node)
+            return
         takes, gives = self._places(node)
         for place, name in enumerate(node.input):
             if name in self._floats:
@@ -73,11 +77,25 @@ class _Half:
             else:
                 self._halves.add(name)
 
+    def _convert_around(self, node: onnx.NodeProto) -> None:
+        """A node with graphs inside computes in f32, with the weights that it reads kept in f16: where a processor has
+        no kernels for f16, the body of a Scan would make f32 of them anew in each step."""
+        floats = [name for name in read_by(node) if name in self._floats]
+        stored = {name for name in floats if name in self._weights and node.name not in self._kept}
+        rename_read(node, {name: self._stored(name) if name in stored else self._as(name, _F32) for name in floats})
+        self._nodes.append(node)
+
+    def _stored(self, name: str) -> str:
+        """The name under which a weight that is kept in f16 can be read as f32."""
+        key = (self._as(name, _F16), _F32)
+        if key not in self._made:
+            self._made[key] = f"{name} f32"
+            self._cast(key[0], self._made[key], _F32)
+        return self._made[key]
+
     def _places(self, node: onnx.NodeProto) -> tuple[set[int], set[int]]:
         """The places of the operands and the results that are to be f16."""
         if node.name in self._kept or node.domain not in ("", "ai.onnx"):
-            return set(), set()
-        if any(item.g.node or item.graphs for item in node.attribute):
             return set(), set()
         schema = onnx.defs.get_schema(node.op_type, self._opset, "")
         gives = _halvable(schema.outputs, node.output)

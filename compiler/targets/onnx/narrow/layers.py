@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import onnx
 
 from compiler.ops.base import Array
+from compiler.targets.onnx.inner import all_nodes, inner_graphs, read_by
 from compiler.targets.onnx.narrow.store import array_of, is_float, worth_storing
 from compiler.version import VERSION
 
@@ -47,7 +48,8 @@ def finished(model: onnx.ModelProto) -> bytes:
     """The bytes of a model that was changed, once onnx has checked it; equal models give equal bytes. What it says of
     the types of inner values is dropped, and nodes are put in order, as tools that rewrite a model leave both wrong.
     Raises Unsound where onnx refuses the model."""
-    del model.graph.value_info[:]
+    for graph in (model.graph, *(inner for node in all_nodes(model.graph.node) for inner in inner_graphs(node))):
+        del graph.value_info[:]
     model.producer_name, model.producer_version = "dlc", VERSION
     entries = {item.key: item.value for item in model.metadata_props if item.key != _TOOL}
     onnx.helper.set_model_props(model, dict(sorted(entries.items())))
@@ -64,7 +66,7 @@ def _sort(graph: onnx.GraphProto) -> None:
     somewhere.)"""
     nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in graph.node]
     makers = {name: place for place, node in enumerate(nodes) for name in node.output if name}
-    needed = [sorted({makers[name] for name in node.input if name in makers}) for node in nodes]
+    needed = [sorted({makers[name] for name in read_by(node) if name in makers}) for node in nodes]
     order: dict[int, None] = {}
     entered: set[int] = set()
     for last in range(len(nodes)):
@@ -94,7 +96,7 @@ def float_values(model: onnx.ModelProto) -> dict[str, str]:
 
 def takers(model: onnx.ModelProto, values: Collection[str]) -> Iterator[str]:
     """The names of the nodes that read any of ``values``."""
-    return (node.name for node in model.graph.node if not set(values).isdisjoint(node.input))
+    return (node.name for node in model.graph.node if not set(values).isdisjoint(read_by(node)))
 
 
 def weight_layers(model: onnx.ModelProto) -> tuple[Layer, ...]:
@@ -105,7 +107,7 @@ def weight_layers(model: onnx.ModelProto) -> tuple[Layer, ...]:
         found.setdefault(owner[1] if owner else name, []).append(name)
     layers = []
     for name, weights in found.items():
-        readers = [node for node in model.graph.node if not set(weights).isdisjoint(node.input)]
+        readers = [node for node in model.graph.node if not set(weights).isdisjoint(read_by(node))]
         weighted = [node for node in readers if len(node.input) > 1 and node.input[1] in weights]
         integer = tuple(node.name for node in weighted if node.op_type in _INTEGER)
         dynamic = tuple(node.name for node in weighted if _is_dynamic(node))
@@ -153,7 +155,7 @@ def weights_beyond(model: onnx.ModelProto, limit: float) -> Iterator[str]:
     """The names of nodes with an f32 weight that is :func:`beyond` ``limit``."""
     large = {item.name for item in model.graph.initializer if is_float(item) and beyond(array_of(item), limit)}
     for node in model.graph.node:
-        if not large.isdisjoint(node.input):
+        if not large.isdisjoint(read_by(node)):
             yield node.name
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 
 from compiler.ops.base import Array
+from compiler.targets.onnx.inner import all_nodes, used_names
 from compiler.targets.onnx.proto import tensor
 
 # Below so many elements, the scales and the nodes of a weight take what its 8 bits spare.
@@ -41,7 +42,7 @@ def store(model: onnx.ModelProto, weights: Collection[str]) -> None:
 
 def drop_unread(model: onnx.ModelProto) -> None:
     """Leave out the weights that no node reads any more."""
-    read = {name for node in model.graph.node for name in node.input}
+    read = used_names(model.graph.node)
     read |= {output.name for output in model.graph.output}
     kept = [item for item in model.graph.initializer if item.name in read]
     del model.graph.initializer[:]
@@ -58,7 +59,7 @@ def in_8_bits(array: Array, axes: tuple[int, ...], largest: int) -> tuple[Array,
 
 def worth_storing(graph: onnx.GraphProto) -> Iterator[str]:
     """The f32 weights that take half of their bytes at most with :func:`store`."""
-    read = {name for node in graph.node for name in node.input}
+    read = used_names(graph.node)
     axes = shared_axes(graph)
     for item in graph.initializer:
         sizes = [size for size in item.dims if size > 1]
@@ -76,7 +77,7 @@ def shared_axes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
     it first. Tables, and weights of recurrent layers, have a scale for each row."""
     found: dict[str, tuple[int, ...]] = {}
     ranks = {item.name: len(item.dims) for item in graph.initializer}
-    for node in graph.node:
+    for node in all_nodes(graph.node):
         for place, name in enumerate(node.input):
             if name in ranks and name not in found:
                 found[name] = _summed(node, ranks[name]) if place == 1 else (-1,)

@@ -7,15 +7,17 @@ from itertools import count
 
 import onnx
 
+from compiler.targets.onnx.inner import all_nodes, read_by, rename_read
+
 # Weights keep the names that a tool made of theirs; what is smaller than this are scales and zero points.
 _WEIGHT_BYTES = 1024
 
 
 def names_in(model: onnx.ModelProto) -> frozenset[str]:
-    """The names of all values and nodes."""
+    """The names of all values and nodes, of those inside nodes too."""
     graph = model.graph
     held = {item.name for item in (*graph.initializer, *graph.input, *graph.output)}
-    return frozenset(held.union(*((node.name, *node.input, *node.output) for node in graph.node)))
+    return frozenset(held.union(*((node.name, *node.input, *node.output) for node in all_nodes(graph.node))))
 
 
 def tidy(model: onnx.ModelProto, known: Collection[str]) -> None:
@@ -44,10 +46,11 @@ def tidy(model: onnx.ModelProto, known: Collection[str]) -> None:
     del graph.initializer[:]
     graph.initializer.extend(copies)
     for node in graph.node:
-        for names in (node.input, node.output):
-            for place, name in enumerate(names):
-                if name and name not in instead:
-                    instead[name] = f"q{next(numbers)}"
-                names[place] = instead.get(name, name)
+        for name in (*read_by(node), *filter(None, node.output)):
+            if name not in instead:
+                instead[name] = f"q{next(numbers)}"
+        rename_read(node, instead)
+        for place, name in enumerate(node.output):
+            node.output[place] = instead.get(name, name)
         if node.name not in known:
             node.name = f"{node.output[0]}/{node.op_type}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -11,6 +11,7 @@ import onnx
 
 from compiler.diagnostics import did_you_mean
 from compiler.foreign import CutError
+from compiler.targets.onnx.inner import read_by
 from compiler.targets.onnx.read.importer import made_by
 from compiler.targets.onnx.read.naming import beginning, parts, places
 
@@ -39,7 +40,7 @@ class Cutter:
         self._inputs = list(inputs)
         self._outputs = [item.name for item in graph.output]
         self._stored = {item.name for item in graph.initializer}
-        self._reads = [tuple(dict.fromkeys(_read(node))) for node in self._nodes]
+        self._reads = [read_by(node) for node in self._nodes]
         self._makers = {name: number for number, node in enumerate(self._nodes) for name in node.output if name}
 
     def choose(self, until: Sequence[str], start: Sequence[str]) -> Chosen:
@@ -127,17 +128,6 @@ def _check_twice(parameter: Parameter, texts: Sequence[str], names: Sequence[str
     for text, name in zip(texts, names, strict=False):
         if names.count(name) > 1:
             raise CutError(parameter, f"{text} is named twice", "the same tensor", "leave it out here")
-
-
-def _read(node: onnx.NodeProto) -> Iterator[str]:
-    """Every tensor from outside that a node reads, in its branches too."""
-    yield from filter(None, node.input)
-    for item in node.attribute:
-        for graph in (item.g, *item.graphs):
-            own = {name for inner in graph.node for name in inner.output}
-            own |= {proto.name for proto in (*graph.initializer, *graph.input)}
-            yield from (name for inner in graph.node for name in _read(inner) if name not in own)
-            yield from (output.name for output in graph.output if output.name not in own)
 
 
 def _sample(names: Sequence[str]) -> list[str]:

@@ -12,6 +12,8 @@ from functools import cache
 
 import onnx
 
+from compiler.targets.onnx.inner import inner_graphs
+
 # Vectors that stand for shapes are not longer.
 _LONGEST = 1024
 # What is learned of one operator may show that more of them are safe; files ask for this a few times at most.
@@ -68,9 +70,7 @@ def _unsafe(model: onnx.ModelProto) -> list[int]:
     functions = {(function.domain, function.name) for function in model.functions}
 
     def is_unsafe(node: onnx.NodeProto) -> bool:
-        if (node.domain, node.op_type) in functions or any(
-            item.HasField("g") or item.graphs for item in node.attribute
-        ):
+        if (node.domain, node.op_type) in functions or any(inner_graphs(node)):
             return True
         return node.op_type in _following() and not safe.issuperset((*node.input, *node.output))
 

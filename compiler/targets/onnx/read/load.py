@@ -21,6 +21,7 @@ from compiler.ops.base import Array
 from compiler.targets.onnx.apart import lean, split
 from compiler.targets.onnx.content import MOST_WEIGHTS, Content, content_of, little_endian
 from compiler.targets.onnx.file import parse, tensors
+from compiler.targets.onnx.inner import all_nodes, inner_graphs
 from compiler.targets.onnx.read.external import gather, put_in
 
 MOST_NODES = 200_000
@@ -153,8 +154,7 @@ def _nodes(model: onnx.ModelProto) -> Iterator[tuple[int, onnx.NodeProto]]:
     while waiting:
         depth, node = waiting.pop()
         yield depth, node
-        for item in node.attribute:
-            waiting += [(depth + 1, inner) for graph in (item.g, *item.graphs) for inner in graph.node]
+        waiting += [(depth + 1, inner) for graph in inner_graphs(node) for inner in graph.node]
 
 
 def check_functions(model: onnx.ModelProto, name: str) -> None:
@@ -185,14 +185,8 @@ def check_functions(model: onnx.ModelProto, name: str) -> None:
 
 def _called(nodes: Iterable[onnx.NodeProto], known: Container[_Function]) -> list[_Function]:
     """The functions that these nodes call, in subgraphs too, as often as they do."""
-    found: list[_Function] = []
-    waiting = list(nodes)
-    while waiting:
-        node = waiting.pop()
-        if (node.domain, node.op_type) in known:
-            found.append((node.domain, node.op_type))
-        waiting += [inner for item in node.attribute for graph in (item.g, *item.graphs) for inner in graph.node]
-    return found
+    kinds = ((node.domain, node.op_type) for node in all_nodes(nodes))
+    return [kind for kind in kinds if kind in known]
 
 
 def check_sizes(model: onnx.ModelProto, name: str) -> None:

@@ -7,7 +7,7 @@ operators of other domains or newer opsets can be shown too. Data in other files
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -18,6 +18,7 @@ from compiler.diagnostics import DiagnosticError
 from compiler.targets.onnx.apart import lean
 from compiler.targets.onnx.content import content_of
 from compiler.targets.onnx.file import is_outside, node_sources, parse, tensors
+from compiler.targets.onnx.inner import read_by
 from compiler.targets.onnx.read.external import byte_length
 from compiler.targets.onnx.read.inferred import with_types
 from compiler.targets.onnx.read.load import (
@@ -172,8 +173,7 @@ def _moving(
     """The nodes whose results depend on an input, or on chance; what the others give joins the ``constants``."""
     found = []
     for node in graph.node:
-        reads = [name for name in (*node.input, *_outer(node)) if name]
-        if node.op_type in _BY_CHANCE or any(name not in constants for name in reads):
+        if node.op_type in _BY_CHANCE or any(name not in constants for name in read_by(node)):
             found.append(node)
             continue
         for name in filter(None, node.output):
@@ -192,25 +192,12 @@ def _node(
         _kind(node),
         node.name,
         tuple(filter(None, map(_detail, attributes))),
-        tuple(name for name in (*node.input, *_outer(node)) if name and name not in constants),
+        tuple(name for name in read_by(node) if name not in constants),
         tuple(node.output),
         tuple(f"{_dtype(dtype)}[{', '.join(map(str, shape))}]" for dtype, shape in held),
         sum(map(prod, weights)),
         sources.get(node.name, ""),
     )
-
-
-def _outer(node: onnx.NodeProto) -> Iterable[str]:
-    """What the graphs inside a node read of what is around it, once each."""
-    waiting = [graph for item in node.attribute for graph in (item.g, *item.graphs) if graph.node]
-    found: dict[str, None] = {}
-    while waiting:
-        graph = waiting.pop()
-        own = {item.name for item in (*graph.input, *graph.initializer)} | {o for n in graph.node for o in n.output}
-        for inner in graph.node:
-            found |= dict.fromkeys(name for name in inner.input if name and name not in own)
-            waiting += [g for item in inner.attribute for g in (item.g, *item.graphs) if g.node]
-    return [name for name in found if name not in node.input]
 
 
 def _detail(item: onnx.AttributeProto) -> str:

@@ -68,6 +68,27 @@ def test_nodes_go_by_what_they_do_where_names_say_nothing(model: Callable[..., o
     assert {label.split()[0] for label in found.removed} == {"Conv", "Relu"}
 
 
+def test_graphs_inside_nodes_are_compared_by_what_they_do() -> None:
+    def network(prefix: str, kind: str = "Tanh", factor: str = "w") -> onnx.ModelProto:
+        def value(name: str) -> onnx.ValueInfoProto:
+            return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 2])
+
+        h, s, total, new = (f"{prefix}{name}" for name in ("h", "s", "total", "new"))
+        nodes = [helper.make_node("Mul", [h, factor], [total]), helper.make_node(kind, [total], [new], f"{prefix}step")]
+        body = helper.make_graph(nodes, f"{prefix}body", [value(h), value(s)], [value(new)])
+        scan = helper.make_node("Scan", ["first", "x"], ["y"], "scan", num_scan_inputs=1, body=body)
+        x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["T", "N", 2])
+        stored = [numpy_helper.from_array(np.ones(n, np.float32), name) for name, n in (("w", 2), ("v", 1))]
+        graph = helper.make_graph([scan], "g", [x, value("first")], [value("y")], stored)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+
+    assert compare_structure(network(""), network("other/")).nodes.equal == 1
+    (change,) = compare_structure(network(""), network("", "Relu")).nodes.changed
+    assert change.how[0].startswith("body: ")
+    (change,) = compare_structure(network(""), network("", factor="v")).nodes.changed
+    assert change.how == ("operand 3: the weight w -> the weight v",)
+
+
 def test_weights(model: Callable[..., onnx.ModelProto]) -> None:
     found = compare_weights(model(NET), model(NET, scale=1.5))
     (first, *_) = found.changed
