@@ -25,6 +25,7 @@ from compiler.front.training import ElaboratedTrain, Loss, first_weights
 from compiler.ir.graph import Graph, Output, Value
 from compiler.ir.types import TensorType
 from compiler.learning import check_steps
+from compiler.ops.base import Device
 from compiler.ops.emit import Emit
 from compiler.passes.accumulate import Accumulate, gradients_graph
 from compiler.passes.autodiff import Gradient
@@ -346,12 +347,14 @@ def onnx_file(
     return export(onnx_graph(program), weights, metadata=metadata or {}, opset=chosen_opset(opset))
 
 
-def onnx_model(program: ModelProgram, weights: Mapping[str, npt.NDArray[Any]], opset: int | None = None) -> Content:
+def onnx_model(
+    program: ModelProgram, weights: Mapping[str, npt.NDArray[Any]], opset: int | None = None, device: Device = "cpu"
+) -> Content:
     """What :func:`onnx_file` gives, or the model with its large weights apart where they do not fit into one file."""
     from compiler.targets.onnx import export_any
     from compiler.targets.onnx.releases import chosen_opset
 
-    return export_any(onnx_graph(program), weights, opset=chosen_opset(opset))
+    return export_any(onnx_graph(program), weights, opset=chosen_opset(opset), device=device)
 
 
 def _step(train: ElaboratedTrain, number: int, observer: Observer | None) -> Graph:

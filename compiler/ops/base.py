@@ -7,10 +7,10 @@ missing is refused when the class is registered.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -164,6 +164,9 @@ class NumpyLowering(Protocol):
         ``side_by_side``. What is not made there is copied into it."""
 
 
+Device: TypeAlias = Literal["cpu", "cuda"]
+
+
 class OnnxLowering(Protocol):
     """What an operation sees while it writes its ONNX nodes."""
 
@@ -181,6 +184,10 @@ class OnnxLowering(Protocol):
 
     @property
     def opset(self) -> int: ...
+
+    @property
+    def device(self) -> Device:
+        """Where the file is made to run."""
 
     def node(self, kind: str, inputs: Sequence[str], outputs: Sequence[str] | None = None, **attributes: Any) -> str:
         """Add a node and give the name of its first result; results not named get fresh names.
@@ -206,6 +213,17 @@ class OnnxLowering(Protocol):
 
     def name(self, wanted: str) -> str:
         """A name like ``wanted`` that no tensor has, for a result of a node with several."""
+
+    def graph(
+        self,
+        name: str,
+        inputs: Sequence[TensorType],
+        results: Sequence[TensorType],
+        write: Callable[[OnnxLowering], None],
+        text: str = "",
+    ) -> object:
+        """A graph for an attribute of a node: what ``write`` makes where these are the operands and the results. It may
+        read by name what is around it as well. ``text`` is said of it in the file."""
 
 
 class Op(Operation):

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from compiler.ir.dims import Dim
 from compiler.ir.graph import Graph, Node, Value
 from compiler.ir.live import live_nodes
-from compiler.ir.types import DType, TensorType
-from compiler.ops.base import Array, OnnxLowering, Op
+from compiler.ir.types import TensorType
+from compiler.ops.base import OnnxLowering, Op
 from compiler.ops.constant import Size
 from compiler.ops.emit import Emit
 from compiler.ops.parts import SUM, Cut, Joined, Place, Standing
+from compiler.ops.relayed import RelayedLowering
 from compiler.ops.shape import Reshape
 
 
@@ -96,8 +96,8 @@ def expansion_parts(graph: Graph, cut: Cut) -> tuple[Joined, ...] | None:
     return tuple(results)
 
 
-class _Expanded:
-    """One node of an expansion as it is lowered: an ``OnnxLowering``.
+class _Expanded(RelayedLowering):
+    """One node of an expansion as it is lowered.
 
     A value on the way has no name before it is made, so that a node which others have made already is shared with them.
     """
@@ -110,38 +110,21 @@ class _Expanded:
         results: Mapping[Value, str],
         read: Sequence[bool],
     ) -> None:
-        self._c, self._node, self._names, self._read = c, node, names, read
-        self.inputs = tuple(names[value] for value in node.inputs)
+        self._node, self._names = node, names
         opcode, single = node.operation.opcode, len(node.outputs) == 1
-        self.outputs = tuple(results.get(value) or (ON_THE_WAY if single else c.name(opcode)) for value in node.outputs)
-        names.update(zip(node.outputs, self.outputs, strict=True))
-        self.input_types: tuple[TensorType, ...] = tuple(value.type for value in node.inputs)
-        self.output_types: tuple[TensorType, ...] = tuple(value.type for value in node.outputs)
-        self.opset = c.opset
+        outputs = tuple(results.get(value) or (ON_THE_WAY if single else c.name(opcode)) for value in node.outputs)
+        types = tuple([value.type for value in values] for values in (node.inputs, node.outputs))
+        super().__init__(c, tuple(names[value] for value in node.inputs), outputs, (types[0], types[1]), read)
+        names.update(zip(node.outputs, outputs, strict=True))
 
     def node(self, kind: str, inputs: Sequence[str], outputs: Sequence[str] | None = None, **attributes: Any) -> str:
         if outputs is None or tuple(outputs) != (ON_THE_WAY,):
-            return self._c.node(kind, inputs, outputs, **attributes)
-        self.alias(self._c.node(kind, inputs, **attributes))
+            return super().node(kind, inputs, outputs, **attributes)
+        self.alias(super().node(kind, inputs, **attributes))
         return self._names[self._node.output]
-
-    def constant(self, array: Array, hint: str = "") -> str:
-        return self._c.constant(array, hint)
-
-    def scalar(self, value: float, dtype: DType) -> str:
-        return self._c.scalar(value, dtype)
-
-    def is_read(self, index: int) -> bool:
-        return self._read[index]
-
-    def shape(self, dims: Sequence[Dim]) -> str:
-        return self._c.shape(dims)
 
     def alias(self, name: str) -> None:
         self._names[self._node.output] = name
-
-    def name(self, wanted: str) -> str:
-        return self._c.name(wanted)
 
 
 # Stands for the name of a value that is not made yet, and is no result.

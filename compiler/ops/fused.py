@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 from compiler.ir.dims import Dim
 from compiler.ir.graph import Graph, Value
@@ -137,34 +136,3 @@ class StepLowering:
 
     def side_by_side(self, operands: Sequence[int]) -> str:
         return self._c.side_by_side(operands)
-
-
-class OnnxStepLowering:
-    """The same for ONNX: an ``OnnxLowering``."""
-
-    def __init__(self, c: OnnxLowering, operand: tuple[str, TensorType], result: tuple[str, TensorType]) -> None:
-        self._c = c
-        self.inputs, self.input_types = (operand[0],), (operand[1],)
-        self.outputs, self.output_types = (result[0],), (result[1],)
-        self.opset = c.opset
-
-    def node(self, kind: str, inputs: Sequence[str], outputs: Sequence[str] | None = None, **attributes: Any) -> str:
-        return self._c.node(kind, inputs, outputs, **attributes)
-
-    def constant(self, array: Array, hint: str = "") -> str:
-        return self._c.constant(array, hint)
-
-    def scalar(self, value: float, dtype: DType) -> str:
-        return self._c.scalar(value, dtype)
-
-    def shape(self, dims: Sequence[Dim]) -> str:
-        return self._c.shape(dims)
-
-    def alias(self, name: str) -> None:
-        self._c.alias(name)
-
-    def name(self, wanted: str) -> str:
-        return self._c.name(wanted)
-
-    def is_read(self, index: int) -> bool:
-        return True

@@ -11,8 +11,9 @@ from compiler.ir.types import DType, TensorType
 from compiler.ops.activation import Activation, Elu, Gelu, LeakyRelu, Relu, Sigmoid, Silu, Softplus, Tanh
 from compiler.ops.base import Gradients, NumpyLowering, OnnxLowering, Op, Sample, Values, operation
 from compiler.ops.emit import Emit
-from compiler.ops.fused import FusedOp, OnnxStepLowering, StepLowering
+from compiler.ops.fused import FusedOp, StepLowering
 from compiler.ops.matmul import MatMul, gradients_of_product, lower_matmul
+from compiler.ops.relayed import RelayedLowering
 
 
 @operation
@@ -68,7 +69,7 @@ class Linear(FusedOp):
             before = c.node("MatMul", c.inputs, result)
         if self.activation is not None:
             type = c.output_types[0]
-            self.activation.onnx(OnnxStepLowering(c, (before, type), (c.outputs[0], type)))
+            self.activation.onnx(RelayedLowering(c, (before,), c.outputs, ([type], [type]), [True]))
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:

@@ -191,8 +191,8 @@ class Recurrent(Op):
         each = len(kept) // len(given.weights)
         for place, (weights, reverse) in enumerate(zip(given.weights, self.reversals, strict=True)):
             units = weights.weight_hh.type.shape[1]
-            y, d_y_part = (_units_of(b, value, place, units) for value in (outputs[0], d_y))
-            states, d_ends_part = ([_state_of(b, v, place) for v in values] for values in (given.states, d_ends))
+            y, d_y_part = (units_of(b, value, place, units) for value in (outputs[0], d_y))
+            states, d_ends_part = ([state_of(b, v, place) for v in values] for values in (given.states, d_ends))
             needed = (weights.weight_hh, y, *kept[place * each : (place + 1) * each], *states, *lengths)
             operands = (*needed, *([d_y_part] if reached else []), *d_ends_part)
             flags = (reverse, self.state, self.lengths, reached)
@@ -200,7 +200,7 @@ class Recurrent(Op):
             d_xs.append(d_x)
             d_weights += of_weights
             d_states.append(of_states)
-        d_firsts = [_together(b, parts) for parts in zip(*d_states, strict=True)] if self.state else []
+        d_firsts = [together(b, parts) for parts in zip(*d_states, strict=True)] if self.state else []
         total = d_xs[0] if len(d_xs) == 1 else b.add(*d_xs)
         return b.reshape(total, given.x.type.shape), *d_weights, *d_firsts, *[None] * self.lengths
 
@@ -209,12 +209,16 @@ class Recurrent(Op):
     def onnx(self, c: OnnxLowering) -> None:
         if c.input_types[0].dtype is DType.F64:
             raise FacetError(f"ONNX Runtime has no {self.onnx_kind} for f64: use f32")
+        self.onnx_layer(c, self.onnx_weights(c))
+
+    def onnx_layer(self, c: OnnxLowering, weights: Sequence[str]) -> None:
+        """Write ONNX's operator for the layer with W, R and B, and what brings its results into shape."""
         given = self.named(c.inputs)
         lengths = ""
         if given.lengths is not None:
             narrow = c.input_types[-1].dtype is DType.I32
             lengths = given.lengths if narrow else c.node("Cast", (given.lengths,), to=DType.I32)
-        inputs = [given.x, *self._onnx_weights(c, given.weights), lengths]
+        inputs = [given.x, *weights, lengths]
         if len(given.weights) == 1:
             inputs += [c.node("Unsqueeze", (state, c.constant(np.array([0])))) for state in given.states]
         else:
@@ -234,8 +238,9 @@ class Recurrent(Op):
             elif name:
                 self._onnx_state(c, name, index, given.states[index - 1] if given.states else "", lengths)
 
-    def _onnx_weights(self, c: OnnxLowering, directions: Sequence[Weights[str]]) -> list[str]:
-        """W, R and B: the weights of all directions, with the gates in ONNX's order."""
+    def onnx_weights(self, c: OnnxLowering) -> list[str]:
+        """W, R and B: the weights of all directions, with the gates in ONNX's order; B is "" without biases."""
+        directions = self.named(c.inputs).weights
         found = [
             self._onnx_weight(c, [getattr(weights, field) for weights in directions], 1)
             for field in ("weight_ih", "weight_hh")
@@ -331,9 +336,9 @@ def sigmoid(x: Array) -> Array:
     return np.asarray(1 / (1 + np.exp(-x)))
 
 
-def is_zero(b: Emit, gradient: Value) -> bool:
-    """Whether a gradient is the 0 that stands for a result which nothing reads."""
-    node = b.producer(gradient)
+def is_zero(b: Emit, value: Value) -> bool:
+    """Whether a value is a 0 in all places, such as the gradient of a result that nothing reads."""
+    node = b.producer(value)
     source = b.producer(node.inputs[0]) if node is not None and isinstance(node.operation, Expand) else None
     return source is not None and isinstance(source.operation, Constant) and not source.operation.array.any()
 
@@ -350,13 +355,13 @@ def flat_gates(b: Emit, d_sums: Value) -> Value:
     return b.reshape(d_sums, (gates, steps * batch))
 
 
-def _units_of(b: Emit, y: Value, place: int, units: Dim) -> Value:
+def units_of(b: Emit, y: Value, place: int, units: Dim) -> Value:
     """The units of one direction of y or its gradient."""
     steps, batch, _ = y.type.shape
     return b.slice(y, (0, 0, place * units), (steps, batch, (place + 1) * units))
 
 
-def _state_of(b: Emit, state: Value, place: int) -> Value:
+def state_of(b: Emit, state: Value, place: int) -> Value:
     """The state [N, H] of one direction."""
     if state.type.rank == 2:
         return state
@@ -364,7 +369,7 @@ def _state_of(b: Emit, state: Value, place: int) -> Value:
     return b.reshape(b.slice(state, (0, place, 0), (batch, place + 1, units)), (batch, units))
 
 
-def _together(b: Emit, states: Sequence[Value]) -> Value:
+def together(b: Emit, states: Sequence[Value]) -> Value:
     """The states [N, H] of the directions as one."""
     if len(states) == 1:
         return states[0]

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from compiler.ir.graph import Value
 from compiler.ir.types import TensorType
 from compiler.ops.arrays import row_major
-from compiler.ops.base import Array, NumpyLowering, Sample, Sizes, Values, operation
+from compiler.ops.base import Array, NumpyLowering, OnnxLowering, Sample, Sizes, Values, operation
 from compiler.ops.recurrent import Recurrent, flat_steps
 from compiler.ops.recurrent_gradient import SAMPLED, RecurrentGradient, gradient_sample
 from compiler.ops.recurrent_numpy import mask_of, pair, part_of, states_of, with_helpers
+from compiler.ops.rnn_onnx import Activation, lower_rnn
 
 if TYPE_CHECKING:
     from compiler.ops.emit import Emit
-
-Activation: TypeAlias = Literal["tanh", "relu"]
 
 
 @operation
@@ -65,6 +64,9 @@ class Rnn(Recurrent):
             f"{self.reversals[place]}, {pair(part_of(c.outputs, units, place, count, c))}, {pair(work)}, "
             f"{zeros if self.activation == 'relu' else None})"
         )
+
+    def onnx(self, c: OnnxLowering) -> None:
+        lower_rnn(self, c, self.activation)
 
     def onnx_attributes(self) -> dict[str, Any]:
         return {"activations": [self.activation.capitalize()] * len(self.reversals)}

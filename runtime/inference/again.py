@@ -33,7 +33,7 @@ def compile_again(file: Path, output: Path, device: Device, certify: bool, opset
         describe(foreign.metadata, foreign.text), version=VERSION, source_sha256=source, certificate={}
     )
     if not certify:
-        plain = compiler.onnx_model(foreign.program, foreign.weights, opset)
+        plain = compiler.onnx_model(foreign.program, foreign.weights, opset, device)
         told = {**kept, **description.as_metadata()}
         save_model(output, changed(plain, lambda content: with_metadata(content, told, description.text)))
         return None

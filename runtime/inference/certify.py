@@ -132,7 +132,7 @@ def certified_export(
     """
     from compiler.targets.onnx.file import with_metadata
 
-    plain = export_any(graph, weights, opset=opset)
+    plain = export_any(graph, weights, opset=opset, device=device)
     certificate = certify(plain, graph, weights, reference, ranges=ranges, samples=samples, device=device)
     described = replace(description, version=VERSION, certificate=certificate.as_metadata())
     content = changed(plain, lambda file: with_metadata(file, described.as_metadata(), described.text))

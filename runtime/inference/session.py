@@ -8,13 +8,14 @@ from contextlib import contextmanager, nullcontext, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, get_args
 
 import numpy as np
 
 from compiler.diagnostics import DiagnosticError, error
 from compiler.ir.types import DType
 from compiler.ops.base import Array
+from compiler.ops.base import Device as Device  # for those who open sessions
 from compiler.targets.onnx.content import Content, SplitModel, content_of, head, is_ort
 from compiler.targets.onnx.metadata import Description, bounds, describe
 from runtime.data.columns import ArrayOrColumn, Column, whole
@@ -25,7 +26,6 @@ from runtime.inference.feed import ROWS, in_rows, outline, part, rows_symbol
 from runtime.inference.ranges import check_ranges
 from runtime.programs.signature import Port, by_name, check, match
 
-Device: TypeAlias = Literal["cpu", "cuda"]
 _DEVICES = get_args(Device)
 
 _SILENT, _WARNING = 4, 2

@@ -50,7 +50,7 @@ def rehearse(model: ModelProgram, device: Device, opset: int = DEFAULT) -> None:
     Raises DiagnosticError: what export raises (E0901 to E0904), and where CUDA can't be used (E0909).
     """
     zeros = {weight.name: _zeros(weight.type) for weight in model.weights}
-    content = compiler.onnx_model(model, zeros, opset)
+    content = compiler.onnx_model(model, zeros, opset, device)
     if device == "cuda":
         InferenceSession(content, device)
 
@@ -100,7 +100,7 @@ def export_unproved(
     from compiler.targets.onnx.file import with_metadata
 
     description = _description(project, model, how)
-    plain = compiler.onnx_model(model, own, how.opset)
+    plain = compiler.onnx_model(model, own, how.opset, how.device)
     save_model(path, changed(plain, lambda file: with_metadata(file, description.as_metadata(), description.text)))
 
 

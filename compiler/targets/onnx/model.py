@@ -10,15 +10,16 @@ from compiler.diagnostics import Diagnostic, DiagnosticError, error
 from compiler.ir.dims import as_symbol
 from compiler.ir.graph import Graph, Node, Role, Value
 from compiler.ir.types import DType
-from compiler.ops.base import Array, FacetError, Op
+from compiler.ops.base import Array, Device, FacetError, Op
 from compiler.targets.onnx.apart import LEAST_APART, lean, split
 from compiler.targets.onnx.content import MOST_WEIGHTS, SplitModel
 from compiler.targets.onnx.fold import fold_weights
+from compiler.targets.onnx.inner import used_names
 from compiler.targets.onnx.metadata import bounds_metadata
 from compiler.targets.onnx.names import Names, name_values
 from compiler.targets.onnx.proto import value_info
 from compiler.targets.onnx.releases import DEFAULT, IR_VERSION, OPSETS
-from compiler.targets.onnx.writer import NodeWriter, OpsetError, Writer, source_place, used_names
+from compiler.targets.onnx.writer import NodeWriter, OpsetError, Writer, source_place
 from compiler.version import VERSION
 
 _CHECKED = 2**20  # elements of a weight that the checker sees in a large model
@@ -28,17 +29,21 @@ class ExportError(Exception):
     """A file that would not be sound ONNX: always a mistake in dlc, never in a user's file."""
 
 
-def export_graph(graph: Graph, weights: Mapping[str, Array], metadata: Mapping[str, str], opset: int) -> bytes:
+def export_graph(
+    graph: Graph, weights: Mapping[str, Array], metadata: Mapping[str, str], opset: int, device: Device
+) -> bytes:
     """See :func:`compiler.targets.onnx.export`."""
     if is_large(weights):
         raise _too_large(graph, weights)
-    model, _ = _written(graph, weights, metadata, opset, apart=False)
+    model, _ = _written(graph, weights, metadata, opset, device, apart=False)
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def export_apart(graph: Graph, weights: Mapping[str, Array], metadata: Mapping[str, str], opset: int) -> SplitModel:
+def export_apart(
+    graph: Graph, weights: Mapping[str, Array], metadata: Mapping[str, str], opset: int, device: Device
+) -> SplitModel:
     """See :func:`compiler.targets.onnx.export_any`."""
-    return split(*_written(graph, weights, metadata, opset, apart=True))
+    return split(*_written(graph, weights, metadata, opset, device, apart=True))
 
 
 def is_large(weights: Mapping[str, Array]) -> bool:
@@ -47,14 +52,14 @@ def is_large(weights: Mapping[str, Array]) -> bool:
 
 
 def _written(
-    graph: Graph, weights: Mapping[str, Array], metadata: Mapping[str, str], opset: int, apart: bool
+    graph: Graph, weights: Mapping[str, Array], metadata: Mapping[str, str], opset: int, device: Device, apart: bool
 ) -> tuple[onnx.ModelProto, Mapping[str, Array]]:
     """The model, and with ``apart`` its large weights, which are not in it."""
     _check_opset(opset)
     _check_weights(graph, weights)
     names = Names()
     values = name_values(graph, names)
-    writer = Writer(names, _symbol_sources(graph, weights), opset, LEAST_APART if apart else None)
+    writer = Writer(names, _symbol_sources(graph, weights), opset, device, LEAST_APART if apart else None)
     for item in graph.inputs:
         if item.name in weights:
             writer.store(item.name, weights[item.name])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import PureWindowsPath
 from typing import Any
 
@@ -12,10 +14,11 @@ import onnx
 from compiler.ir.dims import Atom, Dim, Floor, Monomial, Poly, Symbol, bounds
 from compiler.ir.graph import NOWHERE, Node, Origin, Value
 from compiler.ir.types import DType, TensorType
-from compiler.ops.base import Array
+from compiler.ops.base import Array, Device, OnnxLowering
+from compiler.ops.relayed import RelayedLowering
 from compiler.targets.onnx.content import little_endian
 from compiler.targets.onnx.names import Names, within
-from compiler.targets.onnx.proto import attribute, outline_of, schema, tensor
+from compiler.targets.onnx.proto import attribute, outline_of, schema, tensor, value_info
 from compiler.targets.onnx.releases import IR_VERSION, OPSETS
 
 # Nodes carry metadata from this IR version on; before it the source place goes into doc_string.
@@ -38,10 +41,14 @@ class Writer:
     single one may be too large for a message."""
 
     def __init__(
-        self, names: Names, symbols: Mapping[str, tuple[str, int]], opset: int, largest: int | None = None
+        self,
+        names: Names,
+        symbols: Mapping[str, tuple[str, int]],
+        opset: int,
+        device: Device = "cpu",
+        largest: int | None = None,
     ) -> None:
-        self.opset = opset
-        self.nodes: list[onnx.NodeProto] = []
+        self.opset, self.device = opset, device
         self.initializers: dict[str, onnx.TensorProto] = {}
         self.sources: dict[str, str] = {}
         self.made: set[str] = set()
@@ -49,11 +56,36 @@ class Writer:
         self._largest = largest
         self._names, self._node_names = names, Names()
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
-        self._anonymous: dict[tuple[str, tuple[str, ...], bytes], str] = {}
+        self._graphs = [_OpenGraph()]
         self._symbols = symbols
         self._atoms: dict[Atom, str] = {}
         self._sizes: dict[Dim, str] = {}
         self._shapes: dict[tuple[Dim, ...], str] = {}
+
+    @property
+    def nodes(self) -> list[onnx.NodeProto]:
+        """The nodes of the network, without those inside them."""
+        return self._graphs[0].nodes
+
+    @contextmanager
+    def inner(self) -> Iterator[list[onnx.NodeProto]]:
+        """Nodes that are added in this context go into the list that it gives, for a graph inside a node."""
+        outer = self._graphs
+        self._graphs = [*outer, _OpenGraph()]
+        try:
+            yield self._graphs[-1].nodes
+        finally:
+            self._graphs = outer
+
+    @contextmanager
+    def _outermost(self) -> Iterator[None]:
+        """What is added in this context can be read everywhere."""
+        inner = self._graphs
+        self._graphs = inner[:1]
+        try:
+            yield
+        finally:
+            self._graphs = inner
 
     def node(
         self,
@@ -71,16 +103,18 @@ class Writer:
         declared = self._schema(kind, len(inputs), given).attributes
         details = [attribute(declared[key], given[key]) for key in sorted(given)]
         key = (kind, tuple(inputs), b"".join(detail.SerializeToString(deterministic=True) for detail in details))
-        if outputs is None and key in self._anonymous:
-            return self._anonymous[key]
+        if outputs is None:
+            for graph in self._graphs:
+                if key in graph.anonymous:
+                    return graph.anonymous[key]
         name = self._node_names.take(within(origin.scope, kind))
         results = [self._names.take(name)] if outputs is None else list(outputs)
         if outputs is None:
-            self._anonymous[key] = results[0]
+            self._graphs[-1].anonymous[key] = results[0]
         proto = onnx.NodeProto(op_type=kind, name=name, input=inputs, output=results, attribute=details)
         if origin.spans:
             self._stamp(proto, source_place(origin))
-        self.nodes.append(proto)
+        self._graphs[-1].nodes.append(proto)
         self.made.update(results)
         return results[0]
 
@@ -141,7 +175,8 @@ class Writer:
         """The name of an int64 tensor that holds ``dims``."""
         key = tuple(dims)
         if key not in self._shapes:
-            self._shapes[key] = self._write_shape(key)
+            with self._outermost():
+                self._shapes[key] = self._write_shape(key)
         return self._shapes[key]
 
     def _write_shape(self, dims: tuple[Dim, ...]) -> str:
@@ -166,7 +201,8 @@ class Writer:
         if isinstance(dim, int):
             return self.constant(np.array([dim], np.int64))
         if dim not in self._sizes:
-            self._sizes[dim] = self._sum(dim)
+            with self._outermost():
+                self._sizes[dim] = self._sum(dim)
         return self._sizes[dim]
 
     def _sum(self, dim: Poly) -> str:
@@ -212,6 +248,14 @@ class Writer:
         return self.node(kind, [a, b], [self._names.take(name)] if name else None)
 
 
+@dataclass
+class _OpenGraph:
+    """A graph whose nodes are being added, and the results of those that were added without names for them."""
+
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    anonymous: dict[tuple[str, tuple[str, ...], bytes], str] = field(default_factory=dict)
+
+
 class NodeWriter:
     """What one operation sees of the writer while it is lowered: an ``OnnxLowering``. ``read`` are the values that
     something reads."""
@@ -223,7 +267,7 @@ class NodeWriter:
         self.outputs = tuple(names[value] for value in node.outputs)
         self.input_types: tuple[TensorType, ...] = tuple(value.type for value in node.inputs)
         self.output_types: tuple[TensorType, ...] = tuple(value.type for value in node.outputs)
-        self.opset = writer.opset
+        self.opset, self.device = writer.opset, writer.device
 
     def node(self, kind: str, inputs: Sequence[str], outputs: Sequence[str] | None = None, **attributes: Any) -> str:
         return self._writer.node(kind, inputs, outputs, self._origin, attributes)
@@ -246,11 +290,39 @@ class NodeWriter:
     def is_read(self, index: int) -> bool:
         return self._node.outputs[index] in self._read
 
+    def graph(
+        self,
+        name: str,
+        inputs: Sequence[TensorType],
+        results: Sequence[TensorType],
+        write: Callable[[OnnxLowering], None],
+        text: str = "",
+    ) -> onnx.GraphProto:
+        operands = tuple(self.name(f"{name}/operand") for _ in inputs)
+        made = tuple(self.name(f"{name}/result") for _ in results)
+        with self._writer.inner() as nodes:
+            write(_InnerLowering(self, operands, made, (inputs, results), [True] * len(results)))
+        return onnx.GraphProto(
+            name=within(self._origin.scope, name),
+            doc_string=text,
+            node=nodes,
+            input=[value_info(*item) for item in zip(operands, inputs, strict=True)],
+            output=[value_info(*item) for item in zip(made, results, strict=True)],
+        )
+
     def missing(self) -> list[str]:
         """The results that something reads but that have been neither made nor given as something that there is."""
         names = [self._names[value] for value in self._node.outputs if value in self._read]
         there = (self.inputs, self._writer.made, self._writer.initializers)
         return [name for name in names if not any(name in place for place in there)]
+
+
+class _InnerLowering(RelayedLowering):
+    """What is lowered in a graph inside a node."""
+
+    def alias(self, name: str) -> None:
+        # A graph can't give what is around it under another name.
+        self.node("Identity", (name,), self.outputs)
 
 
 def source_place(origin: Origin) -> str:
@@ -259,8 +331,3 @@ def source_place(origin: Origin) -> str:
         return ""
     span = origin.spans[0]
     return f"{PureWindowsPath(span.source.name).name}:{span.line}:{span.column}"
-
-
-def used_names(nodes: Iterable[onnx.NodeProto]) -> set[str]:
-    """Everything that some node reads."""
-    return {name for node in nodes for name in node.input}

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from compiler.targets.onnx.attribution import attribute, named
 from runtime.inference.bench import Plan
-from runtime.inference.profile import OWN, profile
+from runtime.inference.profile import OWN, _kernel_times, profile
 from tests.dlc.conftest import Outcome, dlc  # noqa: F401 - a fixture
 
 NET = """\
@@ -52,6 +52,40 @@ def test_the_time_is_told_by_lines(net: Path) -> None:
     assert all(line.seconds >= 0 for line in found.lines)
     assert sum(line.seconds for line in found.lines) + found.between == pytest.approx(found.total, rel=0.2)
     assert not list(Path().glob("*profile*")), "what ONNX Runtime writes for it is gone"
+
+
+def test_what_runs_inside_a_node_belongs_to_it_and_is_not_counted_twice(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    dlc: Callable[..., Outcome],  # noqa: F811
+) -> None:
+    """A plain recurrent layer runs node by node for each step, in a Scan, in an If."""
+    monkeypatch.chdir(tmp_path)
+    Path("net.dl").write_text("model Net(x: f32[N, T, 3]) -> f32[N, 2] {\n    rnn(40)\n    dense(2)\n}\n")
+    assert dlc("compile", "net.dl").code == 0
+    found = profile(Path("net.onnx"), Plan(rows=(32,), threads=(1,), runs=3))
+    lines = {line.place: line for line in found.lines}
+    assert {"If", "Scan"} <= set(lines["net.dl:2"].kernels)
+    assert any("Gemm" in kernel for kernel in lines["net.dl:2"].kernels)
+    # In whole microseconds for each node.
+    assert sum(line.seconds for line in found.lines) <= found.total + 50e-6
+
+
+def test_times_inside_others_are_taken_from_these() -> None:
+    def event(name: str, start: int, length: int, thread: int = 1) -> dict[str, Any]:
+        args = {"op_name": name.rstrip("0123456789")}
+        return {"cat": "Node", "name": f"{name}_kernel_time", "ts": start, "dur": length, "tid": thread, "args": args}
+
+    events = [
+        event("Gemm3", 1020, 30), event("Relu4", 1050, 10), event("Gemm3", 1060, 20), event("Scan2", 1015, 80),
+        event("If1", 1010, 100), event("Conv5", 1120, 40), event("Conv6", 1000, 500, 2), event("Early", 990, 5),
+        {"cat": "Session", "name": "model_run", "ts": 1000, "dur": 600},
+    ]  # fmt: skip
+    found = sorted((k.outermost, k.kind, k.inside, round(k.seconds * 1e6)) for k in _kernel_times(events, 1000))
+    assert found == [
+        ("Conv5", "Conv", False, 40), ("Conv6", "Conv", False, 500), ("If1", "Gemm", True, 20),
+        ("If1", "Gemm", True, 30), ("If1", "If", False, 20), ("If1", "Relu", True, 10), ("If1", "Scan", True, 20),
+    ]  # fmt: skip
 
 
 def test_the_text_is_told_only_of_the_file_that_it_was_made_of(net: Path) -> None:

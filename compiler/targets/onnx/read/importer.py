@@ -19,6 +19,8 @@ from compiler.ir.types import TensorType, TypeMismatch
 from compiler.ops.base import Array
 from compiler.ops.emit import Emit
 from compiler.ops.interpret import interpret_outputs
+from compiler.ops.relayed import EITHER
+from compiler.targets.onnx.inner import read_by
 from compiler.targets.onnx.metadata import bounds
 from compiler.targets.onnx.read import families
 from compiler.targets.onnx.read.alone import Alone
@@ -217,10 +219,10 @@ class Importer:
 
     def _nodes(self, nodes: Sequence[onnx.NodeProto]) -> None:
         for number, node in enumerate(nodes):
-            roots = (self.sources.get(item, frozenset()) for item in node.input)
-            depends = frozenset().union(*roots)
+            read = read_by(node)
+            depends = frozenset().union(*(self.sources.get(item, frozenset()) for item in read))
             self.sources.update((item, depends) for item in node.output)
-            if any(item and self.tensors[item] is None for item in node.input):
+            if any(self.tensors[item] is None for item in read):
                 self.tensors.update((item, None) for item in node.output)
                 continue
             # Nodes that stand for another, or in a branch, are where that is.
@@ -278,12 +280,14 @@ class Importer:
         return self._keep(proto, results)
 
     def _branch(self, proto: onnx.NodeProto) -> None:
-        """An If of which the condition is known: the nodes of the branch taken, in its place."""
-        condition = self.tensors[proto.input[0]]
-        if not isinstance(condition, Known) or condition.symbolic:
+        """An If of which the condition is known, or does not matter: the nodes of the branch taken, in its place."""
+        condition, branches = self.tensors[proto.input[0]], {item.name: item.g for item in proto.attribute}
+        if all(graph.doc_string == EITHER for graph in branches.values()):
+            graph = branches["else_branch"]
+        elif isinstance(condition, Known) and not condition.symbolic:
+            graph = branches["then_branch" if bool(condition.array.reshape(-1)[0]) else "else_branch"]
+        else:
             raise NotKnown(proto.input[0], "condition")
-        wanted = "then_branch" if bool(condition.array.reshape(-1)[0]) else "else_branch"
-        graph = next(item.g for item in proto.attribute if item.name == wanted)
         for item in graph.initializer:
             self._initializer(item)
         self._refuse_sparse(graph)
@@ -338,6 +342,12 @@ class Importer:
 
     def _seen(self, proto: onnx.NodeProto, operands: Sequence[Tensor | None]) -> Node:
         return Node(proto, self.opset, self.b, operands, self)
+
+    def around(self, name: str) -> Tensor:
+        """A tensor that a graph inside a node reads."""
+        found = self.tensors[name]
+        assert found is not None, "a node that reads what could not be read is not read"
+        return found
 
     def value(self, tensor: Tensor) -> Value:
         """The tensor as a value of the graph: a weight is asked for when it is first needed."""
@@ -398,6 +408,9 @@ class _Constants:
     def value(self, tensor: Tensor) -> Value:
         assert isinstance(tensor, Known)
         return materialise(self.b, tensor.array)
+
+    def around(self, name: str) -> Tensor:
+        raise Unsupported(f"it reads {name} from around it")
 
     def statistic(self, tensor: Tensor) -> tuple[str, Value]:
         return "", self.value(tensor)

@@ -16,7 +16,10 @@ from compiler.targets.onnx.read.tensors import Unsupported
 def fold_sizes(node: Node) -> Array | list[Array] | None:
     """The results of a node on sizes; None where it is not among those that are worked out here."""
     rule = _RULES.get(node.kind)
-    return None if rule is None else rule(node)
+    try:
+        return None if rule is None else rule(node)
+    except _Undecided:
+        return None
 
 
 def _objects(node: Node, index: int) -> Array:
@@ -42,11 +45,15 @@ def _elementwise(function: Callable[[Dim, Dim], object]) -> Callable[[Node], Arr
     return fold
 
 
+class _Undecided(Exception):
+    """How two sizes compare depends on those of the inputs: it is worked out while the network runs."""
+
+
 def _truths(function: Callable[[Dim, Dim], bool | None]) -> Callable[[Node], Array]:
     def decide(a: Dim, b: Dim) -> bool:
         found = function(a, b)
         if found is None:
-            raise Unsupported(f"whether {a} and {b} compare so depends on the sizes of the inputs")
+            raise _Undecided
         return found
 
     fold = _elementwise(decide)

@@ -32,6 +32,9 @@ class Writer(Protocol):
 
     def value(self, tensor: Tensor) -> Value: ...
 
+    def around(self, name: str) -> Tensor:
+        """A tensor that a graph inside the node reads by name."""
+
     def statistic(self, tensor: Tensor) -> tuple[str, Value]:
         """The name and the value of a weight that is a statistic; the name is "" where it is no weight."""
 
@@ -72,6 +75,10 @@ class Node:
     def statistic(self, index: int) -> tuple[str, Value]:
         """An operand that follows the data where the network trains; its name is "" where it is no weight."""
         return self._writer.statistic(self._operand(index))
+
+    def around(self, name: str) -> Value:
+        """What a graph inside this node reads by name."""
+        return self._writer.value(self._writer.around(name))
 
     def optional(self, index: int) -> Value | None:
         return self.value(index) if self.has(index) else None

@@ -13,6 +13,7 @@ from compiler.ir.dims import symbol
 from compiler.ir.graph import Role, Value
 from compiler.ir.types import DType, TensorType
 from compiler.ops import Emit, Linear, Lstm
+from compiler.ops.rnn import Rnn
 from compiler.targets.onnx import export
 
 N, T = symbol("N"), symbol("T")
@@ -126,3 +127,18 @@ def test_vectors_that_double_are_not_worked_out_until_memory_ends() -> None:
     model = net.export(net.b.sum(parts[-1], axes=[0]))
     assert sum(item.ByteSize() for item in model.graph.initializer) < 2**26
     assert kinds(model).count("Concat") > 20
+
+
+def test_a_weight_that_a_graph_inside_a_node_reads_is_stored_once() -> None:
+    """The product with the inputs turns the first one, and both branches read the second one: each is there once."""
+    b = Emit("Net")
+    shapes = {"x": (T, N, 3), "w": (40, 3), "r": (40, 40), "p": (40,), "q": (40,)}
+    roles = {"x": Role.DATA}
+    inputs = [b.input(n, TensorType(DType.F32, s), roles.get(n, Role.WEIGHT)) for n, s in shapes.items()]
+    b.output("y", b.add_node(Rnn(), tuple(inputs))[1])
+    generator = np.random.default_rng(0)
+    weights = {n: generator.normal(size=s).astype(np.float32) / 8 for n, s in shapes.items() if n != "x"}  # type: ignore[arg-type]
+    model = onnx.load_from_string(export(b.finish(), weights))
+    assert sorted(kinds(model)) == ["Greater", "If", "Shape"]
+    floats = [list(item.dims) for item in model.graph.initializer if item.data_type == onnx.TensorProto.FLOAT]
+    assert sorted(floats) == [[1, 40, 3], [1, 40, 40], [1, 80], [40]]

@@ -9,6 +9,7 @@ from compiler.targets.onnx.read.families import (
     recurrent,
     reductions,
     sampling,
+    scan,
     shapes,
     windows,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "recurrent",
     "reductions",
     "sampling",
+    "scan",
     "shapes",
     "windows",
 ]

@@ -70,8 +70,7 @@ def _weights(b: Emit, into: Value, over: Value, bias: Value | None, place: int, 
     found = [_gates(b, _row(b, weight, place), order) for weight in (into, over)]
     if bias is not None:
         both = _row(b, bias, place)
-        half = both.type.shape[0] // 2
-        found += [_gates(b, part, order) for part in b.split(both, (half, half), 0)]
+        found += [_gates(b, part, order) for part in _parts(b, both, 2)]
     return found
 
 
@@ -87,9 +86,15 @@ def _gates(b: Emit, value: Value, order: Sequence[int]) -> Value:
     """The gates along the first axis, in the order they have here: ONNX's gate i is here at ``order[i]``."""
     if len(order) == 1:
         return value
-    each = value.type.shape[0] // len(order)
-    parts = b.split(value, [each] * len(order), 0)
+    parts = _parts(b, value, len(order))
     return b.concat([parts[list(order).index(place)] for place in range(len(order))], 0)
+
+
+def _parts(b: Emit, value: Value, count: int) -> list[Value]:
+    """Equal parts along the first axis, each by itself, as parts of weights are worked out when a file is written."""
+    first, *others = value.type.shape
+    each, rest = first // count, [0] * len(others)
+    return [b.slice(value, (place * each, *rest), ((place + 1) * each, *others)) for place in range(count)]
 
 
 def _state(b: Emit, state: Value, count: int, batch_first: bool) -> Value:

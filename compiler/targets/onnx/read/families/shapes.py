@@ -303,6 +303,6 @@ def triangle(n: Node) -> Value:
     return n.b.select(kept, x, n.b.constant(np.zeros((), x.type.dtype.numpy)))
 
 
-@reads("Loop", "Scan", "SequenceMap")
+@reads("Loop", "SequenceMap")
 def control_flow(n: Node) -> Value:
     raise Unsupported("loops that are left to the running network are not brought into a graph")
