@@ -9,8 +9,9 @@ _TAB = "    "
 _MAXIMUM = 110  # columns of source shown; longer lines are cut to what surrounds the marks
 _CONTEXT = 30  # columns kept before the first mark of a cut line
 _CUT = "…"
-# Control characters but for tabs and the ends of lines, and those that turn the direction of writing around.
-_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# Control characters but for tabs and the ends of lines, those that turn the direction of writing around, and halves of
+# characters.
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def harmless(text: str) -> str:

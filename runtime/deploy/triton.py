@@ -64,8 +64,7 @@ def deploy_triton(path: Path, repository: Path, name: str, how: Triton, replace:
     from compiler.targets.onnx.apart import files
 
     content = careful(path)
-    session = InferenceSession(content)
-    session.name = str(path)
+    session = InferenceSession(content, name=path)
     alone = why_alone(session)
     batch = 0 if alone else session.most_rows(how.batch)
     written: dict[str, Parts] = {f"1/{file}": parts for file, parts in files(content, "model.onnx").items()}
@@ -115,8 +114,9 @@ def _faults(ports: Sequence[Port], kind: str, batch: int) -> list[tuple[str, str
     found = []
     for port in ports:
         if port.shape is None:
-            text = f"the file does not say how many dimensions the {kind} `{port.name}` has"
-            found.append((text, "export it again with the shapes of its inputs"))
+            if kind == "input":  # a run tells the shapes of outputs
+                text = f"the file does not say how many dimensions the input `{port.name}` has"
+                found.append((text, "export it again with the shapes of its inputs"))
         elif not port.shape:
             text = f"the {kind} `{port.name}` is a scalar, which Triton does not have"
             found.append((text, "let it have a dimension of size 1"))

@@ -51,8 +51,7 @@ def deploy_web(
     ONNX Runtime for browsers is not found, E0940 and E0801 where the folder can't be written.
     """
     content = one_file(careful(path), "a page")
-    session = InferenceSession(content)
-    session.name = str(path)
+    session = InferenceSession(content, name=path)
     described = description(session, name, values)
     ort = web_runtime(runtime, Path.cwd())
     described["facts"].append(["runs in", f"onnxruntime-web {ort.version}"])

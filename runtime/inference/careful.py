@@ -22,6 +22,4 @@ def careful(path: Path) -> Content:
 
 def careful_session(path: Path, device: Device = "cpu", threads: int | None = None) -> InferenceSession:
     """A session of what :func:`careful` gives. Raises DiagnosticError as it and InferenceSession do."""
-    session = InferenceSession(careful(path), device, threads=threads)
-    session.name = str(path)
-    return session
+    return InferenceSession(careful(path), device, threads=threads, name=path)

@@ -104,14 +104,7 @@ def _stacked(rows: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
 
 def _row(line: bytes, ports: Sequence[Port]) -> dict[str, Array]:
     """One sample. Raises ValueError with what is wrong."""
-    try:
-        given: Any = json.loads(line, parse_constant=no_constant)
-    except UnicodeDecodeError as failure:
-        raise ValueError("it is not UTF-8") from failure
-    except json.JSONDecodeError as failure:
-        raise ValueError(f"it is no JSON: {failure.msg} at column {failure.colno}") from failure
-    except RecursionError as failure:
-        raise ValueError("its lists are too deep") from failure
+    given = read_json(line)
     if not isinstance(given, dict):
         raise ValueError("it is no object with the inputs by name")
     missing = [port.name for port in ports if port.name not in given]
@@ -124,9 +117,29 @@ def _row(line: bytes, ports: Sequence[Port]) -> dict[str, Array]:
     return {port.name: _values(port, given[port.name]) for port in ports}
 
 
-def no_constant(word: str) -> Any:
-    """For ``json.loads``: NaN and the infinities are no numbers in JSON. Raises ValueError."""
-    raise ValueError(f"{word} is no number in JSON")
+def read_json(text: bytes) -> Any:
+    """The JSON document in ``text``. Raises ValueError with what is wrong with it, as what is said of "it"."""
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except UnicodeDecodeError as failure:
+        raise ValueError("it is not UTF-8") from failure
+    except json.JSONDecodeError as failure:
+        line = f"line {failure.lineno}, " if b"\n" in text.strip() else ""
+        raise ValueError(f"it is no JSON: {failure.msg} at {line}column {failure.colno}") from failure
+    except RecursionError as failure:
+        raise ValueError("its lists are too deep") from failure
+    except _NoNumberError:
+        raise
+    except ValueError as failure:  # Python reads no whole number of thousands of digits
+        raise ValueError("a number in it has too many digits") from failure
+
+
+class _NoNumberError(ValueError):
+    """NaN or an infinity, which JSON does not have."""
+
+
+def _no_constant(word: str) -> Any:
+    raise _NoNumberError(f"{word} is no number in JSON")
 
 
 def from_lists(name: str, dtype: DType, given: Any) -> Array:
@@ -135,7 +148,7 @@ def from_lists(name: str, dtype: DType, given: Any) -> Array:
     try:
         found = np.asarray(given)
     except ValueError as failure:
-        raise ValueError(f"the lists in `{name}` have different lengths") from failure
+        raise ValueError(f"`{name}` has lists of different lengths") from failure
     kind = {"f": "iuf", "i": "iu", "u": "iu", "b": "b"}[dtype.numpy.kind]
     if found.size and found.dtype.kind not in kind:
         wanted = {"f": "numbers", "b": "true and false"}.get(kind[-1], "whole numbers")
@@ -144,7 +157,7 @@ def from_lists(name: str, dtype: DType, given: Any) -> Array:
         array: Array = found.astype(dtype.numpy)
     fits = np.isfinite(array).all() if kind == "iuf" else (array == found).all()
     if not fits:
-        raise ValueError(f"a number in `{name}` does not fit into {dtype}")
+        raise ValueError(f"`{name}` has a number that does not fit into {dtype}")
     return array
 
 

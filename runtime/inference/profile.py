@@ -71,8 +71,7 @@ def profile(file: Path, plan: Plan) -> InferenceProfile:
             options.profile_file_prefix = str(Path(folder, "profile"))
             options.optimized_model_filepath = str(optimised)
 
-        session = InferenceSession(content, plan.device, threads=plan.threads[-1], adjust=adjust)
-        session.name = str(file)
+        session = InferenceSession(content, plan.device, threads=plan.threads[-1], adjust=adjust, name=file)
         rows = session.most_rows(plan.rows[-1])
         inputs: Mapping[str, Array] = inputs_for(session, rows, plan)
         session.warm_up(inputs, _WARM_UPS + plan.runs)

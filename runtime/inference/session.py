@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -47,6 +47,7 @@ class InferenceSession:
     graph; ``threads`` is the number of threads it works on, its own choice where None. Nothing is printed. With
     ``device`` "cuda", operations run in full f32 precision (without TF32), and a machine where CUDA does not
     work is an error, never the CPU. ``adjust`` is given the session options of ONNX Runtime before they are used.
+    Messages call what is given as content by ``name``.
 
     ``batches`` runs on more than memory holds at once, ``warm_up`` before the first answer has to be quick, ``bind``
     keeps arrays on the device, and ``labels`` are the names of the classes.
@@ -64,18 +65,20 @@ class InferenceSession:
         optimise: bool = True,
         threads: int | None = None,
         adjust: Callable[[Any], None] | None = None,
+        *,
+        name: str | Path = "the model",
     ) -> None:
         # Late, as onnx is needed only here.
-        from compiler.targets.onnx.file import is_apart, need_whole, node_sources, parse, unranked_inputs
+        from compiler.targets.onnx.file import is_apart, need_whole, node_sources, parse, unranked
         from compiler.targets.onnx.read.external import gather
         from compiler.targets.onnx.read.load import check_functions, check_limits, check_signature, check_sizes
 
         if device not in _DEVICES or (threads is not None and threads < 1):
             raise ValueError(f"device is {device!r}, threads {threads}: 'cpu' or 'cuda', and 1 or more, or None")
-        self.name = str(file) if isinstance(file, str | Path) else "the model"
+        self.name = str(file if isinstance(file, str | Path) else name)
         content = content_of(Path(file)) if isinstance(file, str | Path) else head(file)
         self._sources: Mapping[str, str] = {}
-        unranked: frozenset[str] = frozenset()
+        untold: frozenset[str] = frozenset()
         weights: Mapping[str, Array] = {}
         if not is_ort(content):
             # Read before ONNX Runtime sees it: that opens data files named in a model, even in one given as bytes.
@@ -89,13 +92,13 @@ class InferenceSession:
             elif is_apart(model):
                 weights = file.arrays if isinstance(file, SplitModel) else gather(model, self.name, Path(file).parent)
                 content = model.SerializeToString()
-            self._sources, unranked = node_sources(model), unranked_inputs(model)
+            self._sources, untold = node_sources(model), unranked(model)
             del model
         self.device: Device = device
         self._session = _make_session(content, self.name, device, _options(optimise, threads, adjust, weights))
         with _readable(self.name):
-            self.inputs = tuple(_port(self.name, x, x.name in unranked) for x in self._session.get_inputs())
-            self.outputs = tuple(_port(self.name, x) for x in self._session.get_outputs())
+            self.inputs = tuple(_port(self.name, x, untold) for x in self._session.get_inputs())
+            self.outputs = tuple(_port(self.name, x, untold) for x in self._session.get_outputs())
             told = self._session.get_modelmeta()
             self.metadata: Mapping[str, str] = dict(told.custom_metadata_map)
         self.description: Description = describe(self.metadata, told.description or "")
@@ -315,11 +318,13 @@ def _plain(failure: Exception) -> str:
     return " ".join(text.split())
 
 
-def _port(name: str, item: Any, unranked: bool = False) -> Port:
+def _port(name: str, item: Any, untold: Container[str]) -> Port:
+    """An input or an output. Of one whose shape the file leaves ``untold`` ONNX Runtime knows what it inferred, or says
+    that it had no dimensions."""
     dtype = _DTYPES.get(item.type)
     if dtype is None:
         notes = f"{item.name} is a {item.type}"
         help = "let the model take and give numbers, and cast inside it; bf16 too stays inside"
-        title = f"{name} has an input or output that NumPy arrays cannot carry"
+        title = f"{name} has an input or output of a type that dlc does not run"
         raise DiagnosticError([error("E0908", title, None, notes=notes, help=help)])
-    return Port(item.name, dtype, None if unranked else tuple(item.shape))
+    return Port(item.name, dtype, None if item.name in untold and not item.shape else tuple(item.shape))

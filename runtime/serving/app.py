@@ -15,7 +15,7 @@ from runtime.serving.journal import KEY, Entry, Journal
 from runtime.serving.limits import Limits, RequestError, Room
 from runtime.serving.metrics import Metrics
 from runtime.serving.model import VERSION, ServedModel
-from runtime.serving.protocol import LENGTH_HEADER, answer, read_request
+from runtime.serving.protocol import LENGTH_HEADER, answer, json_bytes, read_request
 
 # Bodies and answers above this are read and written beside the loop, so that small requests go on meanwhile.
 _LARGE = 2**16
@@ -163,7 +163,12 @@ def application(models: Sequence[ServedModel], limits: Limits, write: Callable[[
         ),
         Route("/metrics", service.figures),
     ]
-    handlers = {RequestError: _refuse, HTTPException: _no_route, ClientDisconnect: _gone}
+    handlers: dict[Any, Any] = {
+        RequestError: _refuse,
+        HTTPException: _no_route,
+        ClientDisconnect: _gone,
+        Exception: _failed,
+    }
     return Journal(Starlette(routes=routes, exception_handlers=handlers, lifespan=service.running), metrics, write)
 
 
@@ -172,9 +177,9 @@ async def _aside(size: int, work: Callable[[], Any]) -> Any:
 
 
 def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Any:
-    from starlette.responses import JSONResponse
+    from starlette.responses import Response
 
-    return JSONResponse(content, status, headers)
+    return Response(json_bytes(content), status, headers, "application/json")
 
 
 async def _refuse(request: Any, failure: RequestError) -> Any:
@@ -191,6 +196,10 @@ async def _no_route(request: Any, failure: Any) -> Any:
     if failure.status_code == 405:
         text = f"{path} does not take {method}, but {failure.headers.get('Allow', 'another method')}"
     return _json({"error": text}, failure.status_code, dict(failure.headers or {}))
+
+
+async def _failed(_request: Any, _failure: Exception) -> Any:
+    return _json({"error": "the server failed at this request; its log has more"}, 500)
 
 
 async def _gone(request: Any, _failure: Any) -> Any:

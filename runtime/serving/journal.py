@@ -54,8 +54,6 @@ class Journal:
             raise
         except Exception as failure:
             entry.more["error"] = f"{type(failure).__name__}: {failure}"
-            if status == _GONE:
-                await _internal_error(noted)
         seconds = perf_counter() - start
         self._metrics.answered(entry.model, status, seconds)
         if self._write is not None:
@@ -71,10 +69,3 @@ class Journal:
             }
             with suppress(OSError):  # a log that can't be written is no reason to stop
                 self._write(json.dumps({**line, "model": entry.model or None, **entry.more}, ensure_ascii=False))
-
-
-async def _internal_error(send: Any) -> None:
-    body = b'{"error": "the server failed at this request; its log has more"}'
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 500, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

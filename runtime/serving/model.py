@@ -60,7 +60,8 @@ def open_model(name: str, path: Path, device: Device, threads: int | None, batch
 
 
 def _tensor(port: Port) -> dict[str, Any]:
-    sizes: Sequence[int | str | None] = port.shape or ()
+    # The protocol has no word for a number of dimensions that is not told.
+    sizes: Sequence[int | str | None] = (None,) if port.shape is None else port.shape
     shape = [size if isinstance(size, int) else -1 for size in sizes]
     return {"name": port.name, "datatype": DATATYPES[port.dtype], "shape": shape}
 

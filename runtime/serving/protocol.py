@@ -18,7 +18,7 @@ import numpy as np
 from compiler.diagnostics import did_you_mean
 from compiler.ir.types import DType
 from runtime.disk.tensors import Array
-from runtime.inference.feed import from_lists, no_constant
+from runtime.inference.feed import from_lists, read_json
 from runtime.inference.results import plain
 from runtime.programs.signature import Port
 from runtime.serving.limits import RequestError
@@ -92,10 +92,16 @@ def answer(
     document: dict[str, Any] = {"model_name": model, "model_version": version, "outputs": described}
     if request.id is not None:
         document["id"] = request.id
-    text = json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
+    text = json_bytes(document)
     if not blobs:
         return text, {"Content-Type": "application/json"}
     return b"".join([text, *blobs]), {"Content-Type": "application/octet-stream", LENGTH_HEADER: str(len(text))}
+
+
+def json_bytes(content: Any) -> bytes:
+    """``content`` as JSON in UTF-8. Halves of characters, which JSON may have and UTF-8 may not, are written as JSON
+    escapes them."""
+    return json.dumps(content, ensure_ascii=False, allow_nan=False).encode(errors="backslashreplace")
 
 
 def best_classes(scores: Array, count: int, labels: Sequence[str]) -> Array:
@@ -121,14 +127,7 @@ def _json_size(length: str | None, whole: int) -> int:
 
 def _object(text: bytes) -> dict[str, Any]:
     try:
-        document: Any = json.loads(text, parse_constant=no_constant)
-    except UnicodeDecodeError:
-        raise RequestError("the JSON of the request is not UTF-8") from None
-    except json.JSONDecodeError as failure:
-        place = f"line {failure.lineno}, column {failure.colno}"
-        raise RequestError(f"the request is no JSON: {failure.msg} at {place}") from None
-    except RecursionError:
-        raise RequestError("the lists of the request are too deep") from None
+        document = read_json(text)
     except ValueError as failure:
         raise RequestError(f"the request can't be read: {failure}") from None
     if not isinstance(document, dict):

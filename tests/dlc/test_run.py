@@ -172,8 +172,9 @@ def test_batches_give_what_one_run_gives(dlc: Callable[..., Any], classifier: Pa
     [
         ('{"x": [1, 2, 3]}\n{"x": [1, 2]}\n', "E0616", "line 2 of standard input: `x` has the shape [2], and a row"),
         ('{"x": 1}', "E0616", 'such as {"x": […]}, where x is f32[3]\n'),
-        ('\n{"x": [1, [2], 3]}', "E0616", "line 2 of standard input: the lists in `x` have different lengths"),
+        ('\n{"x": [1, [2], 3]}', "E0616", "line 2 of standard input: `x` has lists of different lengths"),
         ('{"x": [1, 2, NaN]}', "E0616", "line 1 of standard input: NaN is no number in JSON"),
+        ('{"x": [1, 2, ' + "9" * 5000 + "]}", "E0616", "line 1 of standard input: a number in it has too many digits"),
         ('{"x": [1, 2, 1e99]}', "E0616", "does not fit into f32"),
         ('{"x": ["a", 2, 3]}', "E0616", "`x` takes numbers (f32)"),
         ('{"y": [1, 2, 3]}', "E0616", "there is no `x` in it, but `y`"),

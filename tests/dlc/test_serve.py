@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from runtime.serving import process
 
@@ -55,6 +57,18 @@ def test_a_file_that_is_no_model(dlc: Callable[..., Any], tmp_path: Path) -> Non
     (tmp_path / "bad.onnx").write_bytes(b"PK\x03\x04")
     outcome = dlc("serve", tmp_path / "bad.onnx")
     assert (outcome.code, outcome.err[:12]) == (1, "error[E0906]")
+
+
+def test_a_type_that_is_not_run_is_told_with_the_file(dlc: Callable[..., Any], tmp_path: Path) -> None:
+    pytest.importorskip("uvicorn")
+    ports = [helper.make_tensor_value_info(name, TensorProto.STRING, ["N"]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", ports[:1], ports[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    onnx.save(model, tmp_path / "words.onnx")
+    outcome = dlc("serve", tmp_path / "words.onnx")
+    assert outcome.code == 1
+    assert f"{tmp_path / 'words.onnx'} has an input or output of a type that dlc does not run" in outcome.err
+    assert "x is a tensor(string)" in outcome.err
 
 
 def test_without_the_libraries(dlc: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,9 +69,10 @@ def node_sources(model: onnx.ModelProto) -> dict[str, str]:
     return found
 
 
-def unranked_inputs(model: onnx.ModelProto) -> frozenset[str]:
-    """The inputs whose number of dimensions the file leaves open."""
-    return frozenset(item.name for item in model.graph.input if not item.type.tensor_type.HasField("shape"))
+def unranked(model: onnx.ModelProto) -> frozenset[str]:
+    """The inputs and outputs whose number of dimensions the file leaves open."""
+    ports = (*model.graph.input, *model.graph.output)
+    return frozenset(item.name for item in ports if not item.type.tensor_type.HasField("shape"))
 
 
 def with_metadata(content: bytes, metadata: Mapping[str, str], text: str = "") -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 import dlc
@@ -61,6 +62,22 @@ def test_several_free_sizes(models: Path, tmp_path: Path) -> None:
     found = parsed(deploy_triton(models / "steps.onnx", tmp_path, "steps", Triton()).folder)
     assert shapes(found.input) == {"x": ("FP32", [-1, 2], False)}
     assert shapes(found.output) == {"output": ("FP32", [-1, 3], False)}
+
+
+def test_outputs_whose_shapes_the_file_does_not_tell(models: Path, tmp_path: Path) -> None:
+    model = onnx.load(models / "net.onnx")
+    for item in model.graph.output:
+        item.type.tensor_type.ClearField("shape")
+    onnx.save(model, tmp_path / "untold.onnx")
+    made = deploy_triton(tmp_path / "untold.onnx", tmp_path, "untold", Triton(batch=16))
+    assert made.batch == 16
+    assert shapes(parsed(made.folder).output) == {"scores": ("FP32", [4], False), "twice": ("FP32", [3], False)}
+    assert not onnx.load(made.folder / "1" / "model.onnx").graph.output[0].type.tensor_type.HasField("shape")
+    for item in model.graph.input:
+        item.type.tensor_type.ClearField("shape")
+    onnx.save(model, tmp_path / "untold.onnx")
+    with pytest.raises(DiagnosticError, match="does not say how many dimensions the input `x` has"):
+        deploy_triton(tmp_path / "untold.onnx", tmp_path, "untold", Triton(), replace=True)
 
 
 @pytest.mark.parametrize(("name", "dims"), [("one", [3]), ("mixed", [-1, 3])])

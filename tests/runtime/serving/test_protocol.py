@@ -149,13 +149,13 @@ BAD = {
     "there is no version `2` of net; there is 1": (404, "/v2/models/net/versions/2/infer", asked(X, K)),
     "there is nothing at /v2/models: the protocol begins at /v2": (404, "/v2/models", {}),
     "/v2/models/net/infer does not take GET, but POST": (405, NET, None),
-    "the request is no JSON: Expecting value at line 1": (400, NET, '{"inputs": [}'),
-    "the request is no JSON: Expecting value at line 1, column 1": (400, NET, ""),
-    "the JSON of the request is not UTF-8": (400, NET, b"\xff\xfe\xff"),
+    "the request can't be read: it is no JSON: Expecting value at column": (400, NET, '{"inputs": [}'),
+    "it is no JSON: Expecting value at column 1": (400, NET, ""),
+    "the request can't be read: it is not UTF-8": (400, NET, b"\xff\xfe\xff"),
     "the request is no JSON object": (400, NET, [1]),
-    "the lists of the request are too deep": (400, NET, "[" * 4999),
+    "its lists are too deep": (400, NET, "[" * 4999),
     "NaN is no number in JSON": (400, NET, '{"inputs": [{"data": [NaN]}]}'),
-    "Exceeds the limit": (400, NET, '{"inputs": ' + "9" * 4900 + "}"),
+    "a number in it has too many digits": (400, NET, '{"inputs": ' + "9" * 4900 + "}"),
     "`inputs` is no list of objects": (400, NET, {}),
     "one of `inputs` has no name": (400, NET, asked({})),
     "`x` is twice in `inputs`": (400, NET, asked(X, X)),
@@ -174,9 +174,9 @@ BAD = {
     "N is 2 in dimension 0 of `x`, but 1 in dimension 0 of `k`": (
         400, NET, asked(X, {**K, "shape": [1], "data": [0]}),
     ),
-    "the lists in `x` have different lengths": (400, NET, asked({**X, "data": [[1, 2, 3], [4]]}, K)),
+    "input `x` has lists of different lengths": (400, NET, asked({**X, "data": [[1, 2, 3], [4]]}, K)),
     "`k` takes whole numbers (i64)": (400, NET, asked(X, {**K, "data": [0, 1.5]})),
-    "a number in `x` does not fit into f32": (400, NET, asked({**X, "data": [1, 2, 3, 4, 5, 1e39]}, K)),
+    "input `x` has a number that does not fit into f32": (400, NET, asked({**X, "data": [1, 2, 3, 4, 5, 1e39]}, K)),
     "input `k` takes 0 to 6, and the request holds 7": (400, NET, asked(X, {**K, "data": [0, 7]})),
     "ONNX Runtime stopped at": (400, "/v2/models/bare/infer", asked(X, {**K, "data": [0, 7]})),
     "the model has no output `score`: did you mean `scores`?": (400, NET, asked(X, K, outputs=[{"name": "score"}])),
@@ -250,6 +250,27 @@ def test_any_bytes_are_answered_or_refused_in_words(data: st.DataObject, parts: 
 def parts(models: Path) -> tuple[bytes, list[Port]]:
     head = json.dumps(asked(K, BINARY, id="a", outputs=[{"name": "k", "parameters": {"classification": 1}}])).encode()
     return head + bytes(24), list(InferenceSession(models / "net.onnx").inputs)
+
+
+def test_half_a_character_comes_back_as_it_was_sent(client: Any, lines: list[str]) -> None:
+    response = client.post(NET, content=json.dumps(asked(X, K, id="a\ud800")))
+    assert (response.status_code, response.json()["id"]) == (200, "a\ud800")
+    response = client.post(NET, content=json.dumps(asked(X, K, outputs=[{"name": "\udfff"}])))
+    assert response.status_code == 400
+    assert response.json()["error"].startswith("the model has no output `\udfff`")
+    assert [json.loads(line)["status"] for line in lines[-2:]] == [200, 400]
+
+
+def test_a_fault_of_the_server_is_told_in_json(models: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    served = [open_model("net", models / "net.onnx", "cpu", 1, 8)]
+    monkeypatch.setattr(served[0], "check", lambda arrays: 1 / 0)
+    with testclient.TestClient(application(served, Limits(), lines.append), raise_server_exceptions=False) as client:
+        response = client.post(NET, json=asked(X, K))
+        assert (response.status_code, response.json()["error"]) == (
+            500, "the server failed at this request; its log has more"
+        )  # fmt: skip
+        assert client.get("/v2/health/live").status_code == 200
+    assert json.loads(lines[-2])["error"] == "ZeroDivisionError: division by zero"
 
 
 def test_no_rows(client: Any) -> None:

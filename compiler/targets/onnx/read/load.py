@@ -8,6 +8,7 @@ has the model. What remains is a model with one graph that needs nothing from el
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -84,14 +85,25 @@ def prepare(content: bytes, name: str, folder: Path | None = None) -> LoadedMode
     _check_version(model, name)
     check_order(model.graph, name)
     check_signature(model.graph, name)
-    for output in model.graph.output:
-        if output.type.HasField("tensor_type"):
-            output.type.tensor_type.shape.SetInParent()  # asked for by the checker; nothing here goes by it
-    try:
-        onnx.checker.check_model(lean(model, MOST_ELEMENTS) if apart else model)
-    except (onnx.checker.ValidationError, ValueError) as problem:
-        raise _broken(name, "it breaks a rule of ONNX", str(problem).strip().splitlines()[0]) from None
+    with _shapes_told(model.graph):
+        try:
+            onnx.checker.check_model(lean(model, MOST_ELEMENTS) if apart else model)
+        except (onnx.checker.ValidationError, ValueError) as problem:
+            raise _broken(name, "it breaks a rule of ONNX", str(problem).strip().splitlines()[0]) from None
     return LoadedModel(model, apart)
+
+
+@contextmanager
+def _shapes_told(graph: onnx.GraphProto) -> Iterator[None]:
+    """The checker asks for shapes of inputs and outputs, which files need not tell: without them they have none, which
+    is not the shape of a scalar."""
+    ports = [item.type for item in (*graph.input, *graph.output) if item.type.HasField("tensor_type")]
+    untold = [type.tensor_type for type in ports if not type.tensor_type.HasField("shape")]
+    for tensor in untold:
+        tensor.shape.SetInParent()
+    yield
+    for tensor in untold:
+        tensor.ClearField("shape")
 
 
 def opset(model: onnx.ModelProto) -> int:

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from compiler.diagnostics import DiagnosticError
 from compiler.ir.dims import Symbol
 from compiler.targets.onnx import export
-from compiler.targets.onnx.file import expose, node_sources, read, unranked_inputs, values_told
+from compiler.targets.onnx.file import expose, node_sources, read, unranked, values_told
 from compiler.targets.onnx.metadata import Description, bounds, bounds_metadata, describe
 
 
@@ -96,9 +96,9 @@ def test_looking_inside(network):
 def test_sources_and_ranks(network):
     model = read(export(*network), "net.onnx")
     assert node_sources(model)["Digits.head/MatMul"] == "digits.dl:3:5"
-    assert unranked_inputs(model) == frozenset()
+    assert unranked(model) == frozenset()
     model.graph.input[0].type.tensor_type.ClearField("shape")
-    assert unranked_inputs(model) == {"x"}
+    assert unranked(model) == {"x"}
 
 
 class TestDescription:
