@@ -3,7 +3,7 @@
 ONNX Runtime's RNN calls a function for every element of every step, where a Scan starts two kernels for a step, which
 take many elements at a time. The more elements a step has, the more the Scan gains: with 128 units and tanh it takes as
 long as RNN for a single sequence, and a quarter of that for 64 of them (benchmarks/README.md). How many sequences there
-will be is seldom known before, so that the file has both then, with the same weights, and an If.
+will be is seldom known before, so that the file has both then, and an If; most of their weights are the same.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ _MOST_ASKED = 63
 
 
 class _Direction(NamedTuple):
-    """What one direction reads: its weights as they stand, or its place in what RNN reads, and the sum of biases."""
+    """What one direction of a Scan reads: the weights of the inputs, turned [F, H], those of the state, which RNN reads
+    as well, and the sum of the biases, or ""."""
 
     weight_ih: str
     weight_hh: str
@@ -43,17 +44,23 @@ def lower_rnn(op: Recurrent, c: OnnxLowering, activation: Activation) -> None:
         return
     weights = op.named(c.inputs).weights
     # What is made of weights alone is worked out while exporting, but not inside a branch.
-    sums = [c.node("Add", each.biases) if each.biases else "" for each in weights]
+    directions = [
+        _Direction(
+            c.node("Transpose", (each.weight_ih,), perm=(1, 0)),
+            each.weight_hh,
+            c.node("Add", each.biases) if each.biases else "",
+        )
+        for each in weights
+    ]
     if least > most:
-        plain = [_Direction(each.weight_ih, each.weight_hh, sum) for each, sum in zip(weights, sums, strict=True)]
-        _scan(op, c, activation, plain)
+        _scan(op, c, activation, directions)
         return
     packed = op.onnx_weights(c)
 
     def as_scan(inner: OnnxLowering) -> None:
-        places = [inner.constant(np.array(place)) for place in range(len(weights))]
-        taken = [tuple(inner.node("Gather", (name, place)) for name in packed[:2]) for place in places]
-        _scan(op, inner, activation, [_Direction(ih, hh, sum) for (ih, hh), sum in zip(taken, sums, strict=True)])
+        _, weight_hh, _ = packed
+        taken = [inner.node("Gather", (weight_hh, inner.constant(np.array(place)))) for place in range(len(weights))]
+        _scan(op, inner, activation, [each._replace(weight_hh=hh) for each, hh in zip(directions, taken, strict=True)])
 
     many = c.node("Greater", (c.shape((rows,)), c.constant(np.array([most]))))
     c.node(
@@ -119,7 +126,7 @@ def _join(c: OnnxLowering, ends: Sequence[str], steps: Sequence[str]) -> None:
 
 def _input_sums(c: OnnxLowering, x: str, direction: _Direction) -> str:
     """The products of all steps with the weights of the inputs [T, N, H], and the biases."""
-    product = c.node("MatMul", (x, c.node("Transpose", (direction.weight_ih,), perm=(1, 0))))
+    product = c.node("MatMul", (x, direction.weight_ih))
     return c.node("Add", (product, direction.bias)) if direction.bias else product
 
 
