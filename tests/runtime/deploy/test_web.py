@@ -50,6 +50,13 @@ model People(person: i64[N]) -> f32[N, 3] {
 model Series(x: f32[N, T], by: f32[N, 2]) -> f32[N, T] {
     x * mean(by, 1, keep=true)
 }
+
+model Waves(x: f32[N, T]) -> f32[N, 2] {
+    reshape(T, 1)
+    rnn(20, sequence=true)
+    rnn(150)
+    dense(2)
+}
 """
 
 
@@ -57,7 +64,7 @@ model Series(x: f32[N, T], by: f32[N, 2]) -> f32[N, T] {
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the ONNX files of the text above."""
     folder = tmp_path_factory.mktemp("web")
-    for name in ("Digits", "Photos", "Letters", "People", "Series"):
+    for name in ("Digits", "Photos", "Letters", "People", "Series", "Waves"):
         dlc.loads(TEXT, model=name).export(folder / f"{name.lower()}.onnx")
     letters = folder / "letters.onnx"
     labels, names = ["up", "<b>", "a b"], {"text": ["\n", " ", "a", "b", "ß"]}
@@ -248,6 +255,13 @@ def test_numbers(opened: Callable[..., Any], files: Path) -> None:
         page.get_by_label("x", exact=True).fill(text)
         page.get_by_text("Run", exact=True).click()
         page.wait_for_function("text => document.querySelector('#message').textContent === text", arg=sentence)
+
+
+def test_graphs_inside_nodes_run_in_the_browser(opened: Callable[..., Any], files: Path) -> None:
+    page = opened("waves")
+    page.get_by_label("x", exact=True).fill("1, 2, 3.5, -0.4, 0.25")
+    page.get_by_text("Run", exact=True).click()
+    assert check_last_run(page, files / "waves.onnx")[0]["x"].shape == (1, 5)
 
 
 def test_indices_have_a_range(opened: Callable[..., Any], files: Path) -> None:
