@@ -26,6 +26,7 @@ from runtime.deploy.web import deploy_web, description
 from runtime.inference.session import InferenceSession
 
 ROOT = Path(__file__).parents[3]
+_PATIENCE = 180_000  # milliseconds
 TEXT = """\
 model Digits(image: u8[N, 28, 28]) -> f32[N, 10] {
     cast(f32) / 255
@@ -90,7 +91,9 @@ def browser() -> Iterator[Any]:
     with api.sync_playwright() as playwright:
         try:
             # The system's own, where there is one; a container's administrator can't have a sandbox.
-            started = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+            started = playwright.chromium.launch(
+                executable_path=shutil.which("chromium"), args=["--no-sandbox"], timeout=_PATIENCE
+            )
         except api.Error as failure:
             pytest.skip(f"Chromium does not start: {failure.message.splitlines()[0]}")
         yield started
@@ -108,6 +111,7 @@ def opened(browser: Any, package: Path, files: Path, tmp_path: Path) -> Iterator
     place, and a message of the console, fails the test."""
     servers, faults = [], []
     context = browser.new_context()
+    context.set_default_timeout(_PATIENCE)
 
     def begin(name: str, values: tuple[float, float] | None = None) -> Any:
         deploy_web(files / f"{name}.onnx", tmp_path / name, name, package, values)
@@ -124,7 +128,7 @@ def opened(browser: Any, package: Path, files: Path, tmp_path: Path) -> Iterator
         page.on("console", lambda message: faults.append(message.text))
         page.on("pageerror", lambda failure: faults.append(str(failure)))
         page.goto(own)
-        page.wait_for_selector("body[data-ready=yes]", state="attached", timeout=60_000)
+        page.wait_for_selector("body[data-ready=yes]", state="attached")
         return page
 
     yield begin
@@ -171,7 +175,7 @@ def test_a_digit_is_drawn(opened: Callable[..., Any], files: Path) -> None:
     assert page.locator("#results").inner_text() == ""
     draw(page, (0.1, 0.1), (0.1, 0.3))  # small, in a corner
     page.wait_for_selector(".answer")
-    inputs, outputs = check_last_run(page, files / "digits.onnx")
+    inputs, _ = check_last_run(page, files / "digits.onnx")
     image = inputs["image"][0].astype(float)
     # As in MNIST: 20 pixels high or wide, with the centre of mass in the middle, and ink is high.
     high = np.argwhere(image > 30)
@@ -179,7 +183,11 @@ def test_a_digit_is_drawn(opened: Callable[..., Any], files: Path) -> None:
     middle = (np.indices(image.shape) * image).sum(axis=(1, 2)) / image.sum() + 0.5
     assert np.abs(middle - 14).max() < 0.5
     assert image.max() == 255
-    assert page.locator(".answer strong").inner_text() == str(outputs["output"].argmax())
+    # Every move of the pen is run, and what is shown may be of a later one by now: both are looked at together.
+    told, scores = page.evaluate(
+        "() => [document.querySelector('.answer strong').innerText, Array.from(lastRun.outputs.output.data)]"
+    )
+    assert told == str(np.argmax(scores))
     assert page.locator(".bars progress").count() == 10
     # The same stroke elsewhere and larger is the same picture, but for its edges.
     page.get_by_text("Clear").click()
