@@ -4,37 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from compiler.ir.graph import Node, Value
+from compiler.ir.graph import Value
 from compiler.ops.attention import Attention, ScaledAttention
-from compiler.ops.base import Op
-from compiler.ops.elementwise import Add, Multiply
+from compiler.ops.elementwise import Multiply
 from compiler.ops.emit import Emit
-from compiler.ops.matmul import MatMul
 from compiler.ops.shape import Reshape
+from compiler.passes.own_layer import OwnLayer, own_layer
 from compiler.passes.pattern import Match, any_of
 from compiler.passes.rewrite import RewritePass, Rule
 
 
-def _made(m: Match, value: Value, operation: type[Op]) -> Node | None:
-    """The node that makes ``value`` by this operation, where one node alone reads it."""
-    node = m.builder.producer(value)
-    return node if node and isinstance(node.operation, operation) and m.is_used_once(value) else None
-
-
-def _layer(m: Match) -> tuple[Value, Value, Value | None] | None:
-    """What the queries are made of: x, weights that nothing else reads, and such a bias if there is one."""
-    laid_out, bias = _made(m, m.inputs[0], Reshape), None
-    value = laid_out.inputs[0] if laid_out else m.inputs[0]
-    if added := _made(m, value, Add):
-        value, bias = added.inputs if added.inputs[1].type.rank == 1 else added.inputs[::-1]
-    product = _made(m, value, MatMul)
-    if product is None:
-        return None
-    x, kernel = product.inputs
-    weights = [kernel] if bias is None else [kernel, bias]
-    if kernel.type.rank != 2 or any(weight.type.symbols or not m.is_used_once(weight) for weight in weights):
-        return None
-    return x, kernel, bias
+def _layer(m: Match) -> OwnLayer | None:
+    return own_layer(m.inputs[0], m.builder.producer, m.is_used_once)
 
 
 def _has_own_layer(m: Match) -> str | None:
@@ -45,11 +26,14 @@ def _scaled(b: Emit, m: Match) -> Value:
     attention, layer, queries = m.operation, _layer(m), m.inputs[0].type
     assert isinstance(attention, Attention)
     assert layer is not None
-    x, kernel, bias = layer
     scale = b.scalar(attention.scale(queries.shape[3]), queries.dtype)
-    result = b.matmul(x, b.add_node(Multiply(), (kernel, scale), (f"{kernel.name}.scaled",))[0])
-    if bias is not None:
-        result = b.add(result, b.add_node(Multiply(), (bias, scale), (f"{bias.name}.scaled",))[0])
+
+    def scaled(weight: Value) -> Value:
+        return b.add_node(Multiply(), (weight, scale), (f"{weight.name}.scaled",))[0]
+
+    result = b.matmul(layer.x, scaled(layer.weight))
+    if layer.bias is not None:
+        result = b.add(result, scaled(layer.bias))
     operation = ScaledAttention(attention.causal, attention.masked, attention.rate)
     return b.add(operation, b.reshape(result, queries.shape), *m.inputs[1:])
 

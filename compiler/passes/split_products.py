@@ -7,14 +7,12 @@ from itertools import accumulate
 
 from compiler.ir.dims import equal, product
 from compiler.ir.graph import Graph, Node, Value
-from compiler.ops.elementwise import Add
 from compiler.ops.emit import Emit
-from compiler.ops.matmul import MatMul
-from compiler.ops.shape import Reshape
 from compiler.ops.slice import Slice
 from compiler.ops.split import Split
 from compiler.passes.base import Pass
 from compiler.passes.copying import Copy
+from compiler.passes.own_layer import OwnLayer, own_layer
 
 # Kernels make so many columns at a time, and each part reads the rows of x anew.
 _FEWEST_COLUMNS = 16
@@ -23,51 +21,25 @@ _MOST_PARTS = 4
 
 @dataclass(frozen=True)
 class _Product:
-    """``split(reshape(x @ weight + bias))``: what is in it, and how many columns each part has."""
+    """What a split cuts apart, and how many columns each part has."""
 
-    x: Value
-    weight: Value
-    bias: Value | None
+    layer: OwnLayer
     columns: tuple[int, ...]
-    inner: tuple[Node, ...]
 
 
 def _product(graph: Graph, node: Node) -> _Product | None:
     """What a split cuts apart, where that is a product with weights of its own."""
     if not isinstance(node.operation, Split):
         return None
-    value, inner = node.inputs[0], []
-    if shaped := _made(graph, value, Reshape):
-        value = shaped.inputs[0]
-        inner.append(shaped)
-    bias = None
-    if added := _made(graph, value, Add):
-        value, bias = added.inputs if added.inputs[1].type.rank == 1 else added.inputs[::-1]
-        inner.append(added)
-    multiplied, columns = _made(graph, value, MatMul), _columns(node, value)
-    if multiplied is None or columns is None:
+
+    def is_used_once(value: Value) -> bool:
+        return len(graph.users[value]) == 1 and value not in graph.output_values
+
+    layer = own_layer(node.inputs[0], graph.producers.get, is_used_once)
+    if layer is None or (layer.bias is not None and layer.bias.type.shape != layer.weight.type.shape[1:]):
         return None
-    x, weight = multiplied.inputs
-    if weight.type.rank != 2 or not _is_own(graph, weight):
-        return None
-    if bias is not None and (bias.type.shape != weight.type.shape[1:] or not _is_own(graph, bias)):
-        return None
-    return _Product(x, weight, bias, columns, (*inner, multiplied))
-
-
-def _made(graph: Graph, value: Value, operation: type) -> Node | None:
-    """The node that makes ``value``, where it does so by this ``operation`` and one node alone reads it."""
-    made = graph.producers.get(value)
-    return made if made and isinstance(made.operation, operation) and _is_used_once(graph, value) else None
-
-
-def _is_own(graph: Graph, weight: Value) -> bool:
-    """Whether nothing else reads a weight: the file would hold it twice."""
-    return not weight.type.symbols and _is_used_once(graph, weight)
-
-
-def _is_used_once(graph: Graph, value: Value) -> bool:
-    return len(graph.users[value]) == 1 and value not in graph.output_values
+    columns = _columns(node, layer.result)
+    return None if columns is None else _Product(layer, columns)
 
 
 def _columns(node: Node, whole: Value) -> tuple[int, ...] | None:
@@ -83,12 +55,12 @@ def _columns(node: Node, whole: Value) -> tuple[int, ...] | None:
 
 def _parts(copy: Copy, found: _Product, node: Node) -> tuple[Value, ...]:
     """The parts, each by a product of its own."""
-    b, results = copy.b, []
+    b, layer, results = copy.b, found.layer, []
     stops = list(accumulate(found.columns))
     for number, (start, stop, output) in enumerate(zip((0, *stops), stops, node.outputs, strict=False), 1):
-        made = b.matmul(copy.values[found.x], _cut(b, copy.values[found.weight], start, stop, number))
-        if found.bias is not None:
-            made = b.add(made, _cut(b, copy.values[found.bias], start, stop, number))
+        made = b.matmul(copy.values[layer.x], _cut(b, copy.values[layer.weight], start, stop, number))
+        if layer.bias is not None:
+            made = b.add(made, _cut(b, copy.values[layer.bias], start, stop, number))
         results.append(b.reshape(made, output.type.shape))
     return tuple(results)
 
@@ -114,7 +86,7 @@ class SplitProducts(Pass):
         found = {node: part for node in graph.nodes if (part := _product(graph, node)) is not None}
         if not found:
             return graph
-        inner = {node for part in found.values() for node in part.inner}
+        inner = {node for part in found.values() for node in part.layer.nodes}
         copy = Copy(graph)
         for node in graph.nodes:
             if node in inner:
