@@ -13,11 +13,17 @@ _SIGNS = {
 }  # fmt: skip
 _PORT, _NODE = "○", "●"
 _MOST_NAMES = 3
+# Beyond these nobody reads a line, and all of them together may be more than there is memory.
+_MOST_RAILS, _MOST_LETTERS = 500, 200
 
 
 def text_lines(picture: Picture) -> list[str]:
     """The picture as lines of text. A rail is one value; where it goes into several boxes it runs on beside them."""
-    drawn = list(_drawn(picture))
+    drawn = []
+    for rails, box in _drawn(picture):
+        if len(rails) > 2 * _MOST_RAILS:
+            return [f"not drawn: more than {_MOST_RAILS} values are under way at the same time"]
+        drawn.append((rails, box))
     column = max((len(rails) for rails, box in drawn if box is not None), default=0) + 2
     cells = [_cells(box) if isinstance(box, Box) else ("",) * 4 for _, box in drawn]
     widths = [max((len(cell[part]) for cell in cells), default=0) for part in range(4)]
@@ -41,8 +47,13 @@ def gives_text(box: Box) -> str:
 def _cells(box: Box) -> tuple[str, str, str, str]:
     """What it does, what it gives, its name, its parameters."""
     if box.kind == "port":
-        return box.label, "  ".join(box.gives), box.text, ""
-    return box.text, gives_text(box), box.label, f"{box.count:,}" if box.count else ""
+        return _short(box.label), _short("  ".join(box.gives)), box.text, ""
+    count = f"{box.count:,}" if box.count else ""
+    return _short(box.text), _short(gives_text(box)), _short(box.label), count
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MOST_LETTERS else f"{text[: _MOST_LETTERS - 1]}…"
 
 
 def _drawn(picture: Picture) -> Iterator[tuple[str, Box | str | None]]:

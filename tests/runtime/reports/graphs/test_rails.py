@@ -52,3 +52,13 @@ def test_what_is_repeated_stands_between_dots() -> None:
     assert drawn(*boxes, fold=True) == (
         "○  x     f32[N]  input\n│  ┄┄┄ 4 times: n.0.relu, n.1.relu, …, n.3.relu\n●  Relu  f32[N]  n.0.relu\n   ┄┄┄"
     )
+
+
+def test_long_texts_and_wide_graphs_are_not_drawn_out() -> None:
+    line, _ = text_lines(picture([Box("x" * 10**6, "input", ("f32[N]",), kind="port"), Box("a", "Relu", ("f32[N]",))]))
+    assert len(line) < 300
+    assert "xxx…" in line
+    many = [Box(f"x{i}", "input", ("f32[N]",), kind="port") for i in range(600)]
+    total = Box("y", "Sum", ("f32[N]",), 0, tuple((i, 0) for i in range(600)))
+    assert drawn(*many, total) == "not drawn: more than 500 values are under way at the same time"
+    assert "Sum" in drawn(*many[:400], Box("y", "Sum", ("f32[N]",), 0, tuple((i, 0) for i in range(400))))
