@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -17,7 +18,8 @@ from runtime.serving.metrics import Metrics
 from runtime.serving.model import VERSION, ServedModel
 from runtime.serving.protocol import LENGTH_HEADER, answer, json_bytes, read_request
 
-# Bodies and answers above this are read and written beside the loop, so that small requests go on meanwhile.
+# Bodies and answers above this are read and written beside the loop, so that small requests go on meanwhile. One at a
+# time, as JSON takes twenty times its bytes while it is read, and Python reads no two documents at once anyway.
 _LARGE = 2**16
 
 
@@ -29,6 +31,7 @@ class Service:
         self._models = {model.name: model for model in models}
         self._room = Room(limits.memory)
         self._batchers: dict[str, Batcher] = {}
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="dlc-large")
 
     @asynccontextmanager
     async def running(self, _application: Any = None) -> AsyncIterator[None]:
@@ -44,6 +47,7 @@ class Service:
             for batcher in self._batchers.values():
                 await batcher.stop()
             self._batchers.clear()
+            await asyncio.to_thread(self._beside.shutdown)
 
     async def alive(self, _request: Any) -> Any:
         """Whether the server answers at all."""
@@ -95,7 +99,9 @@ class Service:
         self, model: ServedModel, entry: Entry, body: bytearray, length: str | None
     ) -> tuple[bytes, dict[str, str]]:
         session = model.session
-        asked = await _aside(len(body), partial(read_request, bytes(body), length, session.inputs, session.outputs))
+        asked = await self._aside(
+            len(body), partial(read_request, bytes(body), length, session.inputs, session.outputs)
+        )
         model.check(asked.inputs)
         done = await self._batchers[model.name].submit(asked.inputs)
         self._metrics.waited(model.name, done.waited)
@@ -103,8 +109,11 @@ class Service:
         entry.more |= {key: value for key, value in more.items() if value is not None}
         size = sum(array.nbytes for array in done.outputs.values())
         write = partial(answer, model.name, VERSION, asked, done.outputs, session.labels)
-        found: tuple[bytes, dict[str, str]] = await _aside(size, write)
+        found: tuple[bytes, dict[str, str]] = await self._aside(size, write)
         return found
+
+    async def _aside(self, size: int, work: Callable[[], Any]) -> Any:
+        return work() if size <= _LARGE else await asyncio.get_running_loop().run_in_executor(self._beside, work)
 
     async def _read(self, request: Any, body: bytearray) -> None:
         """The body of a request into ``body``, which never has more bytes than a body may."""
@@ -170,10 +179,6 @@ def application(models: Sequence[ServedModel], limits: Limits, write: Callable[[
         Exception: _failed,
     }
     return Journal(Starlette(routes=routes, exception_handlers=handlers, lifespan=service.running), metrics, write)
-
-
-async def _aside(size: int, work: Callable[[], Any]) -> Any:
-    return work() if size <= _LARGE else await asyncio.to_thread(work)
 
 
 def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Any:

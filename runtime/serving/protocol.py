@@ -29,6 +29,8 @@ DATATYPES = {
     DType.I64: "INT64", DType.F16: "FP16", DType.F32: "FP32", DType.F64: "FP64",
 }  # fmt: skip
 _MOST_SIZE = 2**31
+# Each takes 64 bytes or more, where the request may have three for it.
+_MOST_LISTS = 2**21
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,15 @@ def read_request(body: bytes, length: str | None, inputs: Sequence[Port], output
     Raises RequestError for what is no request, for names and element types that the model does not have, and for data
     that do not fit the shapes that the request tells. Whether the model takes such shapes is not looked at.
     """
+    try:
+        return _request(body, length, inputs, outputs)
+    except RequestError as failure:
+        refused = RequestError(failure.text)
+    # Another one, as the first holds all that was read until someone collects it.
+    raise refused
+
+
+def _request(body: bytes, length: str | None, inputs: Sequence[Port], outputs: Sequence[Port]) -> Request:
     size = _json_size(length, len(body))
     document = _object(body[:size])
     identity = document.get("id")
@@ -126,6 +137,8 @@ def _json_size(length: str | None, whole: int) -> int:
 
 
 def _object(text: bytes) -> dict[str, Any]:
+    if text.count(b"[") + text.count(b"{") > _MOST_LISTS:
+        raise RequestError(f"the request has more than {_MOST_LISTS:,} lists: send the data in one, or as binary data")
     try:
         document = read_json(text)
     except ValueError as failure:

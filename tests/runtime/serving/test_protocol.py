@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -295,3 +296,17 @@ def test_figures_and_lines(client: Any, lines: list[str]) -> None:
     assert (good["model"], good["status"], good["id"], good["batch"]) == ("net", 200, "a", 2)
     assert set(good) >= {"time", "client", "method", "path", "seconds", "bytes_in", "bytes_out", "waited", "ran"}
     assert (bad["status"], bad["error"].partition(";")[0]) == (400, "input `k` is missing")
+
+
+def test_what_is_refused_is_not_kept(net: InferenceSession) -> None:
+    text = json.dumps(asked({**X, "data": [[1, 2, 3]] * 9}, K)).encode()
+    with pytest.raises(RequestError, match="data of the shape") as refused:
+        read_request(text, None, net.inputs, net.outputs)
+    frames = [frame.name for frame in traceback.extract_tb(refused.value.__traceback__)]
+    assert frames[1:] == ["read_request"]
+    assert refused.value.__context__ is None
+
+
+def test_a_request_of_lists_alone_is_not_read(net: InferenceSession) -> None:
+    with pytest.raises(RequestError, match="more than 2,097,152 lists: send the data in one, or as binary data"):
+        read_request(b"[]," * 2**21 + b"[]", None, net.inputs, net.outputs)

@@ -55,7 +55,8 @@ def test_what_is_repeated_stands_between_dots() -> None:
 
 
 def test_long_texts_and_wide_graphs_are_not_drawn_out() -> None:
-    line, _ = text_lines(picture([Box("x" * 10**6, "input", ("f32[N]",), kind="port"), Box("a", "Relu", ("f32[N]",))]))
+    boxes = [Box("x" * 10**6, "input", ("f32[N]",), kind="port"), Box("a", "Relu", ("f32[N]",))]
+    line, _ = text_lines(picture(boxes, False))
     assert len(line) < 300
     assert "xxx…" in line
     many = [Box(f"x{i}", "input", ("f32[N]",), kind="port") for i in range(600)]
