@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,19 @@ def test_a_model_of_a_model_file(dlc: Callable[..., Any], net: Path) -> None:
     ).replace("x                    f32", "x                     f32")
     assert dlc("show", net, "--json").code == 2
     assert dlc("show", "net.onnx", "--model", "Net").code == 2
+
+
+def test_what_is_inside_a_node_is_named_and_its_weights_are_counted(
+    dlc: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "model {}(x: f32[N, T, 3]) -> f32[N, {}] {{\n    rnn({})\n}}\n"
+    Path("net.dl").write_text(text.format("Few", 20, 20) + text.format("Wide", 150, 150))
+    for model in ("Few", "Wide"):
+        assert dlc("compile", "net.dl", "--model", model, "-o", f"{model}.onnx").code == 0
+    few, wide = (dlc("show", f"{model}.onnx").out for model in ("Few", "Wide"))
+    assert re.search(r"If then …, Add, Scan else RNN, Squeeze +f32\[N, 20\] +Few.rnn +580\n", few)
+    assert re.search(r"Scan of Gemm, Tanh +f32\[N, 150\] +Wide.rnn +22,500\n", wide)
 
 
 def test_operations_that_nothing_here_knows(dlc: Callable[..., Any], net: Path) -> None:

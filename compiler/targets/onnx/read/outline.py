@@ -36,9 +36,11 @@ _TELLING = {
     "kernel_shape": "{}", "strides": "stride {}", "dilations": "dilation {}", "group": "groups {}",
     "axis": "axis {}", "axes": "axes {}", "perm": "{}", "to": "to {}", "hidden_size": "{}", "direction": "{}",
     "mode": "{}", "alpha": "alpha {}", "transB": "", "epsilon": "", "pads": "",
+    "then_branch": "then {}", "else_branch": "else {}", "body": "of {}",
 }  # fmt: skip
 # How the inference of shapes calls sizes that it does not know.
 _UNKNOWN = re.compile(r"unk__\d+")
+_FEW = 2  # nodes of a graph inside a node that are named, its last ones
 _ORDER = {name: number for number, name in enumerate(_TELLING)}
 _BY_CHANCE = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
 _USUAL = {"stride 1", "dilation 1", "groups 1", "forward", "constant"}
@@ -185,14 +187,15 @@ def _moving(
 def _node(
     node: onnx.NodeProto, constants: Mapping[str, tuple[int, tuple[int, ...]]], sources: Mapping[str, str]
 ) -> OutlineNode:
-    held = [constants[name] for name in node.input if name in constants]
+    read = read_by(node)
+    held = [constants[name] for name in read if name in constants]
     weights = [shape for dtype, shape in held if shape and dtype not in (onnx.TensorProto.INT64, 0)]
     attributes = sorted(node.attribute, key=lambda item: _ORDER.get(item.name, 0))
     return OutlineNode(
         _kind(node),
         node.name,
         tuple(filter(None, map(_detail, attributes))),
-        tuple(name for name in read_by(node) if name not in constants),
+        tuple(name for name in read if name not in constants),
         tuple(node.output),
         tuple(f"{_dtype(dtype)}[{', '.join(map(str, shape))}]" for dtype, shape in held),
         sum(map(prod, weights)),
@@ -207,6 +210,9 @@ def _detail(item: onnx.AttributeProto) -> str:
     value = onnx.helper.get_attribute_value(item)
     if item.name == "to":
         text = _dtype(value)
+    elif isinstance(value, onnx.GraphProto):
+        kinds = [_kind(node) for node in value.node]
+        text = ("…, " if len(kinds) > _FEW else "") + ", ".join(kinds[-_FEW:])
     elif isinstance(value, bytes):
         text = value.decode(errors="replace")[:20]
     elif isinstance(value, list | tuple):
