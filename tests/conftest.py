@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -61,18 +62,15 @@ def update_golden(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--update-golden"))
 
 
-_FIRST_STATES: dict[str, dict[str, Mapping[str, Any]]] = {}
-
-
 @pytest.fixture(autouse=True)
-def numbers_as_if_alone(request: pytest.FixtureRequest) -> None:
-    """The generators of a test's module are as they were when it was imported: what a test draws does not hang on the
-    tests that this process ran before, which differ from run to run. PyTorch has a seed, where it is imported already:
-    it begins with one of its own in every process."""
-    generators = {name: value for name, value in vars(request.module).items() if isinstance(value, np.random.Generator)}
-    states = {name: generator.bit_generator.state for name, generator in generators.items()}
-    for name, state in _FIRST_STATES.setdefault(request.module.__name__, states).items():
-        generators[name].bit_generator.state = state
+def numbers_of_its_own(request: pytest.FixtureRequest) -> None:
+    """What a test draws from the generators of its module hangs on its name alone, and not on the tests that this
+    process ran before, which differ from run to run. PyTorch has a seed, where it is imported already: it begins with
+    one of its own in every process."""
+    state = np.random.default_rng(crc32(request.node.name.encode())).bit_generator.state
+    for value in vars(request.module).values():
+        if isinstance(value, np.random.Generator):
+            value.bit_generator.state = state
     if torch := sys.modules.get("torch"):
         torch.manual_seed(0)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 import pytest
@@ -131,20 +130,20 @@ class Bench:
             expected = engine.call("infer", part)["output"].copy()
             for optimise in (False, True):
                 given = InferenceSession(content, optimise=optimise).run(part)["output"]
-                np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-5)
+                _assert_close(given, expected)
         return expected
+
+
+def _assert_close(actual: Array, wanted: Array) -> None:
+    """Equal to what f32 allows. What is near 0 among large numbers is a difference of such: how it is rounded hangs on
+    the order in which the processor at hand adds."""
+    largest = np.abs(np.asarray(wanted, np.float64)).max(initial=0.0, where=np.isfinite(wanted))
+    np.testing.assert_allclose(actual, wanted, rtol=1e-5, atol=1e-5 + 1e-6 * largest)
 
 
 def _type(array: Array) -> str:
     sizes = ", ".join(["N", *map(str, array.shape[1:])])
     return f"{DType.of(array.dtype)}[{sizes}]"
-
-
-@pytest.fixture(autouse=True)
-def own_random_numbers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test draws from a generator of its own, so that its data do not depend on which tests ran before it."""
-    if hasattr(request.module, "RNG"):
-        monkeypatch.setattr(request.module, "RNG", np.random.default_rng(crc32(request.node.name.encode())))
 
 
 @pytest.fixture(scope="session")
@@ -159,6 +158,6 @@ def agrees() -> Callable[..., None]:
     def check(actual: Any, expected: Any) -> None:
         wanted = expected.detach().numpy() if hasattr(expected, "detach") else np.asarray(expected)
         assert actual.dtype == np.float32
-        np.testing.assert_allclose(actual, wanted, rtol=1e-5, atol=1e-5)
+        _assert_close(actual, wanted)
 
     return check

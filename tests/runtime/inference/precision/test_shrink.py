@@ -141,7 +141,7 @@ def test_a_layer_whose_inputs_reach_too_far_keeps_8_bits_for_its_weights(opened:
     x[:, 0] = 0
     x[::7, 0] = 3000
     silent = {"Net.first.dense.weight": lambda array: np.concatenate([0 * array[:1], array[1:]])}
-    made: Shrinker = opened(MLP, x, silent)
+    made: Shrinker = opened(MLP, x, silent, Limits(drop=4))
     variant = made.variant("int8")
     assert variant.kept("stored") == ("first.dense",)
     assert variant.kept("f32") == ()
@@ -215,7 +215,9 @@ def test_networks_with_nothing_to_make_smaller(opened: Any) -> None:
 
 def test_a_file_that_would_not_be_smaller(opened: Any) -> None:
     with pytest.raises(DiagnosticError, match="would not make the file of Net smaller") as caught:
-        opened("model Net(x: f32[N, 4]) -> f32[N, 4] { dense(4) }", normal(40, 4)).variant("fp16")
+        opened("model Net(x: f32[N, 4]) -> f32[N, 4] { dense(4) }", normal(40, 4), limits=Limits(drop=10)).variant(
+            "fp16"
+        )
     assert code(caught) == "E0933"
 
 
