@@ -13,6 +13,7 @@ from typing import Any
 
 from compiler.diagnostics import DiagnosticError, error
 from compiler.ir.types import DType
+from compiler.targets.onnx.metadata import bounds
 from runtime.deploy.folder import publish
 from runtime.deploy.npm import web_runtime
 from runtime.inference.careful import careful
@@ -75,11 +76,12 @@ def description(session: InferenceSession, name: str, values: tuple[float, float
             title = f"a page cannot run {session.name}: its {kind} `{port.name}` {what}"
             help = "export it again with shapes" if port.shape is None else "let it be f32, and cast inside the model"
             raise DiagnosticError([error("E0941", title, None, help=help)])
-    about = session.description
+    about, known = session.description, bounds(session.metadata)
     inputs = [
         {
             **_port(port),
             "range": about.ranges.get(port.name),
+            "bounds": {size: [known[size].lower, known[size].upper] for size in port.shape or () if size in known},
             "words": about.names.get(port.name) if port.dtype.numpy.kind in "iu" else None,
         }
         for port in session.inputs

@@ -110,6 +110,13 @@ def changed(change: Callable[[onnx.ModelProto], object]) -> bytes:
     return bytes(found.SerializeToString())
 
 
+ODD_INPUT = changed(lambda found: found.graph.input.add(name="texttext")).replace(b"texttext", b"text\xffext")
+
+
+def referring(found: onnx.ModelProto) -> None:
+    found.graph.node[0].attribute.add(name="alpha", ref_attr_name="beta", type=onnx.AttributeProto.FLOAT)
+
+
 def wide(found: onnx.ModelProto) -> None:
     for item in (*found.graph.input, *found.graph.output):
         for _ in range(70):
@@ -185,6 +192,9 @@ FILES: dict[str, tuple[bytes, dict[str, str]]] = {
     ),
     "a range of 2 ** 40": (ranged(), {"show": "", "compile": "E0922", **dict.fromkeys(RUNNING, "E0913")}),
     "71 dimensions": (changed(wide), {"show": "", **dict.fromkeys(("compile", *RUNNING), "E0920")}),
+    "a name that is no text": (GOOD.replace(b"MatMul", b"Mat\xfful"), dict.fromkeys(EVERY, "E0906")),
+    "an input that is no text": (ODD_INPUT, dict.fromkeys(EVERY, "E0906")),
+    "an attribute of no function": (changed(referring), dict.fromkeys(EVERY, "E0920")),
     "no outputs": (
         changed(lambda found: found.graph.ClearField("output")),
         {"show": "", **dict.fromkeys(("compile", *RUNNING), "E0920")},

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
 import onnx
 from google.protobuf.message import DecodeError
 
 from compiler.diagnostics import Diagnostic, DiagnosticError, error
 from compiler.targets.onnx.content import is_ort
-from compiler.targets.onnx.inner import inner_graphs
+from compiler.targets.onnx.inner import all_nodes, inner_graphs
 
 _SOURCE = "source: "  # before IR version 10, where nodes have no metadata
 _OTHER_FILES = (
@@ -29,7 +30,30 @@ def parse(content: bytes, name: str) -> onnx.ModelProto:
         raise DiagnosticError([_not_onnx(content, name)]) from None
     if not model.ir_version or not model.opset_import or not model.HasField("graph"):
         raise DiagnosticError([_not_onnx(content, name)])
+    if any(isinstance(text, bytes) for text in _texts(model)):  # what protobuf gives of a text that is none
+        help = "get the file again, or export it again"
+        title = f"{name} is not an ONNX model, or is damaged"
+        raise DiagnosticError([error("E0906", title, None, notes="a text in it is not UTF-8", help=help)])
     return model
+
+
+def _texts(model: onnx.ModelProto) -> Iterator[str | bytes]:
+    """Every name in the model, and what it says of itself."""
+    yield from (model.producer_name, model.producer_version, model.doc_string)
+    yield from (item.domain for item in model.opset_import)
+    yield from (text for entry in model.metadata_props for text in (entry.key, entry.value))
+    yield from (text for item in model.functions for text in (item.domain, item.name, *item.input, *item.output))
+    called = (node for function in model.functions for node in function.node)
+    graphs = [model.graph]
+    for node in all_nodes(chain(model.graph.node, called)):
+        graphs += inner_graphs(node)
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (item.name for item in node.attribute)
+        yield from (text for entry in node.metadata_props for text in (entry.key, entry.value))
+    for graph in graphs:
+        ports = (*graph.input, *graph.output, *graph.value_info)
+        yield from (graph.name, *(item.name for item in (*graph.initializer, *ports)))
+        yield from (dim.dim_param for item in ports for dim in item.type.tensor_type.shape.dim)
 
 
 def read(content: bytes, name: str) -> onnx.ModelProto:

@@ -18,8 +18,19 @@ export function formInputs(section, model, changed) {
     return (ort) =>
         Object.fromEntries(readers.map(([input, read]) => {
             const { numbers, dims } = read();
+            within(input, dims);
             return [input.name, tensor(ort, input, numbers, dims)];
         }));
+}
+
+// Throws where a free size is beyond its bounds.
+function within(input, dims) {
+    input.shape.forEach((size, axis) => {
+        const [least, most] = input.bounds[size] ?? [0, null];
+        if (dims[axis] >= least && dims[axis] <= (most ?? Infinity)) return;
+        const wanted = most === null ? `${least} or more` : `${least} to ${most}`;
+        throw new Error(`${input.name} takes ${wanted} in dimension ${axis}, and has ${dims[axis]}`);
+    });
 }
 
 // The sizes of one sample, and what stands before them: a dimension that is free and comes first has the size 1.
@@ -129,5 +140,8 @@ function filled(sizes, count, name) {
     const known = sizes.filter((size) => typeof size === "number").reduce((a, b) => a * b, 1);
     const free = sizes.filter((size) => typeof size !== "number").length;
     if (free > 1) throw new Error(`${name} has several free sizes: write lists in brackets`);
+    if (free === 1 && (count === 0 || count % known !== 0)) {
+        throw new Error(`${name} takes ${known} numbers for each step, and ${count} are given`);
+    }
     return sizes.map((size) => (typeof size === "number" ? size : count / known));
 }

@@ -43,7 +43,10 @@ async function start() {
         running = true;
         while (again) {
             again = false;
-            await once().catch((failure) => say(failure.message, true));
+            await once().catch((failure) => {
+                byId("results").replaceChildren(); // those of other inputs
+                say(failure.message, true);
+            });
         }
         running = false;
     };

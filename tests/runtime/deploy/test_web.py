@@ -52,6 +52,10 @@ model Series(x: f32[N, T], by: f32[N, 2]) -> f32[N, T] {
     x * mean(by, 1, keep=true)
 }
 
+model Steps(x: f32[N, T <= 4, 3]) -> f32[N, T, 3] {
+    relu
+}
+
 model Waves(x: f32[N, T]) -> f32[N, 2] {
     reshape(T, 1)
     rnn(20, sequence=true)
@@ -65,7 +69,7 @@ model Waves(x: f32[N, T]) -> f32[N, 2] {
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the ONNX files of the text above."""
     folder = tmp_path_factory.mktemp("web")
-    for name in ("Digits", "Photos", "Letters", "People", "Series", "Waves"):
+    for name in ("Digits", "Photos", "Letters", "People", "Series", "Steps", "Waves"):
         dlc.loads(TEXT, model=name).export(folder / f"{name.lower()}.onnx")
     letters = folder / "letters.onnx"
     labels, names = ["up", "<b>", "a b"], {"text": ["\n", " ", "a", "b", "ß"]}
@@ -270,6 +274,24 @@ def test_graphs_inside_nodes_run_in_the_browser(opened: Callable[..., Any], file
     page.get_by_label("x", exact=True).fill("1, 2, 3.5, -0.4, 0.25")
     page.get_by_text("Run", exact=True).click()
     assert check_last_run(page, files / "waves.onnx")[0]["x"].shape == (1, 5)
+
+
+def test_steps_have_bounds(opened: Callable[..., Any], files: Path) -> None:
+    page = opened("steps")
+    field = page.get_by_label("x", exact=True)
+    field.fill("1 -2 3 4 5 6")
+    page.get_by_text("Run", exact=True).click()
+    assert check_last_run(page, files / "steps.onnx")[0]["x"].shape == (1, 2, 3)
+    assert page.locator("#results").inner_text()
+    for text, sentence in (
+        ("1 2 3 4", "x takes 3 numbers for each step, and 4 are given"),
+        ("", "x takes 3 numbers for each step, and 0 are given"),
+        ("1 2 3 " * 5, "x takes 1 to 4 in dimension 1, and has 5"),
+    ):
+        field.fill(text)
+        page.get_by_text("Run", exact=True).click()
+        page.wait_for_function("text => document.getElementById('message').innerText === text", arg=sentence)
+        assert page.locator("#results").inner_text() == ""  # it would be that of other numbers
 
 
 def test_indices_have_a_range(opened: Callable[..., Any], files: Path) -> None:
