@@ -184,6 +184,8 @@ def test_a_network_that_is_trained_by_itself_is_exported_by_its_name(write: Writ
     model.export(tmp_path / "base.onnx")
     images = RANDOM.normal(size=(3, 2, 6, 6)).astype(np.float32)
     session = ort.InferenceSession(tmp_path / "base.onnx", providers=["CPUExecutionProvider"])
-    np.testing.assert_allclose(session.run(["logits"], {"image": images})[0], model.predict(images), rtol=1e-4)
+    np.testing.assert_allclose(
+        session.run(["logits"], {"image": images})[0], model.predict(images), rtol=1e-4, atol=1e-5
+    )
     assert "  preprocessing: divide by 255" in model.summary()
     assert "trains    23 parameters of Base" in model.summary()
