@@ -8,7 +8,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import dlc
 from compiler.diagnostics import DiagnosticError
+from compiler.targets.onnx.inner import all_nodes
 from runtime.inference.again import compile_again
 from runtime.inference.session import InferenceSession
 
@@ -55,6 +57,19 @@ def test_what_comes_out_is_the_same_network_and_smaller(network: Callable[..., P
     assert "BatchNormalization" not in kinds
     assert InferenceSession(after).metadata["mean"] == "0.485"
     assert "dlc.certificate.difference" in InferenceSession(after).metadata
+
+
+@pytest.mark.parametrize("layer", [
+    "lstm(20)", "gru(20, 2, sequence=true)", "lstm(20, bidirectional=true)", "rnn(20)", "rnn(150, bias=false)",
+])  # fmt: skip
+def test_recurrent_layers_come_out_as_they_went_in(layer: str, tmp_path: Path) -> None:
+    """The gates of the weights are brought into another order and back while the file is written, not when it runs."""
+    before, after = tmp_path / "before.onnx", tmp_path / "after.onnx"
+    dlc.loads(f"model Net(x: f32[N, T, 3]) {{\n    {layer}\n    dense(2)\n}}\n").export(before)
+    assert compile_again(before, after, "cpu", True, 21) is not None
+    first, second = (onnx.load(path).graph for path in (before, after))
+    assert [node.op_type for node in all_nodes(second.node)] == [node.op_type for node in all_nodes(first.node)]
+    assert sum(len(item.raw_data) for item in second.initializer) <= sum(len(i.raw_data) for i in first.initializer)
 
 
 def test_without_a_certificate(network: Callable[..., Path], tmp_path: Path) -> None:
