@@ -240,6 +240,25 @@ def test_pictures(dlc: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.M
     assert dlc("run", "dark.onnx", "--input", "image=tall.png", "--resize", "stretch").code == 0
 
 
+@pytest.mark.parametrize("few", [True, False], ids=["read at once", "read in parts"])
+def test_pictures_with_their_channels_last_from_all_folders(
+    dlc: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: bool
+) -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("runtime.data.readers.images.holds", lambda size: few)
+    Path("last.dl").write_text("model Last(image: u8[N, 5, 2, 3]) -> f32[N, 30] {\n    cast(f32) -> flatten\n}\n")
+    assert dlc("compile", "last.dl").code == 0
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 2, 3), np.uint8)
+    Path("all/deep/er").mkdir(parents=True)
+    Path("all/.hidden").mkdir()
+    for name, picture in zip(("a.png", "deep/b.png", "deep/er/c.png"), pixels, strict=True):
+        pillow.fromarray(picture).save(f"all/{name}")
+    Path("all/.hidden/d.png").write_bytes(b"")
+    assert dlc("run", "last.onnx", "--input", "image=all", "-o", "out.npy", "--batch", 2).code == 0
+    assert np.array_equal(np.load("out.npy"), pixels.reshape(3, 30))
+
+
 def test_options_that_do_not_go_together(dlc: Callable[..., Any], model: Path) -> None:
     assert dlc("run", model, "--jsonl", "-", "--input", "x=net.npz").code == 2
     assert dlc("run", model, "--columns", "x=a").code == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -32,11 +33,18 @@ class _BadPicture(Exception):
 
 
 class Pictures(Column):
-    """Pictures decoded when they are asked for. ``shape`` is that of the array that they stand for."""
+    """Pictures decoded when they are asked for. ``shape`` is that of the array that they stand for, with the channels
+    first, or ``last``."""
 
-    def __init__(self, paths: Sequence[Path], shape: tuple[int, ...], channels: int, resize: Resize) -> None:
+    def __init__(
+        self, paths: Sequence[Path], shape: tuple[int, ...], channels: int, resize: Resize, last: bool = False
+    ) -> None:
         super().__init__(shape, np.dtype(np.uint8))
-        self._paths, self._channels, self._resize = paths, channels, resize
+        self._paths, self._channels, self._resize, self._last = paths, channels, resize, last
+
+    def of(self, paths: Sequence[Path]) -> Pictures:
+        """Other pictures, treated as these."""
+        return Pictures(paths, (len(paths), *self.shape[1:]), self._channels, self._resize, self._last)
 
     def take(self, rows: Rows, out: Array) -> None:
         for place, row in enumerate(rows.tolist()):
@@ -53,10 +61,10 @@ class Pictures(Column):
 
     def decode(self, path: Path) -> Array:
         """One picture in the shape of a row. Raises _BadPicture."""
-        height, width = self.shape[-2:]
+        height, width = self.shape[1:3] if self._last else self.shape[-2:]
         pixels = np.asarray(_fitted(_opened(path, _MODES[self._channels]), (width, height), self._resize), np.uint8)
         pixels = pixels.reshape(height, width, self._channels)
-        return pixels.transpose(2, 0, 1).reshape(self.shape[1:])
+        return pixels if self._last else pixels.transpose(2, 0, 1).reshape(self.shape[1:])
 
 
 def images(path: Path, source: DataSource, request: Request) -> Content:
@@ -71,12 +79,17 @@ def images(path: Path, source: DataSource, request: Request) -> Content:
     single = path.is_file() and _is_picture(path)
     if not path.is_dir() and not single:
         raise ReadError("it is no folder", "name a folder of pictures, or one with a folder for each class")
-    classes, paths, labels, others = ((), [path], [0], 0) if single else _listed(path)
+    classes, paths, labels, others = (
+        ((), [path], [0], 0) if single else (_all(path) if request.by_hand else _listed(path))
+    )
     if not paths:
         raise ReadError("there are no pictures in it", f"pictures end in {', '.join(sorted(ENDINGS))}", "E0618")
     resize = source.arguments.get("resize")
-    shape, channels = _row_shape(request.inputs.get("image"), paths[0])
-    column, kept = _decoded(Pictures(paths, (len(paths), *shape), channels, resize), paths, request)
+    type = request.inputs.get("image")
+    last = request.by_hand and _has_channels_last(type)
+    shape, channels = _row_shape(_with_channels_first(type) if last else type, paths[0])
+    shape = (*shape[1:], shape[0]) if last else shape
+    column, kept = _decoded(Pictures(paths, (len(paths), *shape), channels, resize, last), paths, request)
     notes = left_out(others, "file", "without a picture")
     notes += left_out(len(paths) - len(kept), "picture", "that can't be used")
     arrays: dict[str, ArrayOrColumn] = {"image": column}
@@ -109,6 +122,24 @@ def _listed(path: Path) -> tuple[tuple[str, ...], list[Path], list[int], int]:
     others = len(files) - len(pictures)
     classes = tuple(folder.name for folder in folders)
     return classes, [entry for _, entry in pictures], [number for number, _ in pictures], others
+
+
+def _all(path: Path) -> tuple[tuple[str, ...], list[Path], list[int], int]:
+    """What :func:`_listed` gives, for pictures without classes, wherever in the folder they are."""
+    files = [entry for entry in sorted(path.rglob("*")) if entry.is_file()]
+    files = [entry for entry in files if not any(part.startswith(".") for part in entry.relative_to(path).parts)]
+    pictures = [entry for entry in files if _is_picture(entry)]
+    return (), pictures, [0] * len(pictures), len(files) - len(pictures)
+
+
+def _has_channels_last(type: TensorType | None) -> bool:
+    """Whether a picture has its channels behind its height and its width, as in the files of some tools."""
+    sizes = () if type is None else type.shape[1:]
+    return len(sizes) == 3 and sizes[2] in _MODES and sizes[0] not in _MODES
+
+
+def _with_channels_first(type: TensorType | None) -> TensorType | None:
+    return type and replace(type, shape=(type.shape[0], type.shape[3], *type.shape[1:3]))
 
 
 def _is_picture(path: Path) -> bool:
@@ -165,8 +196,7 @@ def _decoded(column: Pictures, paths: Sequence[Path], request: Request) -> tuple
         raise ReadError("none of its pictures can be used", faults[0], "E0618")
     if held is not None:
         return held[: len(kept)], kept
-    shape = (len(kept), *column.shape[1:])
-    return Pictures([paths[row] for row in kept], shape, column._channels, column._resize), kept
+    return column.of([paths[row] for row in kept]), kept
 
 
 def _numbers(classes: Sequence[str], names: Sequence[str]) -> Array:
