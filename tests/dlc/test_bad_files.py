@@ -195,6 +195,10 @@ FILES: dict[str, tuple[bytes, dict[str, str]]] = {
     "a name that is no text": (GOOD.replace(b"MatMul", b"Mat\xfful"), dict.fromkeys(EVERY, "E0906")),
     "an input that is no text": (ODD_INPUT, dict.fromkeys(EVERY, "E0906")),
     "an attribute of no function": (changed(referring), dict.fromkeys(EVERY, "E0920")),
+    "a type that ONNX does not have": (
+        changed(lambda found: setattr(found.graph.initializer[0], "data_type", 127)),
+        {"show": "", "compile": "E0922", **dict.fromkeys(RUNNING, "E0908")},
+    ),
     "no outputs": (
         changed(lambda found: found.graph.ClearField("output")),
         {"show": "", **dict.fromkeys(("compile", *RUNNING), "E0920")},

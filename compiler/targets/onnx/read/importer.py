@@ -200,6 +200,8 @@ class Importer:
     def _initializer(self, proto: onnx.TensorProto) -> None:
         self.sources[proto.name] = frozenset()
         try:
+            if proto.data_type not in onnx.TensorProto.DataType.values():
+                dtype_of(proto.data_type)  # says so; onnx has no array for it
             array = self.loaded.array(proto)
             # A number on its own is a setting, such as an epsilon, in some files as an axis of one; other fractions are
             # learned.
