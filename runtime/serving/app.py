@@ -12,7 +12,7 @@ from typing import Any
 from compiler.version import VERSION as DLC_VERSION
 from runtime.extras import needs
 from runtime.serving.batcher import Batcher
-from runtime.serving.journal import KEY, Entry, Journal
+from runtime.serving.journal import KEY, Entry, Journal, Refusals
 from runtime.serving.limits import Limits, RequestError, Room
 from runtime.serving.metrics import Metrics
 from runtime.serving.model import VERSION, ServedModel
@@ -26,8 +26,8 @@ _LARGE = 2**16
 class Service:
     """The handlers of the protocol for some models. Every answer that is no success is ``{"error": "a sentence"}``."""
 
-    def __init__(self, models: Sequence[ServedModel], limits: Limits, metrics: Metrics) -> None:
-        self._limits, self._metrics = limits, metrics
+    def __init__(self, models: Sequence[ServedModel], limits: Limits, metrics: Metrics, refusals: Refusals) -> None:
+        self._limits, self._metrics, self._refusals = limits, metrics, refusals
         self._models = {model.name: model for model in models}
         self._room = Room(limits.memory)
         self._batchers: dict[str, Batcher] = {}
@@ -36,6 +36,7 @@ class Service:
     @asynccontextmanager
     async def running(self, _application: Any = None) -> AsyncIterator[None]:
         """While the server runs; at its end everything that was begun is finished."""
+        asyncio.get_running_loop().set_exception_handler(self._refusals)
         for name, model in self._models.items():
             batcher = Batcher(model.run, not model.alone, self._limits, partial(self._metrics.ran, name))
             self._metrics.watch(name, partial(len, batcher))
@@ -155,7 +156,7 @@ def application(models: Sequence[ServedModel], limits: Limits, write: Callable[[
         from starlette.routing import Route
 
     metrics = Metrics()
-    service = Service(models, limits, metrics)
+    service = Service(models, limits, metrics, Refusals(write))
     one = "/v2/models/{model}"
     routes = [
         Route("/v2", service.server),

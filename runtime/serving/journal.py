@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +15,7 @@ from typing import Any
 from runtime.serving.metrics import Metrics
 
 KEY = "dlc"
+_SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _GONE = 499  # what is logged for a client that left before its answer
 
 
@@ -23,6 +25,27 @@ class Entry:
 
     model: str = ""
     more: dict[str, Any] = field(default_factory=dict)
+
+
+class Refusals:
+    """An exception handler for asyncio: connections that can't be taken, as there are no more files, are a line each
+    second and not a traceback each, which would fill the log faster than any client."""
+
+    def __init__(self, write: Callable[[str], None] | None, clock: Callable[[], float] = perf_counter) -> None:
+        self._write, self._clock, self._next = write, clock, 0.0
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        failure = context.get("exception")
+        if not isinstance(failure, OSError) or failure.errno not in _SHORT:
+            loop.default_exception_handler(context)
+            return
+        now = self._clock()
+        if now < self._next or self._write is None:
+            return
+        self._next = now + 1.0
+        line = {"time": _now(), "error": f"connections have to wait: {failure.strerror}"}
+        with suppress(OSError):
+            self._write(json.dumps(line))
 
 
 class Journal:
@@ -59,7 +82,7 @@ class Journal:
         if self._write is not None:
             client = scope.get("client")
             line: dict[str, Any] = {
-                "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                "time": _now(),
                 "client": client[0] if client else None,
                 "method": scope["method"],
                 "path": scope["path"],
@@ -69,3 +92,7 @@ class Journal:
             }
             with suppress(OSError):  # a log that can't be written is no reason to stop
                 self._write(json.dumps({**line, "model": entry.model or None, **entry.more}, ensure_ascii=False))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

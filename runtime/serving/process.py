@@ -22,6 +22,7 @@ from runtime.serving.patience import Patient
 
 _BACKLOG = 2048
 _KEEP_ALIVE = 30
+_FILES = 8192
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ def serve(files: Mapping[str, Path], how: Serving) -> bool:
     def stop(_signal: int, _frame: object) -> NoReturn:
         raise _Stopped
 
+    _allow_files()
     # Also while models are loaded: the first process of a container has no other handler. While it serves, uvicorn
     # handles the signal, and raises it again at its end for this one.
     before = signal.signal(signal.SIGTERM, stop)
@@ -74,6 +76,19 @@ def serve(files: Mapping[str, Path], how: Serving) -> bool:
     count = f"{journal.cut} request{'s' * (journal.cut != 1)}"
     how.tell(f"stopped, and gave up {count} that took longer than {how.limits.grace:g} seconds to finish")
     return False
+
+
+def _allow_files() -> None:
+    """Has the system give this process as many open files as it may have, up to those of many connections: often it is
+    a thousand, which one client can use up."""
+    try:
+        import resource
+    except ImportError:  # on Windows, which has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _announce(models: Sequence[ServedModel], listener: socket.socket, tell: Callable[[str], None]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import json
 import traceback
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 from runtime.inference.session import InferenceSession
 from runtime.programs.signature import Port
 from runtime.serving.app import application
+from runtime.serving.journal import Refusals
 from runtime.serving.limits import Limits, RequestError
 from runtime.serving.model import open_model
 from runtime.serving.protocol import read_request
@@ -310,3 +313,16 @@ def test_what_is_refused_is_not_kept(net: InferenceSession) -> None:
 def test_a_request_of_lists_alone_is_not_read(net: InferenceSession) -> None:
     with pytest.raises(RequestError, match="more than 2,097,152 lists: send the data in one, or as binary data"):
         read_request(b"[]," * 2**21 + b"[]", None, net.inputs, net.outputs)
+
+
+def test_connections_that_can_not_be_taken_are_a_line_a_second() -> None:
+    told: list[str] = []
+    times = iter([5.0, 5.1, 5.9, 6.1])
+    handler = Refusals(told.append, lambda: next(times))
+    loop = asyncio.new_event_loop()
+    try:
+        for _ in range(4):
+            handler(loop, {"message": "socket.accept()", "exception": OSError(errno.EMFILE, "Too many open files")})
+    finally:
+        loop.close()
+    assert [json.loads(line)["error"] for line in told] == ["connections have to wait: Too many open files"] * 2
