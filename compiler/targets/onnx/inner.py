@@ -55,6 +55,8 @@ def own_tensors(graph: onnx.GraphProto) -> frozenset[str]:
 
 def rename_read(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
     """Let a node, and the graphs inside it, read other tensors in place of those in ``names``."""
+    if not names:
+        return
     for place, name in enumerate(node.input):
         node.input[place] = names.get(name, name)
     for graph in inner_graphs(node):
