@@ -14,13 +14,15 @@ from compiler.ops.window import Window, ceil_padding, padding_is_known, same_pad
 from compiler.targets.onnx.read.node import Node, reads
 from compiler.targets.onnx.read.tensors import Unsupported
 
+_LARGEST = 2**31  # elements along an axis
+
 
 def window_of(n: Node, sizes: Sequence[Dim], kernel: Sequence[int]) -> Window:
     """The window that the attributes describe, on axes of these sizes."""
     rank = len(kernel)
-    strides = tuple(n.attribute("strides", [1] * rank))
-    dilations = tuple(n.attribute("dilations", [1] * rank))
-    pads = tuple(n.attribute("pads", [0] * 2 * rank))
+    strides = tuple(_numbers(n, "strides", [1] * rank))
+    dilations = tuple(_numbers(n, "dilations", [1] * rank))
+    pads = tuple(_numbers(n, "pads", [0] * 2 * rank))
     if any(len(part) != rank for part in (strides, dilations, pads[:rank], pads[rank:])) or len(sizes) != rank:
         raise Unsupported("its kernel, strides, dilations and pads do not have as many axes as its operand")
     window = Window(tuple(kernel), strides, dilations, pads[:rank], pads[rank:])
@@ -39,6 +41,14 @@ def _automatic(window: Window, sizes: Sequence[Dim], auto: str) -> Window:
     if auto == "SAME_LOWER":
         ends = [(after, before) for before, after in ends]
     return replace(window, before=tuple(end[0] for end in ends), after=tuple(end[1] for end in ends))
+
+
+def _numbers(n: Node, name: str, default: list[int]) -> list[int]:
+    """An attribute of a number for each axis. Raises Unsupported for what is larger than any array."""
+    found: list[int] = n.attribute(name, default)
+    if any(abs(number) >= _LARGEST for number in found):
+        raise Unsupported(f"its {name} are larger than any array")
+    return found
 
 
 def _kernel_sizes(weight: Value) -> list[int]:
@@ -63,12 +73,12 @@ def conv_transpose(n: Node) -> Value:
     rank = len(kernel)
     window = Window(
         tuple(kernel),
-        tuple(n.attribute("strides", [1] * rank)),
-        tuple(n.attribute("dilations", [1] * rank)),
-        tuple(n.attribute("pads", [0] * 2 * rank)[:rank]),
-        tuple(n.attribute("pads", [0] * 2 * rank)[rank:]),
+        tuple(_numbers(n, "strides", [1] * rank)),
+        tuple(_numbers(n, "dilations", [1] * rank)),
+        tuple(_numbers(n, "pads", [0] * 2 * rank)[:rank]),
+        tuple(_numbers(n, "pads", [0] * 2 * rank)[rank:]),
     )
-    extra = n.attribute("output_padding", [0] * rank)
+    extra = _numbers(n, "output_padding", [0] * rank)
     wanted = n.attribute("output_shape")
     auto = n.attribute("auto_pad", "NOTSET")
     size: list[Dim] = []
@@ -98,7 +108,7 @@ def max_pool(n: Node) -> Value:
 
 
 def _pool_window(n: Node, x: Value) -> Window:
-    window = window_of(n, x.type.shape[2:], n.attribute("kernel_shape"))
+    window = window_of(n, x.type.shape[2:], _numbers(n, "kernel_shape", []))
     if not n.attribute("ceil_mode", 0) or n.attribute("auto_pad", "NOTSET").startswith("SAME"):
         return window
     after = []

@@ -156,6 +156,19 @@ def test_a_branch_that_is_known_is_taken() -> None:
     assert [item.operation.opcode for item in graph.graph.nodes] == ["neg"]
 
 
+@pytest.mark.parametrize("attribute", ["strides", "dilations", "pads"])
+@pytest.mark.parametrize("kind", ["Conv", "ConvTranspose", "MaxPool"])
+def test_windows_that_are_larger_than_any_array_are_refused(kind: str, attribute: str) -> None:
+    numbers = [2**62] * (4 if attribute == "pads" else 2)
+    pool = {"kernel_shape": [3, 3]} if kind == "MaxPool" else {}
+    node = helper.make_node(kind, ["x"] if pool else ["x", "w"], ["y"], **{attribute: numbers}, **pool)
+    model = made([], [1, 2, 8, 8], [] if pool else [weight("w", 2, 2, 3, 3)])
+    model.graph.node.append(node)
+    with pytest.raises(Refused) as caught:
+        imported(model)
+    assert f"its {attribute} are larger than any array" in caught.value.diagnostics[0].notes[0]
+
+
 def test_everything_that_is_not_known_is_told_at_once() -> None:
     nodes = [
         helper.make_node("NonZero", ["x"], ["a"], "places"),
