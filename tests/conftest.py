@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+import runtime  # noqa: F401 - before any test: it keeps ONNX Runtime from reporting what runs
+
 # The same examples each time, however slow the machine is: whether a change passes hangs on nothing but the change.
 # `pytest --hypothesis-profile=explore` draws others, which is how new ones are found.
 settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
