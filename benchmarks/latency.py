@@ -65,17 +65,19 @@ def measure(files: Sequence[File], inputs: Sequence[Input], rounds: int, seconds
             _look(file, inputs)
     running = [file for file in files if file.problem is None]
     for optimised in OPTIMISED:
-        sessions = [{file.exporter: _session(file, optimised) for file in running} for _ in range(SESSIONS)]
+        sessions = [{file.exporter: session_of(file, optimised) for file in running} for _ in range(SESSIONS)]
         for rows in ROWS:
             feeds = {name: _feed(session, inputs, rows) for name, session in sessions[0].items()}
-            timed = _turns(sessions, feeds, rounds, seconds)
+            timed = turns(sessions, feeds, rounds, seconds)
             for file in running:
                 file.seconds[optimised, rows] = timed[file.exporter]
 
 
-def _turns(
+def turns(
     sessions: Sequence[Mapping[str, Any]], feeds: Mapping[str, Mapping[str, Array]], rounds: int, seconds: float
 ) -> dict[str, list[float]]:
+    """The time of a run of each in each turn, by name: ``sessions`` are several of each, of which one runs in a turn of
+    about so many ``seconds``."""
     counts = {name: _count(session, feeds[name], seconds) for name, session in sessions[0].items()}
     timed: dict[str, list[float]] = {name: [] for name in feeds}
     for number in range(rounds):
@@ -107,7 +109,7 @@ def _look(file: File, inputs: Sequence[Input]) -> None:
         model = onnx.load(file.path)
         file.nodes = _nodes(model.graph) + sum(len(function.node) for function in model.functions)
         for optimised in OPTIMISED:
-            session = _session(file, optimised)
+            session = session_of(file, optimised)
             for rows in ROWS:
                 found = session.run(None, _feed(session, inputs, rows))[0]
                 if found.shape[0] != rows:
@@ -123,7 +125,8 @@ def _nodes(graph: Any) -> int:
     return len(graph.node) + sum(map(_nodes, inner))
 
 
-def _session(file: File, optimised: bool) -> Any:
+def session_of(file: File, optimised: bool) -> Any:
+    """A session of the file on one thread, with ONNX Runtime's own optimisations or without."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4

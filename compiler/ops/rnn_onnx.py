@@ -2,8 +2,8 @@
 
 ONNX Runtime's RNN calls a function for every element of every step, where a Scan starts two kernels for a step, which
 take many elements at a time. The more elements a step has, the more the Scan gains: with 128 units and tanh it takes as
-long as RNN for a single sequence, and a quarter of that for 64 of them (benchmarks/README.md). How many sequences there
-will be is seldom known before, so that the file has both then, and an If; most of their weights are the same.
+long as RNN for a single sequence, and a fifth of that for 64 of them (benchmarks/recurrent.py). How many there will be
+is seldom known before, so that the file has both then, and an If; most of their weights are the same.
 """
 
 from __future__ import annotations
