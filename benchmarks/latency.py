@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from time import thread_time
@@ -19,6 +20,7 @@ import onnxruntime
 
 from benchmarks.examples import Input
 from benchmarks.workloads import Array
+from compiler.targets.onnx.inner import all_nodes
 
 ROWS = (1, 64)
 OPTIMISED = (False, True)
@@ -107,7 +109,8 @@ def _look(file: File, inputs: Sequence[Input]) -> None:
     file.bytes = file.path.stat().st_size
     try:
         model = onnx.load(file.path)
-        file.nodes = _nodes(model.graph) + sum(len(function.node) for function in model.functions)
+        called = (node for function in model.functions for node in function.node)
+        file.nodes = sum(1 for _ in all_nodes(chain(model.graph.node, called)))
         for optimised in OPTIMISED:
             session = session_of(file, optimised)
             for rows in ROWS:
@@ -117,12 +120,6 @@ def _look(file: File, inputs: Sequence[Input]) -> None:
     except Exception as failure:  # ONNX Runtime has many kinds, and any of them is the file's
         words = re.sub(r"Load model from .*? failed:", "", str(failure).strip().splitlines()[0])
         file.problem = f"does not run: {words[:90]}"
-
-
-def _nodes(graph: Any) -> int:
-    """The nodes of a graph and of those inside it."""
-    inner = [item.g for node in graph.node for item in node.attribute if item.type == onnx.AttributeProto.GRAPH]
-    return len(graph.node) + sum(map(_nodes, inner))
 
 
 def session_of(file: File, optimised: bool) -> Any:

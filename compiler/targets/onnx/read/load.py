@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import TypeAlias
 
@@ -150,17 +149,17 @@ def shown(node: onnx.NodeProto, number: int) -> str:
 def check_limits(model: onnx.ModelProto, name: str) -> list[onnx.NodeProto]:
     """Every node, those of subgraphs and functions too. Raises DiagnosticError (E0920) for too many of them, for graphs
     nested too deeply, and for attributes that refer to those of a function, and are in none."""
-    found = []
+    found: list[onnx.NodeProto] = []
     called = [node for function in model.functions for node in function.node]
-    for count, (depth, node) in enumerate(chain(_nodes(called), _nodes(model.graph.node)), 1):
-        if depth > DEEPEST:
-            raise _broken(name, f"graphs are nested more than {DEEPEST} deep at {shown(node, count)}", "")
-        if count > MOST_NODES:
-            raise _broken(name, f"it has more than {MOST_NODES} nodes", "")
-        found.append(node)
-    for number, (_, node) in enumerate(_nodes(model.graph.node)):
-        if any(item.ref_attr_name for item in node.attribute):
-            raise _broken(name, f"{shown(node, number)} has an attribute of a function, and is in none", "")
+    for nodes, refers in ((called, True), (model.graph.node, False)):
+        for number, (depth, node) in enumerate(_nodes(nodes)):
+            if depth > DEEPEST:
+                raise _broken(name, f"graphs are nested more than {DEEPEST} deep at {shown(node, number)}", "")
+            if not refers and any(item.ref_attr_name for item in node.attribute):
+                raise _broken(name, f"{shown(node, number)} has an attribute of a function, and is in none", "")
+            found.append(node)
+            if len(found) > MOST_NODES:
+                raise _broken(name, f"it has more than {MOST_NODES} nodes", "")
     return found
 
 
